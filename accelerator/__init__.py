@@ -1,7 +1,7 @@
 """The analytic cost model: energy, latency and memory of a quantized network on a machine."""
 
-from accelerator.estimate import estimate
-from accelerator.machine import Machine, load_machine, load_preset, parse_machine, presets
+from accelerator.estimate import estimate_workload
+from accelerator.machine import Machine, load_machine, load_preset, parse_machine, preset_names
 from accelerator.prices import scale_technology
 from accelerator.report import CostReport, Energy, LayerCost
 from accelerator.workload import Gemm, Op, OpKind, TensorInfo, Workload
@@ -16,10 +16,10 @@ __all__ = [
     "OpKind",
     "TensorInfo",
     "Workload",
-    "estimate",
+    "estimate_workload",
     "load_machine",
     "load_preset",
     "parse_machine",
-    "presets",
+    "preset_names",
     "scale_technology",
 ]

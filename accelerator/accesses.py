@@ -13,7 +13,7 @@ from accelerator.array import (
 )
 from accelerator.dram.traffic import DramTraffic
 from accelerator.engines.bit_serial import bit_serial_accesses
-from accelerator.engines.vector_core import count_outputs, vector_core_accesses
+from accelerator.engines.vector_core import count_product_outputs, vector_core_accesses
 from accelerator.machine import Machine
 from accelerator.widths import Widths
 from accelerator.workload import Gemm, Op, OpKind
@@ -44,7 +44,7 @@ class BufferBits:
     """Bits of these that travel between buffers and array."""
 
     @property
-    def total(self) -> int:
+    def total_bits(self) -> int:
         """All bits read or written."""
         reads = self.weight_reads + self.input_reads + self.output_reads
         return math.ceil(reads + self.weight_writes + self.input_writes + self.output_writes)
@@ -59,9 +59,9 @@ def count_accesses(op: Op, machine: Machine, widths: Widths) -> Accesses:
     """
     match machine.array:
         case Systolic() as array:
-            accesses = systolic_accesses(op.gemm(), array, widths.rate)
+            accesses = systolic_accesses(op.lower_to_gemm(), array, widths.rate)
         case Spatial() as array:
-            accesses = _spatial_accesses(op, array, widths.rate)
+            accesses = _spatial_buffer_accesses(op, array, widths.rate)
         case RowStationary() as array:
             linear = op.kind in (OpKind.LINEAR, OpKind.MATMUL)
             conv = array.buffer_accesses_per_mac_conv
@@ -70,10 +70,10 @@ def count_accesses(op: Op, machine: Machine, widths: Widths) -> Accesses:
             accesses = Accesses(0, op.macs * ratio, 0, 0, 0)
         case BitSerial() as array:
             weights, inputs = bit_serial_accesses(op, array)
-            accesses = Accesses(weights, inputs, 0, 0, count_outputs(op))
+            accesses = Accesses(weights, inputs, 0, 0, count_product_outputs(op))
         case VectorCore():
             weights, inputs = vector_core_accesses(op)
-            accesses = Accesses(weights, inputs, 0, 0, count_outputs(op))
+            accesses = Accesses(weights, inputs, 0, 0, count_product_outputs(op))
     if widths.passes == 1:
         return accesses
     # A part of one operand is read once for each part of the other, so whole operands are counted.
@@ -122,8 +122,8 @@ def sum_buffer_bits(accesses: Accesses, traffic: DramTraffic, widths: Widths) ->
     )
 
 
-def _spatial_accesses(op: Op, array: Spatial, rate: float) -> Accesses:
-    gemm, reuse = op.gemm(), array.reuse
+def _spatial_buffer_accesses(op: Op, array: Spatial, rate: float) -> Accesses:
+    gemm, reuse = op.lower_to_gemm(), array.reuse
     loops = array.depthwise if op.kind is OpKind.DEPTHWISE else None
     rows, columns = array.unroll.out_rows, array.unroll.out_columns
     over_outputs, lanes = array.unroll.outputs, array.unroll.depth * rate
@@ -132,17 +132,17 @@ def _spatial_accesses(op: Op, array: Spatial, rate: float) -> Accesses:
         over_outputs, lanes = 1, loops.taps * rate
     # An unroll larger than its loop reuses an operand only as often as the loop goes.
     if op.kind in (OpKind.LINEAR, OpKind.MATMUL):
-        positions = _occupied(gemm.rows, rows * columns)
+        positions = _occupied_share(gemm.rows, rows * columns)
     else:
-        positions = _occupied(op.out_h, rows) * _occupied(op.out_w, columns)
+        positions = _occupied_share(op.out_h, rows) * _occupied_share(op.out_w, columns)
     weights = op.macs / (positions * reuse.weight)
-    inputs = op.macs / (_occupied(gemm.columns, over_outputs) * reuse.input)
+    inputs = op.macs / (_occupied_share(gemm.columns, over_outputs) * reuse.input)
     outputs = gemm.rows * gemm.columns * gemm.groups
     partial = 0.0
     if not array.accumulator_in_array:
-        partial = op.macs / _occupied(gemm.depth, max(1, int(lanes))) - outputs
+        partial = op.macs / _occupied_share(gemm.depth, max(1, int(lanes))) - outputs
     return Accesses(weights, inputs, partial, partial, outputs)
 
 
-def _occupied(loop: int, unroll: int) -> float:
+def _occupied_share(loop: int, unroll: int) -> float:
     return loop / math.ceil(loop / unroll)

@@ -34,10 +34,10 @@ class Systolic:
     accumulator_in_array: bool
 
     def __post_init__(self) -> None:
-        check_sizes("array", rows=self.rows, columns=self.columns)
+        check_array_sizes("array", rows=self.rows, columns=self.columns)
 
     @property
-    def pes(self) -> int:
+    def pe_count(self) -> int:
         """Processing elements."""
         return self.rows * self.columns
 
@@ -52,7 +52,7 @@ class Unroll:
     depth: int
 
     def __post_init__(self) -> None:
-        check_sizes(
+        check_array_sizes(
             "array.unroll",
             out_rows=self.out_rows,
             out_columns=self.out_columns,
@@ -72,7 +72,7 @@ class DepthwiseUnroll:
     cycles_per_step: int
 
     def __post_init__(self) -> None:
-        check_sizes(
+        check_array_sizes(
             "array.depthwise",
             out_rows=self.out_rows,
             out_columns=self.out_columns,
@@ -90,7 +90,7 @@ class Reuse:
     input: int
 
     def __post_init__(self) -> None:
-        check_sizes("array.reuse", weight=self.weight, input=self.input)
+        check_array_sizes("array.reuse", weight=self.weight, input=self.input)
 
 
 class InnerRule(StrEnum):
@@ -121,14 +121,14 @@ class Spatial:
         if loops is None:
             return
         macs = loops.out_rows * loops.out_columns * loops.channels * loops.taps
-        if macs > self.pes * loops.cycles_per_step:
+        if macs > self.pe_count * loops.cycles_per_step:
             raise ValueError(
-                f"array.depthwise must use at most the {self.pes} multipliers of array.unroll, "
-                f"got {macs} in {loops.cycles_per_step} cycles; correct one of them"
+                f"array.depthwise must use at most the {self.pe_count} multipliers of "
+                f"array.unroll, got {macs} in {loops.cycles_per_step} cycles; correct one of them"
             )
 
     @property
-    def pes(self) -> int:
+    def pe_count(self) -> int:
         """Multipliers."""
         u = self.unroll
         return u.out_rows * u.out_columns * u.outputs * u.depth
@@ -152,10 +152,10 @@ class RowStationary:
     noc_accesses_per_mac_linear: float
 
     def __post_init__(self) -> None:
-        check_sizes("array", rows=self.rows, columns=self.columns)
+        check_array_sizes("array", rows=self.rows, columns=self.columns)
 
     @property
-    def pes(self) -> int:
+    def pe_count(self) -> int:
         """Processing elements."""
         return self.rows * self.columns
 
@@ -190,7 +190,7 @@ class BitSerial:
     def __post_init__(self) -> None:
         if self.core_macs_per_cycle <= 0:
             raise ValueError("array.core_macs_per_cycle must be above 0, got 0; correct it")
-        check_sizes(
+        check_array_sizes(
             "array",
             tile_rows=self.tile_rows,
             tile_columns=self.tile_columns,
@@ -202,7 +202,7 @@ class BitSerial:
         )
 
     @property
-    def pes(self) -> int:
+    def pe_count(self) -> int:
         """MACs of one cycle in 3 x 3 kernels with the widest weights, rounded up."""
         units = self.tile_rows * self.tile_columns * KERNEL_TAPS * self.depth
         return -(-units // self.widest_weight_bits)
@@ -232,7 +232,7 @@ class VectorCore:
     cycles_per_output: float
 
     def __post_init__(self) -> None:
-        check_sizes("array", macs_per_cycle=self.macs_per_cycle)
+        check_array_sizes("array", macs_per_cycle=self.macs_per_cycle)
         least = min(
             self.cycles_per_mac_conv,
             self.cycles_per_mac_pointwise,
@@ -246,7 +246,7 @@ class VectorCore:
             )
 
     @property
-    def pes(self) -> int:
+    def pe_count(self) -> int:
         """MACs that the core completes in a cycle at most."""
         return self.macs_per_cycle
 
@@ -259,7 +259,7 @@ class VectorCore:
 Array = Systolic | Spatial | RowStationary | BitSerial | VectorCore
 
 
-def check_sizes(table: str, **sizes: int) -> None:
+def check_array_sizes(table: str, **sizes: int) -> None:
     """Raise ValueError where a size is not in 1..65536."""
     for name, size in sizes.items():
         if not 1 <= size <= LARGEST_SIDE:

@@ -41,19 +41,19 @@ def _count_gemm_cycles(op: Op, machine: Machine, widths: Widths, outputs: int) -
     """Return the cycles of one matrix product by the rule of the machine's array."""
     match machine.array:
         case Systolic() as array:
-            cycles = systolic_cycles(op.gemm(), array, widths.rate)
+            cycles = systolic_cycles(op.lower_to_gemm(), array, widths.rate)
         case Spatial() as array:
             cycles = spatial_cycles(op, array, widths.rate)
         case RowStationary() as array:
-            cycles = _divide(op.macs, row_stationary_pes(op, array) * widths.rate)
+            cycles = _divide_up(op.macs, row_stationary_pes(op, array) * widths.rate)
         case BitSerial() as array:
             cycles = bit_serial_cycles(op, array, widths.weight)
         case VectorCore() as array:
-            cycles = _divide(vector_core_cycles(op, array), widths.rate)
+            cycles = _divide_up(vector_core_cycles(op, array), widths.rate)
     post = machine.post
     floor = math.ceil(outputs * post.cycles_per_output)
     if post.weights_per_cycle is not None:
-        floor = max(floor, _divide(op.shape_weights, post.weights_per_cycle))
+        floor = max(floor, _divide_up(op.shape_weights, post.weights_per_cycle))
     return max(cycles * widths.passes, floor)
 
 
@@ -63,8 +63,8 @@ def systolic_cycles(gemm: Gemm, array: Systolic, rate: float = 1.0) -> int:
     A fold loads its stationary operand (rows cycles, not for outputs), streams, and fills and
     drains the diagonal. A rate above one shortens the depth, as BitFusion's units do.
     """
-    depth = _divide(gemm.depth, rate) if rate > 1 else gemm.depth
-    on_rows, on_columns, stream = _place(gemm, depth, array.dataflow)
+    depth = _divide_up(gemm.depth, rate) if rate > 1 else gemm.depth
+    on_rows, on_columns, stream = _place_loops(gemm, depth, array.dataflow)
     rounds = gemm.groups
     if array.pack_groups and on_rows <= array.rows and on_columns <= array.columns:
         packed = min(gemm.groups, array.rows // on_rows, array.columns // on_columns)
@@ -76,7 +76,7 @@ def systolic_cycles(gemm: Gemm, array: Systolic, rate: float = 1.0) -> int:
         load = 0 if array.dataflow is Dataflow.OUTPUTS else array.rows
         fold = load + array.rows + array.columns + stream - 2
         cycles = rounds * (folds * fold - 1)
-    return _divide(cycles, rate) if rate < 1 else cycles
+    return _divide_up(cycles, rate) if rate < 1 else cycles
 
 
 def spatial_cycles(op: Op, array: Spatial, rate: float = 1.0) -> int:
@@ -86,13 +86,15 @@ def spatial_cycles(op: Op, array: Spatial, rate: float = 1.0) -> int:
     """
     if op.kind is OpKind.DEPTHWISE and array.depthwise is not None:
         loops = array.depthwise
-        taps = _divide(op.kernel_h * op.kernel_w, loops.taps * max(rate, 1.0))
-        steps = _positions(op, loops.out_rows, loops.out_columns) * taps
+        taps = _divide_up(op.kernel_h * op.kernel_w, loops.taps * max(rate, 1.0))
+        steps = _position_steps(op, loops.out_rows, loops.out_columns) * taps
         steps *= math.ceil(op.c_out / loops.channels) * loops.cycles_per_step
-        return _divide(steps, min(rate, 1.0))
-    gemm, unroll = op.gemm(), array.unroll
-    steps = _positions(op, unroll.out_rows, unroll.out_columns) * gemm.groups
-    return steps * math.ceil(gemm.columns / unroll.outputs) * _inner_steps(op, gemm, array, rate)
+        return _divide_up(steps, min(rate, 1.0))
+    gemm, unroll = op.lower_to_gemm(), array.unroll
+    steps = _position_steps(op, unroll.out_rows, unroll.out_columns) * gemm.groups
+    return (
+        steps * math.ceil(gemm.columns / unroll.outputs) * _inner_loop_steps(op, gemm, array, rate)
+    )
 
 
 def row_stationary_pes(op: Op, array: RowStationary) -> float:
@@ -123,7 +125,7 @@ def _count_element_cycles(op: Op, machine: Machine, elements: int, outputs: int)
     return math.ceil(count_element_ops(op, machine, elements, outputs) * per_element)
 
 
-def _place(gemm: Gemm, depth: int, dataflow: Dataflow) -> tuple[int, int, int]:
+def _place_loops(gemm: Gemm, depth: int, dataflow: Dataflow) -> tuple[int, int, int]:
     """Say which loop lies on the rows, which on the columns, and which streams."""
     match dataflow:
         case Dataflow.WEIGHTS:
@@ -134,25 +136,25 @@ def _place(gemm: Gemm, depth: int, dataflow: Dataflow) -> tuple[int, int, int]:
             return depth, gemm.rows, gemm.columns
 
 
-def _positions(op: Op, rows: int, columns: int) -> int:
+def _position_steps(op: Op, rows: int, columns: int) -> int:
     """Count steps over output positions; rows of a matrix product may fill the whole plane."""
     if op.kind in (OpKind.LINEAR, OpKind.MATMUL):
-        return math.ceil(op.gemm().rows / (rows * columns))
+        return math.ceil(op.lower_to_gemm().rows / (rows * columns))
     return op.batch * math.ceil(op.out_h / rows) * math.ceil(op.out_w / columns)
 
 
-def _inner_steps(op: Op, gemm: Gemm, array: Spatial, rate: float) -> int:
+def _inner_loop_steps(op: Op, gemm: Gemm, array: Spatial, rate: float) -> int:
     lanes = array.unroll.depth * rate
     taps = op.kernel_h * op.kernel_w if op.kind is not OpKind.MATMUL else 1
     channels = gemm.depth // taps
     if array.inner is InnerRule.ETHOS:
-        depth_first = taps * _divide(channels, 4 * lanes)
-        part_kernel = math.ceil(taps / 4) * _divide(channels, lanes)
+        depth_first = taps * _divide_up(channels, 4 * lanes)
+        part_kernel = math.ceil(taps / 4) * _divide_up(channels, lanes)
         return 4 * min(depth_first, part_kernel)
     if array.inner is InnerRule.FLATTEN_SHALLOW and channels < array.unroll.depth:
-        return _divide(gemm.depth, lanes)
-    return taps * _divide(channels, lanes)
+        return _divide_up(gemm.depth, lanes)
+    return taps * _divide_up(channels, lanes)
 
 
-def _divide(count: float, by: float) -> int:
+def _divide_up(count: float, by: float) -> int:
     return math.ceil(count / by - _ROUNDING)

@@ -14,7 +14,7 @@ from accelerator.prices import (
     FLOAT_MAC_PJ,
     REQUANT_PJ,
     Prices,
-    mac_pj,
+    mac_energy_pj,
 )
 from accelerator.widths import Widths
 from accelerator.workload import FLOAT_BITS, GEMM_KINDS, Op, OpKind
@@ -38,9 +38,9 @@ class Energy:
     @property
     def total_pj(self) -> float:
         """Sum of all parts."""
-        return sum(self.parts().values())
+        return sum(self.parts_by_name().values())
 
-    def parts(self) -> dict[str, float]:
+    def parts_by_name(self) -> dict[str, float]:
         """Return the parts in pJ by name."""
         return {name: getattr(self, name) for name in _PARTS}
 
@@ -68,7 +68,7 @@ def scale_energy_parts(energy: Energy, scales: Scales) -> Energy:
 _PARTS = tuple(field.name for field in fields(Energy))
 
 
-def price_gemm(
+def price_matrix_product(
     op: Op, machine: Machine, prices: Prices, widths: Widths, bits: BufferBits
 ) -> Energy:
     """Price a matrix product's arithmetic, registers, buffers and network in pJ."""
@@ -79,7 +79,7 @@ def price_gemm(
         per_mac = unit.pj_per_mac if unit else FLOAT_MAC_PJ * prices.node_factor
         arithmetic = op.macs * per_mac
     else:
-        arithmetic = steps * mac_pj(
+        arithmetic = steps * mac_energy_pj(
             machine, widths.weight, widths.activation, widths.accumulator, widths.rate
         )
     # Each MAC reads both operands, and reads and writes its partial sum.
@@ -91,7 +91,7 @@ def price_gemm(
     return Energy(
         mac_pj=arithmetic,
         register_pj=registers,
-        sram_pj=price_buffers(bits, prices.sram),
+        sram_pj=price_buffer_bits(bits, prices.sram),
         noc_pj=energy.noc_pj_per_bit * _count_noc_bits(op, machine, widths, bits),
     )
 
@@ -107,7 +107,7 @@ def price_elements(
         return count * unit_pj * prices.node_factor
     if op.kind is OpKind.ELTWISE and op.multiply:
         pair = (widths.weight, widths.activation, widths.accumulator, widths.rate)
-        return count * widths.passes * mac_pj(machine, *pair)
+        return count * widths.passes * mac_energy_pj(machine, *pair)
     width = widths.stored_input if op.kind is OpKind.POOL else widths.accumulator
     return count * width * ADD_PJ_PER_BIT * prices.node_factor
 
@@ -120,7 +120,7 @@ def price_requantization(op: Op, machine: Machine, prices: Prices, outputs: int)
     return outputs * REQUANT_PJ[machine.post.requant] * prices.node_factor
 
 
-def price_dram(traffic: DramTraffic, machine: Machine) -> float:
+def price_dram_traffic(traffic: DramTraffic, machine: Machine) -> float:
     """Return pJ of all bits read from and written to DRAM."""
     read = traffic.weight_bits + traffic.input_bits
     return read * machine.dram.read_pj_per_bit + traffic.output_bits * machine.dram.write_pj_per_bit
@@ -132,7 +132,7 @@ def price_weight_memory(traffic: DramTraffic, machine: Machine) -> float:
     return 0.0 if memory is None else traffic.weight_memory_bits * memory.read_pj_per_bit
 
 
-def price_buffers(bits: BufferBits, price: SramPrice) -> float:
+def price_buffer_bits(bits: BufferBits, price: SramPrice) -> float:
     """Return pJ of all buffer reads and writes."""
     return (
         bits.weight_reads * price.weight_read_pj_per_bit

@@ -8,7 +8,7 @@ from operator import add
 
 from accelerator.accesses import Accesses, count_accesses, sum_buffer_bits
 from accelerator.cycles import count_cycles
-from accelerator.dram.residency import WeightBlock, count_stored_bits, keep_weights
+from accelerator.dram.residency import WeightBlock, count_stored_bits, keep_weights_on_chip
 from accelerator.dram.traffic import (
     Crossing,
     DramTraffic,
@@ -17,33 +17,33 @@ from accelerator.dram.traffic import (
 )
 from accelerator.energy import (
     Energy,
-    price_buffers,
-    price_dram,
+    price_buffer_bits,
+    price_dram_traffic,
     price_elements,
-    price_gemm,
+    price_matrix_product,
     price_requantization,
     price_weight_memory,
     scale_energy_parts,
 )
-from accelerator.interval import describe_error, energy_bounds, latency_bounds
+from accelerator.interval import describe_machine_error, energy_bounds, latency_bounds
 from accelerator.machine import Machine, Spill
 from accelerator.memory import (
     Lifetime,
     Peak,
-    choose_residents,
-    count_constants,
-    find_lifetimes,
+    choose_resident_activations,
+    count_constant_bytes,
     find_peak,
+    find_tensor_lifetimes,
 )
 from accelerator.parts import Residency
-from accelerator.prices import Prices, set_prices
-from accelerator.report import CostReport, LayerCost, join_costs
+from accelerator.prices import Prices, set_access_prices
+from accelerator.report import CostReport, LayerCost, join_group_costs
 from accelerator.widths import (
     ModeChooser,
     Widths,
     choose_widths,
-    mode_chooser,
-    store_activation,
+    make_mode_chooser,
+    stored_activation_bits,
 )
 from accelerator.workload import (
     GEMM_KINDS,
@@ -52,8 +52,8 @@ from accelerator.workload import (
     OpKind,
     TensorInfo,
     Workload,
-    count_bops,
-    split_op,
+    count_bit_operations,
+    split_op_by_width,
 )
 
 PJ_PER_J = 1e12
@@ -76,20 +76,22 @@ class Scene:
     overhead_pj: float = 0.0
 
 
-def estimate(workload: Workload, machine: Machine, *, include_constants: bool = True) -> CostReport:
+def estimate_workload(
+    workload: Workload, machine: Machine, *, include_constants: bool = True
+) -> CostReport:
     """Return what one run of the workload costs on the machine.
 
     `include_constants` adds 4 bytes of scale and 4 of bias per output channel to the weights'
     size. A machine that was fitted to measurements gives 90 % intervals too.
     """
-    choose = mode_chooser(machine)
+    choose = make_mode_chooser(machine)
     widths = [choose_widths(op, machine, choose) for op in workload.ops]
     pairs = list(zip(workload.ops, widths, strict=True))
     weight_bits = sum(op.shape_weights * width.stored_weight for op, width in pairs)
-    lives = find_lifetimes(workload, machine)
+    lives = find_tensor_lifetimes(workload, machine)
     scene = set_scene(workload, machine, widths, lives)
-    layers = tuple(cost_layer(op, width, scene, choose) for op, width in pairs)
-    constants = sum(count_constants(op) for op in workload.ops) if include_constants else 0
+    layers = tuple(cost_of_layer(op, width, scene, choose) for op, width in pairs)
+    constants = sum(count_constant_bytes(op) for op in workload.ops) if include_constants else 0
     peak_macs_per_s = _find_peak_rate(pairs, machine)
     peak = find_peak(workload, machine, lives)
     energy = reduce(add, (layer.energy for layer in layers))
@@ -101,7 +103,7 @@ def estimate(workload: Workload, machine: Machine, *, include_constants: bool = 
         latency_s=sum(layer.latency_s for layer in layers),
         cycles=sum(layer.cycles for layer in layers),
         macs=sum(layer.macs for layer in layers),
-        bops=sum(count_bops(op) for op in workload.ops),
+        bops=sum(count_bit_operations(op) for op in workload.ops),
         weight_bytes=math.ceil(weight_bits / 8) + constants,
         peak_activation_bytes=peak.size_bytes,
         peak_activation_step=peak.step,
@@ -112,7 +114,7 @@ def estimate(workload: Workload, machine: Machine, *, include_constants: bool = 
         notes=_write_notes(layers, machine, peak),
         energy_pj_ci=energy_bounds(machine, energy),
         latency_s_ci=latency_bounds(machine, layers),
-        trust=describe_error(machine),
+        trust=describe_machine_error(machine),
     )
 
 
@@ -125,9 +127,9 @@ def set_scene(
     shared = overheads.s_per_inference * machine.scales.fixed_time / len(workload.ops)
     scene = Scene(
         machine,
-        set_prices(machine),
+        set_access_prices(machine),
         {tensor.name: tensor for tensor in workload.tensors},
-        choose_residents(workload, machine, lives),
+        choose_resident_activations(workload, machine, lives),
         frozenset(),
         started + shared,
         overheads.pj_per_inference / len(workload.ops),
@@ -135,61 +137,61 @@ def set_scene(
     if machine.weights_resident is Residency.NEVER:
         return scene
     pairs = zip(workload.ops, widths, strict=True)
-    blocks = [_weigh_weights(op, width, scene) for op, width in pairs]
-    return replace(scene, weights_resident=keep_weights(machine, blocks))
+    blocks = [_weight_block_of(op, width, scene) for op, width in pairs]
+    return replace(scene, weights_resident=keep_weights_on_chip(machine, blocks))
 
 
-def _weigh_weights(op: Op, widths: Widths, scene: Scene) -> WeightBlock:
+def _weight_block_of(op: Op, widths: Widths, scene: Scene) -> WeightBlock:
     """Return the room that an op's weights take, and the DRAM bits that they save if they stay."""
     size = count_stored_bits(op, widths)
     if not size:
         return WeightBlock(op.name, 0, 0)
-    cross = _cross_dram if op.kind in GEMM_KINDS else _stream_elements
+    cross = _product_traffic if op.kind in GEMM_KINDS else _element_traffic
     stays = replace(scene, weights_resident=frozenset({op.name}))
-    saved = cross(op, widths, scene).total_bits - cross(op, widths, stays).total_bits
+    saved = cross(op, widths, scene).all_dram_bits - cross(op, widths, stays).all_dram_bits
     return WeightBlock(op.name, size, saved)
 
 
-def cost_layer(op: Op, widths: Widths, scene: Scene, choose: ModeChooser) -> LayerCost:
+def cost_of_layer(op: Op, widths: Widths, scene: Scene, choose: ModeChooser) -> LayerCost:
     """Return what one op costs; one whose channels have several widths as a product for each.
 
     The input is read once where it stays in its buffer, else once a group (our choice).
     """
     if not op.weight_groups:
-        return cost_op(op, widths, scene)
+        return cost_of_op(op, widths, scene)
     machine, output = scene.machine, scene.tensors[op.output]
     n = len(op.weight_groups)
     first = replace(scene, overhead_s=scene.overhead_s / n, overhead_pj=scene.overhead_pj / n)
     stays = {op.inputs[0]} if fits_input_buffer(op, machine, widths) else set()
     later = replace(first, residents=first.residents | stays)
-    parts, costs = split_op(op), []
+    parts, costs = split_op_by_width(op), []
     for number, part in enumerate(parts):
         small = replace(output, elements=max(1, round(output.elements * part.c_out / op.c_out)))
         own = replace(later if number else first, tensors={**scene.tensors, op.output: small})
-        costs.append(cost_op(part, choose_widths(part, machine, choose), own))
-    return join_costs([part.weight_bits for part in parts], costs, widths.stored_weight)
+        costs.append(cost_of_op(part, choose_widths(part, machine, choose), own))
+    return join_group_costs([part.weight_bits for part in parts], costs, widths.stored_weight)
 
 
-def cost_op(op: Op, widths: Widths, scene: Scene) -> LayerCost:
-    """Return what one op costs among the others; `estimate` adds these up."""
+def cost_of_op(op: Op, widths: Widths, scene: Scene) -> LayerCost:
+    """Return what one op costs among the others; `estimate_workload` adds these up."""
     machine, prices = scene.machine, scene.prices
     outputs = scene.tensors[op.output].elements
     elements = max(scene.tensors[name].elements for name in op.inputs)
     cycles = count_cycles(op, machine, widths, elements, outputs)
     if op.kind in GEMM_KINDS:
-        traffic = _cross_dram(op, widths, scene)
+        traffic = _product_traffic(op, widths, scene)
         bits = sum_buffer_bits(count_accesses(op, machine, widths), traffic, widths)
-        energy = price_gemm(op, machine, prices, widths, bits)
+        energy = price_matrix_product(op, machine, prices, widths, bits)
     else:
-        traffic, accesses = _stream_elements(op, widths, scene), _touch_elements(op, scene)
+        traffic, accesses = _element_traffic(op, widths, scene), _element_accesses(op, scene)
         bits = sum_buffer_bits(accesses, traffic, widths)
         arithmetic = price_elements(op, machine, prices, widths, elements=elements, outputs=outputs)
-        energy = Energy(mac_pj=arithmetic, sram_pj=price_buffers(bits, prices.sram))
-    stages = _find_stages(cycles, traffic, bits.total, machine)
+        energy = Energy(mac_pj=arithmetic, sram_pj=price_buffer_bits(bits, prices.sram))
+    stages = _find_stages(cycles, traffic, bits.total_bits, machine)
     latency_s = stages.compute_s + stages.memory_s + scene.overhead_s
     energy = replace(
         energy,
-        dram_pj=price_dram(traffic, machine),
+        dram_pj=price_dram_traffic(traffic, machine),
         requant_pj=price_requantization(op, machine, prices, outputs),
         static_pj=machine.static_w * latency_s * PJ_PER_J,
         weight_memory_pj=price_weight_memory(traffic, machine),
@@ -197,7 +199,7 @@ def cost_op(op: Op, widths: Widths, scene: Scene) -> LayerCost:
         fixed_pj=scene.overhead_pj,
     )
     energy = scale_energy_parts(energy, machine.scales)
-    busy = machine.array.pes * widths.rate * cycles
+    busy = machine.array.pe_count * widths.rate * cycles
     second = op.kind in GEMM_KINDS or op.multiply or op.table_elements > 0
     # The second operand of a matmul takes the weights' road but is an activation.
     own = op.kind in WEIGHT_KINDS or op.table_elements
@@ -213,7 +215,7 @@ def cost_op(op: Op, widths: Widths, scene: Scene) -> LayerCost:
         dram_weight_bits=weight_bits,
         dram_input_bits=traffic.input_bits + traffic.weight_bits - weight_bits,
         dram_output_bits=traffic.output_bits,
-        sram_bits=bits.total,
+        sram_bits=bits.total_bits,
         requested_weight_bits=op.weight_bits if second else 0,
         requested_activation_bits=op.activation_bits,
         compute_weight_bits=widths.weight if second else 0,
@@ -231,7 +233,7 @@ def cost_op(op: Op, widths: Widths, scene: Scene) -> LayerCost:
     )
 
 
-def _cross_dram(op: Op, widths: Widths, scene: Scene) -> DramTraffic:
+def _product_traffic(op: Op, widths: Widths, scene: Scene) -> DramTraffic:
     """Count DRAM bits of a matrix product; the second operand of a matmul is an activation."""
     matmul = op.kind is OpKind.MATMUL
     second_stays = op.inputs[-1] in scene.residents if matmul else op.name in scene.weights_resident
@@ -244,11 +246,8 @@ def _cross_dram(op: Op, widths: Widths, scene: Scene) -> DramTraffic:
     return count_dram_traffic(op, scene.machine, widths, crossing, outputs)
 
 
-def _stream_elements(op: Op, widths: Widths, scene: Scene) -> DramTraffic:
-    """Count DRAM bits of an op without a matrix: each operand crosses once unless it stays.
-
-    Of a table cross the values that are looked up.
-    """
+def _element_traffic(op: Op, widths: Widths, scene: Scene) -> DramTraffic:
+    """Count DRAM bits of an op without a matrix: operands that do not stay, looked-up values."""
     looked_up, stays = 0, op.name in scene.weights_resident
     if op.table_elements:
         looked_up = math.ceil(scene.tensors[op.output].elements * widths.stored_weight)
@@ -258,19 +257,19 @@ def _stream_elements(op: Op, widths: Widths, scene: Scene) -> DramTraffic:
     def bits(name: str) -> int:
         if name in scene.residents:
             return 0
-        return _stored_bits(name, scene)
+        return _stored_tensor_bits(name, scene)
 
     return DramTraffic(looked_up, sum(map(bits, op.inputs)), bits(op.output), 0, 1, held)
 
 
-def _touch_elements(op: Op, scene: Scene) -> Accesses:
+def _element_accesses(op: Op, scene: Scene) -> Accesses:
     inputs = sum(scene.tensors[name].elements for name in op.inputs)
     return Accesses(0, inputs, 0, 0, scene.tensors[op.output].elements)
 
 
-def _stored_bits(name: str, scene: Scene) -> int:
+def _stored_tensor_bits(name: str, scene: Scene) -> int:
     tensor = scene.tensors[name]
-    return tensor.elements * store_activation(tensor.bits, scene.machine)
+    return tensor.elements * stored_activation_bits(tensor.bits, scene.machine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,11 +291,11 @@ def _find_stages(cycles: int, traffic: DramTraffic, sram_bits: int, machine: Mac
     held = machine.weight_memory
     stages = {
         "compute": cycles / machine.clock_hz,
-        "dram": traffic.total_bits / machine.dram.bits_per_cycle * scale,
+        "dram": traffic.all_dram_bits / machine.dram.bits_per_cycle * scale,
         "sram": scale
         * max(
-            _cycles_of(sram_bits, machine.sram.bits_per_cycle),
-            _cycles_of(traffic.weight_memory_bits, held.bits_per_cycle if held else None),
+            _cycles_for_bits(sram_bits, machine.sram.bits_per_cycle),
+            _cycles_for_bits(traffic.weight_memory_bits, held.bits_per_cycle if held else None),
         ),
     }
     order = sorted(stages, key=lambda name: -stages[name])
@@ -307,14 +306,14 @@ def _find_stages(cycles: int, traffic: DramTraffic, sram_bits: int, machine: Mac
     return Stages(compute_s, sum(parts.values()), order[0])
 
 
-def _cycles_of(bits: int, bits_per_cycle: float | None) -> float:
+def _cycles_for_bits(bits: int, bits_per_cycle: float | None) -> float:
     return bits / bits_per_cycle if bits_per_cycle else 0.0
 
 
 def _find_peak_rate(pairs: list[tuple[Op, Widths]], machine: Machine) -> float:
     """Return MACs per s in the fastest mode the workload uses."""
     rates = [w.rate / w.passes for op, w in pairs if op.kind in GEMM_KINDS]
-    return machine.array.pes * machine.clock_hz * max(rates, default=1.0)
+    return machine.array.pe_count * machine.clock_hz * max(rates, default=1.0)
 
 
 def _write_notes(layers: tuple[LayerCost, ...], machine: Machine, peak: Peak) -> tuple[str, ...]:
@@ -324,14 +323,14 @@ def _write_notes(layers: tuple[LayerCost, ...], machine: Machine, peak: Peak) ->
     host = sum(layer.on_host for layer in layers)
     if host:
         notes.append(f"{host} of {len(layers)} ops cannot run on this machine as asked.")
-    notes += _describe_residency(layers, machine)
+    notes += _describe_weight_residency(layers, machine)
     room = machine.buffers.resident_activation_bytes
     if machine.activation_spill is Spill.NEVER and peak.size_bytes > room:
         notes.append(f"Activations need {peak.size_bytes} bytes on chip, there are {room}.")
     return tuple(notes)
 
 
-def _describe_residency(layers: tuple[LayerCost, ...], machine: Machine) -> Iterator[str]:
+def _describe_weight_residency(layers: tuple[LayerCost, ...], machine: Machine) -> Iterator[str]:
     """Say how many layers' weights stay on chip, where the machine can keep weights."""
     weighted = [layer for layer in layers if layer.weight_room_bits]
     if machine.weights_resident is Residency.NEVER or not weighted:

@@ -19,7 +19,7 @@ _T95 = {1: 6.314, 2: 2.920, 3: 2.353, 4: 2.132, 5: 2.015, 6: 1.943, 8: 1.860, 10
 _NORMAL95 = 1.645
 
 
-def student_t95(freedom: float) -> float:
+def student_t_95(freedom: float) -> float:
     """Return Student's t that 5 % of the values exceed; between the table's entries, the larger."""
     smaller = [n for n in _T95 if n <= freedom]
     if not smaller:
@@ -27,7 +27,7 @@ def student_t95(freedom: float) -> float:
     return _T95[max(smaller)] if freedom < 30 else _NORMAL95
 
 
-def energy_shares(energy: Energy) -> dict[str, float]:
+def energy_factor_shares(energy: Energy) -> dict[str, float]:
     """Return the share of the energy that each fitted factor multiplies."""
     total = energy.total_pj or 1.0
     compute = energy.mac_pj + energy.register_pj + energy.noc_pj + energy.requant_pj
@@ -41,7 +41,7 @@ def energy_shares(energy: Energy) -> dict[str, float]:
     }
 
 
-def latency_shares(machine: Machine, layers: Sequence[LayerCost]) -> dict[str, float]:
+def latency_factor_shares(machine: Machine, layers: Sequence[LayerCost]) -> dict[str, float]:
     """Return the share of the latency that each fitted factor multiplies."""
     total = sum(layer.latency_s for layer in layers) or 1.0
     memory = sum(layer.memory_s for layer in layers)
@@ -56,26 +56,34 @@ def latency_shares(machine: Machine, layers: Sequence[LayerCost]) -> dict[str, f
 
 def energy_bounds(machine: Machine, energy: Energy) -> Bounds | None:
     """Return the 90 % interval of an energy in pJ; None where the machine was never measured."""
-    error = error_of(machine, "energy")
-    return None if error is None else _bounds(energy.total_pj, energy_shares(energy), error)
+    error = error_of_quantity(machine, "energy")
+    return (
+        None
+        if error is None
+        else _bounds_from_shares(energy.total_pj, energy_factor_shares(energy), error)
+    )
 
 
 def latency_bounds(machine: Machine, layers: Sequence[LayerCost]) -> Bounds | None:
     """Return the 90 % interval of a latency in s; None where the machine was never measured."""
-    error = error_of(machine, "latency")
+    error = error_of_quantity(machine, "latency")
     total = sum(layer.latency_s for layer in layers)
-    return None if error is None else _bounds(total, latency_shares(machine, layers), error)
+    return (
+        None
+        if error is None
+        else _bounds_from_shares(total, latency_factor_shares(machine, layers), error)
+    )
 
 
 NEVER_MEASURED = "never measured: compare choices only"
 
 
-def describe_error(machine: Machine, quantity: str = "energy") -> str:
+def describe_machine_error(machine: Machine, quantity: str = "energy") -> str:
     """Say what a machine's error is: "this machine's error on 4 measured networks, leave one out".
 
     `quantity` is "energy" or "latency".
     """
-    error = error_of(machine, quantity)
+    error = error_of_quantity(machine, quantity)
     if error is None:
         return NEVER_MEASURED
     if error.mean_error is None or error.worst_error is None:
@@ -86,22 +94,24 @@ def describe_error(machine: Machine, quantity: str = "energy") -> str:
     )
 
 
-def describe_trust(machine: Machine) -> str:
+def describe_machine_trust(machine: Machine) -> str:
     """Return a sentence on how far a machine's energy and latency are from measured chips."""
-    energy, latency = (describe_error(machine, quantity) for quantity in ("energy", "latency"))
+    energy, latency = (
+        describe_machine_error(machine, quantity) for quantity in ("energy", "latency")
+    )
     if energy == latency:
         return f"{machine.title}: {energy}."
     return f"{machine.title}: energy, {energy}; latency, {latency}."
 
 
-def error_of(machine: Machine, quantity: str) -> FitError | None:
+def error_of_quantity(machine: Machine, quantity: str) -> FitError | None:
     """Return a machine's error of "energy" or "latency"; None where none was measured."""
     if machine.fit is None:
         return None
     return machine.fit.energy if quantity == "energy" else machine.fit.latency
 
 
-def log_spread(shares: Mapping[str, float], error: FitError) -> float:
+def spread_of_log(shares: Mapping[str, float], error: FitError) -> float:
     """Return the standard deviation of the logarithm of a prediction."""
     x = [shares[name] for name in error.scales]
     size = len(x)
@@ -113,6 +123,6 @@ def log_spread(shares: Mapping[str, float], error: FitError) -> float:
     return math.sqrt(error.noise**2 + max(spread, 0.0))
 
 
-def _bounds(value: float, shares: Mapping[str, float], error: FitError) -> Bounds:
-    factor = math.exp(student_t95(error.freedom) * log_spread(shares, error))
+def _bounds_from_shares(value: float, shares: Mapping[str, float], error: FitError) -> Bounds:
+    factor = math.exp(student_t_95(error.freedom) * spread_of_log(shares, error))
     return value / factor, value * factor

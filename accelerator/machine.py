@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from accelerator.array import Array
-from accelerator.modes import Mode, ModeFamily, generate_modes
+from accelerator.modes import Mode, ModeFamily, generate_family_modes
 from accelerator.parts import (
     Buffers,
     Dram,
@@ -25,7 +25,7 @@ from accelerator.parts import (
     Storage,
     WeightMemory,
 )
-from accelerator.schema import decode, numbers
+from accelerator.schema import decode_table, keys_of_numbers
 from accelerator.technology import NODES_NM
 
 __all__ = [
@@ -34,12 +34,12 @@ __all__ = [
     "Residency",
     "Spill",
     "Storage",
-    "at_point",
     "load_machine",
     "load_preset",
+    "machine_at_point",
     "machine_from_table",
     "parse_machine",
-    "presets",
+    "preset_names",
 ]
 
 MAX_FILE_BYTES = 256 * 1024
@@ -111,13 +111,13 @@ class Machine:
             raise ValueError("supply_v must be given where there are points; add the key")
 
     @property
-    def all_modes(self) -> tuple[Mode, ...]:
+    def listed_modes(self) -> tuple[Mode, ...]:
         """The modes listed, or those the family generates."""
         if self.modes is not None:
             return self.modes
-        return generate_modes(self.mode_family) if self.mode_family else ()
+        return generate_family_modes(self.mode_family) if self.mode_family else ()
 
-    def source_of(self, key: str) -> str:
+    def source_of_number(self, key: str) -> str:
         """Return where the number at a dotted key comes from; raises KeyError for no number."""
         return dict(self.sources)[key]
 
@@ -140,7 +140,7 @@ def parse_machine(text: str) -> Machine:
         raise ValueError(f"a machine file must be TOML, got {error}; correct that place") from None
     sources = table.pop("sources", {})
     machine = machine_from_table(table)
-    return replace(machine, sources=_read_sources(sources, set(numbers(table))))
+    return replace(machine, sources=_read_number_sources(sources, set(keys_of_numbers(table))))
 
 
 def machine_from_table(table: Mapping[str, object]) -> Machine:
@@ -151,7 +151,7 @@ def machine_from_table(table: Mapping[str, object]) -> Machine:
     resident = table.get("weights_resident")
     if isinstance(resident, bool):
         table = {**table, "weights_resident": Residency.AUTO if resident else Residency.NEVER}
-    return decode(Machine, table)
+    return decode_table(Machine, table)
 
 
 def load_machine(path: str | Path) -> Machine:
@@ -171,7 +171,7 @@ def load_machine(path: str | Path) -> Machine:
 
 
 @cache
-def presets() -> tuple[str, ...]:
+def preset_names() -> tuple[str, ...]:
     """Name the machines that come with the package, each operating point as NAME@POINT."""
     names: list[str] = []
     for path in sorted(MACHINES.glob("*.toml")):
@@ -182,16 +182,16 @@ def presets() -> tuple[str, ...]:
 @cache
 def load_preset(name: str) -> Machine:
     """Load a machine that comes with the package; raises ValueError for an unknown name."""
-    if name not in presets():
+    if name not in preset_names():
         raise ValueError(
-            f"a preset must be one of {', '.join(presets())}, got {name!r}; choose one"
+            f"a preset must be one of {', '.join(preset_names())}, got {name!r}; choose one"
         )
     base, _, point = name.partition("@")
     machine = load_machine(MACHINES / f"{base}.toml")
-    return at_point(machine, point) if point else machine
+    return machine_at_point(machine, point) if point else machine
 
 
-def at_point(machine: Machine, name: str) -> Machine:
+def machine_at_point(machine: Machine, name: str) -> Machine:
     """Return the machine at one of its further clocks and voltages.
 
     The energy of switching grows with the voltage's square, leakage power with the voltage (our
@@ -238,7 +238,7 @@ def _point_names(path: Path) -> list[str]:
     return [str(point["name"]) for point in points]
 
 
-def _read_sources(table: object, keys: set[str]) -> tuple[tuple[str, str], ...]:
+def _read_number_sources(table: object, keys: set[str]) -> tuple[tuple[str, str], ...]:
     """Check that each number has a source and each source a number."""
     if not isinstance(table, Mapping):
         raise ValueError("sources must be a table of texts, it is not; write [sources]")

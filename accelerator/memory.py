@@ -5,7 +5,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from accelerator.machine import Machine, Spill
-from accelerator.widths import store_activation
+from accelerator.widths import stored_activation_bits
 from accelerator.workload import FLOAT_BITS, WEIGHT_KINDS, Op, OpKind, Workload
 
 SCALE_BYTES = 4
@@ -31,7 +31,7 @@ class Peak:
     tensors: tuple[str, ...]
 
 
-def find_lifetimes(workload: Workload, machine: Machine) -> tuple[Lifetime, ...]:
+def find_tensor_lifetimes(workload: Workload, machine: Machine) -> tuple[Lifetime, ...]:
     """Return when each used tensor lives, from its producer to its last consumer, in steps."""
     first = dict.fromkeys(workload.inputs, 0)
     last = dict.fromkeys(workload.inputs, 0)
@@ -42,7 +42,7 @@ def find_lifetimes(workload: Workload, machine: Machine) -> tuple[Lifetime, ...]
     return tuple(
         Lifetime(
             tensor.name,
-            tensor.elements * store_activation(tensor.bits, machine),
+            tensor.elements * stored_activation_bits(tensor.bits, machine),
             first[tensor.name],
             last[tensor.name],
         )
@@ -56,7 +56,7 @@ def find_peak(workload: Workload, machine: Machine, lives: tuple[Lifetime, ...])
     use = _sum_over_steps(lives, len(workload.ops))
     if machine.eltwise_in_place:
         for step, op in enumerate(workload.ops):
-            use[step] -= save_in_place(op, step, lives)
+            use[step] -= bits_saved_in_place(op, step, lives)
     step = max(range(len(use)), key=use.__getitem__)
     alive = [life for life in lives if life.first <= step <= life.last]
     alive.sort(key=lambda life: -life.bits)
@@ -65,7 +65,7 @@ def find_peak(workload: Workload, machine: Machine, lives: tuple[Lifetime, ...])
     )
 
 
-def choose_residents(
+def choose_resident_activations(
     workload: Workload, machine: Machine, lives: tuple[Lifetime, ...]
 ) -> frozenset[str]:
     """Return the activations that never go through DRAM.
@@ -92,7 +92,7 @@ def choose_residents(
     return frozenset(kept)
 
 
-def count_constants(op: Op) -> int:
+def count_constant_bytes(op: Op) -> int:
     """Return bytes of a layer's scales and biases: 4 each per output channel, none for float."""
     if op.kind not in WEIGHT_KINDS:
         return 0
@@ -112,7 +112,7 @@ def _sum_over_steps(lives: Collection[Lifetime], steps: int) -> list[int]:
     return sums
 
 
-def save_in_place(op: Op, step: int, lives: tuple[Lifetime, ...]) -> int:
+def bits_saved_in_place(op: Op, step: int, lives: tuple[Lifetime, ...]) -> int:
     """Return bits saved where an elementwise op overwrites an input that nobody reads again."""
     if op.kind is not OpKind.ELTWISE:
         return 0

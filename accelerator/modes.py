@@ -29,7 +29,7 @@ class Mode:
 
 
 class Family(StrEnum):
-    """Rules that generate modes: see `generate_modes`."""
+    """Rules that generate modes: see `generate_family_modes`."""
 
     PAIRS = "pairs"
     FUSION = "fusion"
@@ -54,7 +54,7 @@ class ModeFamily:
             )
 
 
-def generate_modes(rule: ModeFamily) -> tuple[Mode, ...]:
+def generate_family_modes(rule: ModeFamily) -> tuple[Mode, ...]:
     """List a family's modes.
 
     pairs: doubled widths, one MAC a cycle; fusion: (p/w)(p/a) as in BitFusion (ISCA'18);
@@ -65,7 +65,7 @@ def generate_modes(rule: ModeFamily) -> tuple[Mode, ...]:
     doubled = [low << i for i in range(6) if low << i <= top]
     every = range(low, top + 1)
 
-    def mode(w: int, a: int, rate: float, linear: float | None = None) -> Mode:
+    def make_mode(w: int, a: int, rate: float, linear: float | None = None) -> Mode:
         return Mode(
             weight_bits=w,
             activation_bits=a,
@@ -75,12 +75,14 @@ def generate_modes(rule: ModeFamily) -> tuple[Mode, ...]:
 
     match rule.family:
         case Family.PAIRS:
-            return tuple(mode(w, a, 1.0) for w in doubled for a in doubled)
+            return tuple(make_mode(w, a, 1.0) for w in doubled for a in doubled)
         case Family.FUSION:
-            return tuple(mode(w, a, top / w * top / a) for w in doubled for a in doubled)
+            return tuple(make_mode(w, a, top / w * top / a) for w in doubled for a in doubled)
         case Family.SERIAL_ACTIVATIONS:
-            return tuple(mode(top, a, top / a) for a in every)
+            return tuple(make_mode(top, a, top / a) for a in every)
         case Family.SERIAL_WEIGHTS:
-            return tuple(mode(w, top, top / w) for w in every)
+            return tuple(make_mode(w, top, top / w) for w in every)
         case Family.SERIAL_BOTH:
-            return tuple(mode(w, a, top * top / (w * a), top / w) for w in every for a in every)
+            return tuple(
+                make_mode(w, a, top * top / (w * a), top / w) for w in every for a in every
+            )

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from accelerator.machine import Machine
 from accelerator.parts import CycleMac, FittedMac, MachineEnergy, Requant, SramPrice
-from accelerator.technology import REFERENCE_NM, SUPPLY_V, scale_energy
+from accelerator.technology import REFERENCE_NM, SUPPLY_V, scale_between_nodes
 
 # Horowitz, ISSCC 2014, 45 nm, pJ: 32-bit add 0.1 and multiply 3.1, float add 0.9, multiply 3.7.
 ADD_PJ_PER_BIT = 0.1 / 32
@@ -36,9 +36,9 @@ class Prices:
     sram: SramPrice
 
 
-def set_prices(machine: Machine) -> Prices:
+def set_access_prices(machine: Machine) -> Prices:
     """Return the energies that follow from buffer sizes and technology."""
-    factor = scale_energy(REFERENCE_NM, machine.technology_nm)
+    factor = scale_between_nodes(REFERENCE_NM, machine.technology_nm)
     if machine.sram.price is not None:
         return Prices(factor, machine.sram.price)
     buffers = machine.buffers
@@ -72,7 +72,9 @@ def sram_pj_per_bit(size_bytes: int) -> float:
     return below[1] * math.exp(share * math.log(above[1] / below[1]))
 
 
-def mac_pj(machine: Machine, weight: int, activation: int, accumulator: int, rate: float) -> float:
+def mac_energy_pj(
+    machine: Machine, weight: int, activation: int, accumulator: int, rate: float
+) -> float:
     """Return the energy of one MAC in pJ at computed widths in bits and its rate per PE cycle."""
     match machine.energy.mac:
         case CycleMac(pj_per_pe_cycle=cycle):
@@ -93,13 +95,15 @@ def scale_technology(machine: Machine, to_nm: int, supply_v: float = SUPPLY_V) -
     DRAM, clock and leakage stay; the error measured at the old node is dropped. Raises
     ValueError for a node without a fit.
     """
-    factor = scale_energy(machine.technology_nm, to_nm, supply_v)
+    factor = scale_between_nodes(machine.technology_nm, to_nm, supply_v)
     price, unit, memory = machine.sram.price, machine.float_unit, machine.weight_memory
     return replace(
         machine,
         technology_nm=to_nm,
-        energy=_scale_energies(machine.energy, factor),
-        sram=replace(machine.sram, price=None if price is None else _scale_prices(price, factor)),
+        energy=_scale_machine_energies(machine.energy, factor),
+        sram=replace(
+            machine.sram, price=None if price is None else _scale_sram_prices(price, factor)
+        ),
         float_unit=None if unit is None else replace(unit, pj_per_mac=unit.pj_per_mac * factor),
         weight_memory=None
         if memory is None
@@ -113,7 +117,7 @@ def scale_technology(machine: Machine, to_nm: int, supply_v: float = SUPPLY_V) -
     )
 
 
-def _scale_energies(energy: MachineEnergy, factor: float) -> MachineEnergy:
+def _scale_machine_energies(energy: MachineEnergy, factor: float) -> MachineEnergy:
     mac = energy.mac
     scaled: CycleMac | FittedMac
     match mac:
@@ -135,5 +139,5 @@ def _scale_energies(energy: MachineEnergy, factor: float) -> MachineEnergy:
     )
 
 
-def _scale_prices(price: SramPrice, factor: float) -> SramPrice:
+def _scale_sram_prices(price: SramPrice, factor: float) -> SramPrice:
     return SramPrice(**{name: getattr(price, name) * factor for name in SramPrice.__slots__})

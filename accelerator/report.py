@@ -9,7 +9,7 @@ from operator import add
 from accelerator.energy import Energy
 from accelerator.workload import OpKind
 
-__all__ = ["CostReport", "Energy", "LayerCost", "join_costs"]
+__all__ = ["CostReport", "Energy", "LayerCost", "join_group_costs"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +70,7 @@ Bounds = tuple[float, float]
 """The lower and the upper end of an interval."""
 
 
-def join_costs(widths: Sequence[int], costs: Sequence[LayerCost], stored: float) -> LayerCost:
+def join_group_costs(widths: Sequence[int], costs: Sequence[LayerCost], stored: float) -> LayerCost:
     """Return the cost of an op from those of its groups of channels, one after the other.
 
     `widths` are the bits of the groups, `stored` the mean bits of a weight in memory. Widths asked

@@ -17,7 +17,7 @@ REFERENCE_NM = 45
 SUPPLY_V = 0.9
 
 
-def scale_energy(from_nm: int, to_nm: int, supply_v: float = SUPPLY_V) -> float:
+def scale_between_nodes(from_nm: int, to_nm: int, supply_v: float = SUPPLY_V) -> float:
     """Return the factor by which on-chip energy changes between two nodes at one supply in V.
 
     Raises ValueError for a node without a fit. Never apply it to DRAM.
@@ -27,9 +27,9 @@ def scale_energy(from_nm: int, to_nm: int, supply_v: float = SUPPLY_V) -> float:
             raise ValueError(
                 f"a technology must be one of {sorted(_FIT)} nm, got {node}; choose one"
             )
-    return _switching(to_nm, supply_v) / _switching(from_nm, supply_v)
+    return _switching_energy(to_nm, supply_v) / _switching_energy(from_nm, supply_v)
 
 
-def _switching(node: int, supply_v: float) -> float:
+def _switching_energy(node: int, supply_v: float) -> float:
     a, b, c = _FIT[node]
     return a * supply_v**2 + b * supply_v + c

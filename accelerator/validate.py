@@ -2,8 +2,8 @@
 
 import sys
 
-from accelerator.validation.compare import validation_lines
-from accelerator.validation.refit import measured_machines, write_fitted
+from accelerator.validation.compare import validation_report_lines
+from accelerator.validation.refit import measured_machines, write_refitted_machine
 
 REFIT = "--refit"
 """Fit the measured machines again and write their files first."""
@@ -13,8 +13,8 @@ def main() -> None:
     """Print each measured row beside its estimate, and each machine's error."""
     if REFIT in sys.argv[1:]:
         for name in measured_machines():
-            write_fitted(name)
-    for line in validation_lines():
+            write_refitted_machine(name)
+    for line in validation_report_lines():
         sys.stdout.write(f"{line}\n")
 
 

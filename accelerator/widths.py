@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from accelerator.machine import Machine, Storage
 from accelerator.modes import Mode
-from accelerator.workload import FLOAT_BITS, GEMM_KINDS, Op, OpKind, split_op
+from accelerator.workload import FLOAT_BITS, GEMM_KINDS, Op, OpKind, split_op_by_width
 
 CODING_OVERHEAD = 1.05
 """Coded over entropy: Arm Vela 5.2.0 codes int8 weights 1 to 8 % above it (our runs)."""
@@ -59,43 +59,43 @@ def choose_widths(op: Op, machine: Machine, choose_mode: ModeChooser | None = No
     What the machine cannot do (float, or wide integers without decomposition) is priced as
     passes all the same and marked `on_host` with a warning.
     """
-    choice = (choose_mode or mode_chooser(machine))(op)
+    choice = (choose_mode or make_mode_chooser(machine))(op)
     mode = choice.mode
     asked = op.accumulator_bits
     return Widths(
         weight=mode.weight_bits,
         activation=mode.activation_bits,
-        rate=_rate(mode, op.kind is OpKind.LINEAR),
+        rate=_mode_rate(mode, op.kind is OpKind.LINEAR),
         weight_parts=choice.weight_parts,
         activation_parts=choice.activation_parts,
         accumulator=min(asked, machine.accumulator_bits or asked),
-        stored_weight=_store_weight(op, machine),
-        stored_input=store_activation(op.activation_bits, machine),
-        stored_output=store_activation(op.output_bits, machine),
-        on_host=not _supports(op, machine, choice.passes),
-        warnings=_explain(op, machine, choice),
+        stored_weight=_stored_weight_bits(op, machine),
+        stored_input=stored_activation_bits(op.activation_bits, machine),
+        stored_output=stored_activation_bits(op.output_bits, machine),
+        on_host=not _supports_passes(op, machine, choice.passes),
+        warnings=_explain_choice(op, machine, choice),
     )
 
 
-def mode_chooser(machine: Machine) -> ModeChooser:
+def make_mode_chooser(machine: Machine) -> ModeChooser:
     """Return a function choosing an op's mode; it remembers widths it has seen."""
-    modes = machine.all_modes
+    modes = machine.listed_modes
     seen: dict[tuple[int, int, bool], Choice] = {}
 
-    def choose(op: Op) -> Choice:
+    def choose_for_op(op: Op) -> Choice:
         linear = op.kind is OpKind.LINEAR
         key = (_operand_bits(op), op.activation_bits, linear)
         if key not in seen:
-            float_mode = _float_mode(machine) if op.is_float else None
-            seen[key] = Choice(float_mode) if float_mode else _choose_mode(modes, *key)
+            float_mode = _float_mode_of(machine) if op.is_float else None
+            seen[key] = Choice(float_mode) if float_mode else _choose_cheapest_mode(modes, *key)
         return seen[key]
 
-    return choose
+    return choose_for_op
 
 
-def store_activation(bits: int, machine: Machine) -> int:
+def stored_activation_bits(bits: int, machine: Machine) -> int:
     """Return the bits one activation of `bits` occupies in the machine's memory."""
-    return bits if machine.activation_storage is Storage.PACKED else _container(bits)
+    return bits if machine.activation_storage is Storage.PACKED else _container_bits(bits)
 
 
 def _operand_bits(op: Op) -> int:
@@ -103,7 +103,7 @@ def _operand_bits(op: Op) -> int:
     return op.weight_bits if op.kind in GEMM_KINDS or op.multiply else op.activation_bits
 
 
-def _float_mode(machine: Machine) -> Mode | None:
+def _float_mode_of(machine: Machine) -> Mode | None:
     if machine.float_unit is None:
         return None
     return Mode(
@@ -113,7 +113,9 @@ def _float_mode(machine: Machine) -> Mode | None:
     )
 
 
-def _choose_mode(modes: tuple[Mode, ...], weight: int, activation: int, linear: bool) -> Choice:
+def _choose_cheapest_mode(
+    modes: tuple[Mode, ...], weight: int, activation: int, linear: bool
+) -> Choice:
     """Take the fewest cycles per MAC, then the narrowest operands.
 
     An operand wider than every mode is cut into parts of the widest; others are rounded up.
@@ -122,22 +124,22 @@ def _choose_mode(modes: tuple[Mode, ...], weight: int, activation: int, linear: 
     least_a = min(activation, max(mode.activation_bits for mode in modes))
     wide = [m for m in modes if m.weight_bits >= least_w and m.activation_bits >= least_a]
 
-    def price(choice: Choice) -> tuple[float, int]:
+    def price_of_choice(choice: Choice) -> tuple[float, int]:
         mode, passes = choice.mode, choice.passes
-        return passes / _rate(mode, linear), passes * mode.weight_bits * mode.activation_bits
+        return passes / _mode_rate(mode, linear), passes * mode.weight_bits * mode.activation_bits
 
     cut = (
         Choice(m, math.ceil(weight / m.weight_bits), math.ceil(activation / m.activation_bits))
         for m in wide or modes
     )
-    return min(cut, key=price)
+    return min(cut, key=price_of_choice)
 
 
-def _rate(mode: Mode, linear: bool) -> float:
+def _mode_rate(mode: Mode, linear: bool) -> float:
     return (linear and mode.macs_per_pe_cycle_linear) or mode.macs_per_pe_cycle
 
 
-def _supports(op: Op, machine: Machine, passes: int) -> bool:
+def _supports_passes(op: Op, machine: Machine, passes: int) -> bool:
     if op.kind is OpKind.VECTOR and machine.post.vector_ops_per_element is None:
         return False
     if op.is_float:
@@ -145,17 +147,20 @@ def _supports(op: Op, machine: Machine, passes: int) -> bool:
     return passes == 1 or machine.decompose or op.kind not in GEMM_KINDS
 
 
-def _store_weight(op: Op, machine: Machine) -> float:
+def _stored_weight_bits(op: Op, machine: Machine) -> float:
     """Bits of one second operand in memory; of a matmul it is an activation.
 
     Channels of several widths: the mean over all weights, with the codes of their widths.
     """
     if op.weight_groups:
-        held = sum(part.shape_weights * _store_weight(part, machine) for part in split_op(op))
-        return (held + width_code_bits(op, machine)) / op.shape_weights
+        held = sum(
+            part.shape_weights * _stored_weight_bits(part, machine)
+            for part in split_op_by_width(op)
+        )
+        return (held + bits_of_width_codes(op, machine)) / op.shape_weights
     if op.kind is OpKind.MATMUL:
-        return store_activation(op.weight_bits, machine)
-    container = _container(op.weight_bits)
+        return stored_activation_bits(op.weight_bits, machine)
+    container = _container_bits(op.weight_bits)
     if machine.weight_storage is Storage.CONTAINER or op.weight_bits >= FLOAT_BITS:
         return container
     if machine.weight_storage is Storage.PACKED:
@@ -165,7 +170,7 @@ def _store_weight(op: Op, machine: Machine) -> float:
     return min(container, CODING_OVERHEAD * entropy)
 
 
-def width_code_bits(op: Op, machine: Machine) -> int:
+def bits_of_width_codes(op: Op, machine: Machine) -> int:
     """Return the bits that tell the width of each channel; 0 where all are stored alike.
 
     A code has the 2 bits that four widths need, or more where there are more widths.
@@ -176,14 +181,14 @@ def width_code_bits(op: Op, machine: Machine) -> int:
     return each * sum(columns for _, columns in op.weight_groups)
 
 
-def _container(bits: int) -> int:
+def _container_bits(bits: int) -> int:
     return next(size for size in _CONTAINERS if size >= bits)
 
 
-def _explain(op: Op, machine: Machine, choice: Choice) -> tuple[str, ...]:
+def _explain_choice(op: Op, machine: Machine, choice: Choice) -> tuple[str, ...]:
     """Say where the machine does something else than was asked."""
     mode, passes = choice.mode, choice.passes
-    if not _supports(op, machine, passes):
+    if not _supports_passes(op, machine, passes):
         if op.kind is OpKind.VECTOR and not op.is_float:
             return ("host: this machine has no vector unit; priced as if it had one",)
         what = "float" if op.is_float else f"{op.weight_bits} x {op.activation_bits} bit"
@@ -197,10 +202,10 @@ def _explain(op: Op, machine: Machine, choice: Choice) -> tuple[str, ...]:
         warnings.append(f"{asked} takes {passes} passes of {has} multiplications")
     elif (mode.weight_bits, mode.activation_bits) != (op.weight_bits, op.activation_bits):
         warnings.append(f"{asked} asked, computed as {has}")
-    stored = _store_weight(op, machine)
+    stored = _stored_weight_bits(op, machine)
     if stored > op.weight_bits:
         warnings.append(f"weights of {op.weight_bits} bit are stored in {stored:g} bit")
-    kept = store_activation(op.activation_bits, machine)
+    kept = stored_activation_bits(op.activation_bits, machine)
     if kept > op.activation_bits:
         warnings.append(f"activations of {op.activation_bits} bit are stored in {kept} bit")
     return tuple(warnings)

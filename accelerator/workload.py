@@ -50,8 +50,8 @@ class TensorInfo:
     bits: int
 
     def __post_init__(self) -> None:
-        _check_positive(f"tensor {self.name!r}", "elements", self.elements)
-        _check_bits(f"tensor {self.name!r}", "bits", self.bits)
+        _check_positive_value(f"tensor {self.name!r}", "elements", self.elements)
+        _check_bit_width(f"tensor {self.name!r}", "bits", self.bits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +100,10 @@ class Op:
     def __post_init__(self) -> None:
         owner = f"op {self.name!r}"
         for name in _SIZES:
-            _check_positive(owner, name, getattr(self, name))
+            _check_positive_value(owner, name, getattr(self, name))
         for name in ("weight_bits", "activation_bits", "output_bits"):
-            _check_bits(owner, name, getattr(self, name))
-        _check_positive(owner, "accumulator_bits", self.accumulator_bits)
+            _check_bit_width(owner, name, getattr(self, name))
+        _check_positive_value(owner, "accumulator_bits", self.accumulator_bits)
         if not self.inputs:
             raise ValueError(f"{owner} must have an input, got none; name the tensors it reads")
         if self.weight_entropy is not None and not 0 <= self.weight_entropy <= FLOAT_BITS:
@@ -111,11 +111,11 @@ class Op:
                 f"{owner}: weight_entropy must lie in 0..{FLOAT_BITS} bits per weight, "
                 f"got {self.weight_entropy}; measure it on the quantized weights"
             )
-        self._check_groups(owner)
-        self._check_widths(owner)
-        self._check_weights(owner)
+        self._check_group_counts(owner)
+        self._check_operand_widths(owner)
+        self._check_weight_count(owner)
 
-    def _check_groups(self, owner: str) -> None:
+    def _check_group_counts(self, owner: str) -> None:
         if self.kind is OpKind.CONV and (self.c_in % self.groups or self.c_out % self.groups):
             raise ValueError(
                 f"{owner}: groups must divide c_in and c_out, got {self.groups} for "
@@ -127,7 +127,7 @@ class Op:
                 f"{self.c_in}; correct the shape or use kind conv with groups"
             )
 
-    def _check_widths(self, owner: str) -> None:
+    def _check_operand_widths(self, owner: str) -> None:
         if not self.weight_groups:
             return
         columns = sum(count for _, count in self.weight_groups)
@@ -138,7 +138,7 @@ class Op:
                 f"{self.weight_bits} bits, got {columns} of at most {widest}; correct the groups"
             )
 
-    def _check_weights(self, owner: str) -> None:
+    def _check_weight_count(self, owner: str) -> None:
         if min(self.weight_elements, self.bias_elements, self.table_elements) < 0:
             raise ValueError(f"{owner}: weight and bias counts must be 0 or more; correct them")
         expected = self.shape_weights
@@ -148,7 +148,7 @@ class Op:
                 f"{self.weight_elements}; correct the shape or leave it 0"
             )
 
-    def gemm(self) -> Gemm:
+    def lower_to_gemm(self) -> Gemm:
         """Lower to matrix products; raises ValueError for an op that multiplies no matrices."""
         if self.kind is OpKind.MATMUL:
             return Gemm(self.batch, self.c_in, self.c_out, self.groups)
@@ -167,18 +167,18 @@ class Op:
     @property
     def macs(self) -> int:
         """Multiply-accumulates; 0 for elementwise, pool and vector ops."""
-        return self.gemm().macs if self.kind in GEMM_KINDS else 0
+        return self.lower_to_gemm().macs if self.kind in GEMM_KINDS else 0
 
     @property
     def shape_weights(self) -> int:
         """Weights its shape implies, or its table has; 0 where no operand is a stored weight."""
         if self.kind not in WEIGHT_KINDS:
             return self.table_elements
-        gemm = self.gemm()
+        gemm = self.lower_to_gemm()
         return gemm.depth * gemm.columns * gemm.groups
 
     @property
-    def input_elements(self) -> int:
+    def count_input_elements(self) -> int:
         """Elements of the (first) activation operand of a matrix product, without padding."""
         if self.kind is OpKind.MATMUL:
             return self.batch * self.c_in * self.groups
@@ -191,7 +191,7 @@ class Op:
         return self.activation_bits >= FLOAT_BITS or (multiplies and self.weight_bits >= FLOAT_BITS)
 
 
-def split_op(op: Op) -> tuple[Op, ...]:
+def split_op_by_width(op: Op) -> tuple[Op, ...]:
     """Return a product for each group of output channels of one width; the op itself without.
 
     Sorting channels by width is free, since the next layer's input channels can be put in the same
@@ -217,9 +217,11 @@ def split_op(op: Op) -> tuple[Op, ...]:
     return tuple(parts)
 
 
-def count_bops(op: Op) -> int:
+def count_bit_operations(op: Op) -> int:
     """Return bit operations of an op: MACs times the widths of both operands."""
-    return sum(part.macs * part.weight_bits * part.activation_bits for part in split_op(op))
+    return sum(
+        part.macs * part.weight_bits * part.activation_bits for part in split_op_by_width(op)
+    )
 
 
 _SIZES = tuple(field.name for field in fields(Op) if field.default == 1)
@@ -245,19 +247,19 @@ class Workload:
         if not self.ops:
             raise ValueError(f"workload {self.name!r} must have an op, got none; add one")
         produced = set(self.inputs)
-        self._check_known(self.inputs, known, "listed in tensors")
+        self._check_known_names(self.inputs, known, "listed in tensors")
         for op in self.ops:
-            self._check_known((*op.inputs, op.output), known, "listed in tensors")
-            self._check_known(op.inputs, produced, f"produced before op {op.name!r}")
+            self._check_known_names((*op.inputs, op.output), known, "listed in tensors")
+            self._check_known_names(op.inputs, produced, f"produced before op {op.name!r}")
             if op.output in produced:
                 raise ValueError(
                     f"workload {self.name!r}: op {op.name!r} must produce a new tensor, got "
                     f"{op.output!r} again; give each output its own name"
                 )
             produced.add(op.output)
-        self._check_known(self.outputs, produced, "produced by an op or an input")
+        self._check_known_names(self.outputs, produced, "produced by an op or an input")
 
-    def _check_known(self, names: tuple[str, ...], known: set[str], what: str) -> None:
+    def _check_known_names(self, names: tuple[str, ...], known: set[str], what: str) -> None:
         for name in names:
             if name not in known:
                 raise ValueError(
@@ -266,12 +268,12 @@ class Workload:
                 )
 
 
-def _check_positive(owner: str, name: str, value: int) -> None:
+def _check_positive_value(owner: str, name: str, value: int) -> None:
     if value < 1:
         raise ValueError(f"{owner}: {name} must be 1 or more, got {value}; correct it")
 
 
-def _check_bits(owner: str, name: str, value: int) -> None:
+def _check_bit_width(owner: str, name: str, value: int) -> None:
     if not 1 <= value <= FLOAT_BITS:
         raise ValueError(
             f"{owner}: {name} must lie in 1..{FLOAT_BITS} (32 is float), got {value}; correct it"

@@ -8,7 +8,7 @@ from analysis.calibration import config_needs_data
 from analysis.network import Network
 from data_io.arrays import ArraySource
 from data_io.bundled import BUNDLED_DATA
-from data_io.dataset import Dataset, check_classes
+from data_io.dataset import Dataset, check_class_labels
 from data_io.errors import DatasetError
 from data_io.open_dataset import open_dataset
 from data_io.preprocessing import Layout, Preprocess
@@ -246,7 +246,7 @@ def check_first_image(network: Network, data: Dataset) -> None:
                 f"{remedy if len(one.shape) == 3 else 'Bring data made for this model.'}"
             )
     if data.labelled and network.is_classifier:
-        check_classes(data, network.output_count)
+        check_class_labels(data, network.output_count)
 
 
 def pixel_input_range(preprocess: Preprocess) -> tuple[float, float]:

@@ -20,14 +20,14 @@ from analysis.evaluation.evaluate import Evaluation, evaluate_network
 from analysis.network import Network, prepare_network
 from analysis.process_settings import choose_thread_count
 from analysis.split import Split, pixel_input_range
-from data_io.dataset import Dataset, check_classes
+from data_io.dataset import Dataset, check_class_labels
 from data_io.open_dataset import open_dataset
 from model_io.load import load_model
 from quant.config import QuantConfig, uniform_config
 from quant.progress import drain_steps
 from quant.simulation.quant_graph import quantize_graph
 from quant.spec import Estimator, Granularity, QuantSpec
-from sample_models.registry import sample
+from sample_models.registry import sample_named
 
 DATA = Path(__file__).parents[2] / "shared" / "datasets" / "imagenet-sample"
 MODEL = "efficientnet-lite0"
@@ -97,9 +97,9 @@ def run(data: Dataset, seed: int) -> list[dict[str, Any]]:
     """Calibrate once, score all cases and print a line for each."""
     loaded = load_model(MODEL)
     network = prepare_network(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
-    check_classes(data, network.output_count)
+    check_class_labels(data, network.output_count)
     chosen, rest = data.split(CALIBRATION_IMAGES, seed)
-    limits = pixel_input_range(sample(MODEL).preprocess)
+    limits = pixel_input_range(sample_named(MODEL).preprocess)
     ranges = drain_steps(calibrate_network(network, chosen, limits))
     rows = []
     print("weights      ranges   float  W8A8   drop [95 %]            agree   SQNR dB  drop of all")
@@ -130,7 +130,7 @@ def main() -> None:
         print(f"Skipped: {arguments.data} is not there. Name the folder with --data.")
         return
     choose_thread_count()
-    rows = run(open_dataset(arguments.data, sample(MODEL).preprocess), arguments.seed)
+    rows = run(open_dataset(arguments.data, sample_named(MODEL).preprocess), arguments.seed)
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
 

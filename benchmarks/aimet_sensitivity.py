@@ -40,9 +40,9 @@ def images_of(model: str, data: Path, count: int, seed: int) -> Any:
     """Return `count` images of the model's data."""
     from data_io.bundled import BUNDLED_DATA  # noqa: PLC0415  also runs in AIMET's environment
     from data_io.open_dataset import open_dataset  # noqa: PLC0415
-    from sample_models.registry import sample  # noqa: PLC0415
+    from sample_models.registry import sample_named  # noqa: PLC0415
 
-    entry = sample(model)
+    entry = sample_named(model)
     own = BUNDLED_DATA.get(entry.dataset)
     found = own.test() if own else open_dataset(data, entry.preprocess)
     return found.sample(count, seed)
@@ -93,10 +93,10 @@ def prepare_aimet(arguments: argparse.Namespace) -> Turn:
     from aimet_torch.common.utils import CallbackFunc  # noqa: PLC0415
     from aimet_torch.quant_analyzer import QuantAnalyzer  # noqa: PLC0415
 
-    from sample_models.registry import sample  # noqa: PLC0415
+    from sample_models.registry import sample_named  # noqa: PLC0415
 
     torch.set_num_threads(arguments.threads)
-    model = sample(arguments.model).build()
+    model = sample_named(arguments.model).build_network()
     data = images_of(arguments.model, arguments.data, arguments.images, 2)
     batches = [batch.inputs for batch in data.batches(arguments.aimet_batch)]
     some = images_of(arguments.model, arguments.data, CALIBRATION_IMAGES, 1)

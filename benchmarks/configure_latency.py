@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from accelerator.machine import load_preset, presets
+from accelerator.machine import load_preset, preset_names
 from analysis.calibration import calibrate_network
 from analysis.cost.estimate import estimate_config_cost
 from analysis.cost.workload import Entropies
@@ -42,7 +42,7 @@ def time_edits(network: Network) -> tuple[float, float]:
     """Print a line for each preset; return the slowest edit of one layer and of all, in ms."""
     slowest = slowest_bulk = 0.0
     layers = [layer.name for layer in network.graph.layers if layer.weight]
-    for name in presets():
+    for name in preset_names():
         machine = load_preset(name)
         known: Entropies = {}
         look = partial(estimate_config_cost, network, machine=machine, known=known)

@@ -6,7 +6,15 @@ Run from the repository: python -m benchmarks.cost_model
 import statistics
 import time
 
-from accelerator import Op, OpKind, TensorInfo, Workload, estimate, load_preset, presets
+from accelerator import (
+    Op,
+    OpKind,
+    TensorInfo,
+    Workload,
+    estimate_workload,
+    load_preset,
+    preset_names,
+)
 
 LAYERS = 200
 BUDGET_MS = 50.0
@@ -50,14 +58,14 @@ def main() -> None:
     started = time.perf_counter()
     network = build_network()
     print(f"build the workload: {1e3 * (time.perf_counter() - started):.1f} ms")
-    for name in presets():
+    for name in preset_names():
         started = time.perf_counter()
         machine = load_preset(name)
         load_ms = 1e3 * (time.perf_counter() - started)
         runs = []
         for _ in range(REPEATS):
             started = time.perf_counter()
-            estimate(network, machine)
+            estimate_workload(network, machine)
             runs.append(1e3 * (time.perf_counter() - started))
         verdict = "ok" if statistics.median(runs) < BUDGET_MS else f"over {BUDGET_MS:g} ms"
         print(

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from data_io.bundled import BUNDLED_DATA
-from data_io.dataset import Dataset, check_classes
+from data_io.dataset import Dataset, check_class_labels
 from data_io.folder import open_folder
-from sample_models.efficientnet_lite import symmetric_padding
-from sample_models.registry import Sample, names, sample
+from sample_models.efficientnet_lite import pad_symmetrically
+from sample_models.registry import Sample, sample_named, sample_names
 
 IMAGENET_FOLDER = Path(__file__).parents[2] / "shared/datasets/imagenet-sample"
 
@@ -38,17 +38,19 @@ def top1(model: nn.Module, dataset: Dataset, batch: int) -> float:
 def main() -> None:
     """Read the command line and measure one network."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", choices=names())
+    parser.add_argument("name", choices=sample_names())
     parser.add_argument("folder", type=Path, nargs="?", default=IMAGENET_FOLDER)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--symmetric", action="store_true", help="pad as torch would")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    entry = sample(arguments.name)
-    model = symmetric_padding(entry.build()) if arguments.symmetric else entry.build()
+    entry = sample_named(arguments.name)
+    model = (
+        pad_symmetrically(entry.build_network()) if arguments.symmetric else entry.build_network()
+    )
     dataset = data_of(entry, arguments.folder)
-    check_classes(dataset, entry.classes)
+    check_class_labels(dataset, entry.classes)
     start = time.perf_counter()
     score = top1(model, dataset, arguments.batch)
     seconds = time.perf_counter() - start

@@ -178,7 +178,7 @@ def loaders(folder: Path) -> dict[str, Callable[[bytes], object]]:
 
     from analysis.runs.run_store import RunStore  # noqa: PLC0415
     from analysis.session_file import read_session_file  # noqa: PLC0415
-    from data_io.arrays import open_arrays  # noqa: PLC0415
+    from data_io.arrays import open_array_file  # noqa: PLC0415
     from data_io.preprocessing import Preprocess  # noqa: PLC0415
     from model_io.builder.safetensors import load_safetensors_weights  # noqa: PLC0415
     from model_io.encodings.aimet_read import read_aimet_encodings  # noqa: PLC0415
@@ -199,7 +199,7 @@ def loaders(folder: Path) -> dict[str, Callable[[bytes], object]]:
         return RunStore(folder).all_runs()
 
     def arrays(content: bytes) -> object:
-        return open_arrays(saved("a.npz", content), Preprocess())
+        return open_array_file(saved("a.npz", content), Preprocess())
 
     return {
         "pt2": lambda content: load_uploaded_model(saved("a.upload", content), "a.pt2"),

@@ -36,7 +36,7 @@ from analysis.sensitivity.analyze import analyze_sensitivity
 from analysis.sensitivity.sweep import DEFAULT_BITS, Sensitivity, Sweep
 from analysis.study import Study
 from benchmarks.greedy import best_bargain, demote, least_sensitive
-from data_io.bundled import fashion_test, fashion_train_part
+from data_io.bundled import fashion_test_set, fashion_train_part
 from data_io.dataset import Dataset
 from data_io.open_dataset import open_dataset
 from model_io.load import load_sample_model
@@ -70,7 +70,7 @@ def prepare_bench(model: str, folder: Path, store: Path, images: int) -> Bench:
     if model == "efficientnet-lite0":
         seen, scored = open_dataset(folder, IMAGENET).split(images)
     else:
-        seen, scored = fashion_train_part().sample(images), fashion_test()
+        seen, scored = fashion_train_part().sample(images), fashion_test_set()
     calibrated = drain_steps(calibrate_network(network, seen))
     sweep = Sweep(uniform_config(8, 8), DEFAULT_BITS)
     known = drain_steps(

@@ -59,9 +59,9 @@ from quant.training.neuron_widths import trained_channel_widths
 from quant.training.settings import NeuronWidthSettings, TrainingMethod, TrainingSettings
 from quant.training.state.trained_state import TrainedState
 from quant.training.train import train_network
-from sample_models.letter_mlp import letter_mlp
-from sample_models.registry import sample
-from sample_models.train import augment
+from sample_models.letter_mlp import untrained_letter_mlp
+from sample_models.registry import sample_named
+from sample_models.train import augment_images
 
 WATCHED = 1000
 SCORED = 4000
@@ -99,7 +99,7 @@ class Rows:
         chosen, labels = self.inputs[list(places)], self.labels[list(places)]
         if self.images and generator is not None:
             pixels = (chosen * 255 * 0.3530 + 255 * 0.2860).round().clamp(0, 255).to(torch.uint8)
-            chosen = (augment(pixels, generator).float() / 255 - 0.2860) / 0.3530
+            chosen = (augment_images(pixels, generator).float() / 255 - 0.2860) / 0.3530
         return chosen, labels
 
 
@@ -129,11 +129,11 @@ def open_ground(name: str, start: str, seed: int) -> Ground:
     module = loaded.module
     if start == "scratch":
         torch.manual_seed(seed)
-        module = letter_mlp().eval()
+        module = untrained_letter_mlp().eval()
     network = prepare_network(
         name, module, loaded.expected_inputs, f"{loaded.digest} {start} {seed}", loaded.batch
     )
-    own = BUNDLED_DATA[sample(name).dataset]
+    own = BUNDLED_DATA[sample_named(name).dataset]
     watched, training = own.train().split(WATCHED, seed)
     calibrated = drain_steps(calibrate_network(network, training.sample(256, seed)))
     inputs, labels = tensors_of(training)

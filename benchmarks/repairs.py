@@ -17,7 +17,7 @@ from analysis.evaluation.evaluate import evaluate_network
 from analysis.network import Network, prepare_network
 from analysis.process_settings import choose_thread_count
 from analysis.runs.apply_recipe import apply_recipe_pass, plain_quantized_stage, title_of_pass
-from data_io.bundled import fashion_test, fashion_train_part
+from data_io.bundled import fashion_test_set, fashion_train_part
 from data_io.dataset import Dataset
 from data_io.open_dataset import open_dataset
 from model_io.load import load_sample_model
@@ -134,7 +134,7 @@ def measure(row: Row, folder: Path) -> dict[str, Any]:
 
 def _data(row: Row, folder: Path) -> tuple[Dataset, Dataset]:
     if row.model != "efficientnet-lite0":
-        return fashion_train_part().sample(row.images), fashion_test()
+        return fashion_train_part().sample(row.images), fashion_test_set()
     return open_dataset(folder, IMAGENET).split(row.images)
 
 

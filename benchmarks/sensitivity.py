@@ -56,7 +56,7 @@ from quant.passes.equalize import Equalize
 from quant.progress import Steps, drain_steps
 from quant.simulation.plan import Side
 from quant.spec import Granularity
-from sample_models.registry import sample
+from sample_models.registry import sample_named
 
 DATA = Path(__file__).parents[2] / "shared" / "datasets" / "imagenet-sample"
 FASHION = ("fashion-mobilenet", "fashion-mobilenet-imbalanced", "fashion-resnet", "fashion-vit")
@@ -125,10 +125,10 @@ def open_case(name: str, images: int, place: Path) -> Case:
     """Return a model with `images` images; EfficientNet-Lite0's come from `place`."""
     loaded = load_model(name)
     network = prepare_network(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
-    if own := BUNDLED_DATA.get(sample(name).dataset):
+    if own := BUNDLED_DATA.get(sample_named(name).dataset):
         some, data = own.train().sample(CALIBRATION_IMAGES), own.test().sample(images)
     else:
-        folder = open_dataset(place, sample(name).preprocess)
+        folder = open_dataset(place, sample_named(name).preprocess)
         some, data = folder.split(CALIBRATION_IMAGES)
         data = data.sample(images)
     return Case(network, data, drain_steps(calibrate_network(network, some)))

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from accelerator.machine import Machine, at_point, load_machine, load_preset, presets
+from accelerator.machine import Machine, load_machine, load_preset, machine_at_point, preset_names
 from commands.output import print_line
 from quant.config import (
     ACTIVATION_DEFAULT,
@@ -90,9 +90,9 @@ def read_widths(text: str) -> tuple[int, ...]:
 def open_machine(name: str) -> Machine:
     """Return a preset or the machine in a TOML file, at the operating point named after @."""
     base, _, point = name.partition("@")
-    if name in presets() or not base.endswith(".toml"):
+    if name in preset_names() or not base.endswith(".toml"):
         return load_preset(name)
-    return at_point(load_machine(base), point) if point else load_machine(base)
+    return machine_at_point(load_machine(base), point) if point else load_machine(base)
 
 
 def open_network(model: str, builder: str | None, input_shape: str | None) -> "Network":

@@ -5,8 +5,12 @@ from typing import Annotated, Any
 
 import typer
 
-from accelerator.machine import Machine, load_preset, presets
-from accelerator.validation.compare import check_machines, check_rows, validation_lines
+from accelerator.machine import Machine, load_preset, preset_names
+from accelerator.validation.compare import (
+    check_measured_machines,
+    check_measured_rows,
+    validation_report_lines,
+)
 from commands.app import app
 from commands.inputs import open_machine
 from commands.options import JsonOption
@@ -41,9 +45,9 @@ def list_machines(*, validate: ValidateOption = False, out: JsonOption = "-") ->
     """List the machines whose cost can be estimated, or check them against measured chips."""
     with errors_as_sentences(out):
         if not validate:
-            write_answer(out, [_machine_facts(load_preset(name)) for name in presets()])
+            write_answer(out, [_machine_facts(load_preset(name)) for name in preset_names()])
         elif out == "-":
-            for line in validation_lines():
+            for line in validation_report_lines():
                 typer.echo(line)
         else:
             write_answer(out, _validation_values())
@@ -97,7 +101,7 @@ def _validation_values() -> dict[str, Any]:
     rows = [
         {
             "chip": check.row.chip,
-            "machine": check.row.preset,
+            "machine": check.row.preset_name,
             "network": check.row.measurement.network,
             "use": check.row.use,
             "source": check.row.measurement.source,
@@ -108,7 +112,7 @@ def _validation_values() -> dict[str, Any]:
             "latency_s": check.latency_s,
             "latency_error": check.latency_error,
         }
-        for check in check_rows()
+        for check in check_measured_rows()
     ]
     machines = [
         {
@@ -120,6 +124,6 @@ def _validation_values() -> dict[str, Any]:
             "latency_worst_error": check.worst_error("latency"),
             "latency_rank_correlation": check.latency_rank,
         }
-        for check in check_machines()
+        for check in check_measured_machines()
     ]
     return {"rows": rows, "machines": machines}

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from data_io.dataset import Dataset, Inputs, Targets
 from data_io.errors import DatasetError
-from data_io.npy_member import map_member
+from data_io.npy_member import map_archive_member
 from data_io.preprocessing import Preprocess
 
 _BLOCK_BYTES = 16 * 1024**2
@@ -67,14 +67,14 @@ class ArraySource:
         if self.preprocess.table is not None:
             return False
         every = zip((self.inputs, *self.others), self.kinds, strict=True)
-        return any(array.dtype == np.uint8 and _is_real(kind) for array, kind in every)
+        return any(array.dtype == np.uint8 and _is_real_kind(kind) for array, kind in every)
 
     def read(self, indices: Sequence[int]) -> tuple[Inputs, Tensor | None]:
         """Return (inputs, labels or None) of the given items, in this order."""
         chosen = list(indices)
         labels = None if self.labels is None else torch.from_numpy(self.labels[chosen])
         found = tuple(
-            self._read(array, kind, chosen)
+            self._read_input(array, kind, chosen)
             for array, kind in zip((self.inputs, *self.others), self.kinds, strict=True)
         )
         return (found if self.others else found[0]), labels
@@ -85,27 +85,27 @@ class ArraySource:
         found = {name: torch.from_numpy(array[chosen]) for name, array in self.targets.items()}
         return found.get("", found) if found else None
 
-    def _read(self, array: NDArray[Any], kind: str, chosen: list[int]) -> Tensor:
+    def _read_input(self, array: NDArray[Any], kind: str, chosen: list[int]) -> Tensor:
         """Return one input in the type that the network takes."""
-        if not _is_real(kind):
+        if not _is_real_kind(kind):
             return torch.from_numpy(np.array(array[chosen], dtype=kind))
         if self.preprocess.table is not None:
-            return torch.from_numpy(self.preprocess.table.standardize(array[chosen]))
+            return torch.from_numpy(self.preprocess.table.standardize_rows(array[chosen]))
         kept = np.uint8 if array.dtype == np.uint8 else np.float32
         values = torch.from_numpy(np.array(array[chosen], dtype=kept))
         if values.dtype != torch.uint8:
             return values
         if self.preprocess.keeps_size and values.shape[1] == self.preprocess.channels:
-            return self.preprocess.scale(values)
+            return self.preprocess.scale_pixels(values)
         images = values.permute(0, 2, 3, 1).numpy()
-        return torch.stack([self.preprocess.apply(image) for image in images])
+        return torch.stack([self.preprocess.preprocess_image(image) for image in images])
 
 
-def _is_real(kind: str) -> bool:
+def _is_real_kind(kind: str) -> bool:
     return kind.startswith("float")
 
 
-def open_arrays(path: Path, preprocess: Preprocess, wanted: Sequence[Wanted] = ()) -> Dataset:
+def open_array_file(path: Path, preprocess: Preprocess, wanted: Sequence[Wanted] = ()) -> Dataset:
     """Return the `.npz` at `path` as a dataset; all values are read once, block by block.
 
     `inputs` is uint8 images (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or 3 channels, or
@@ -118,68 +118,68 @@ def open_arrays(path: Path, preprocess: Preprocess, wanted: Sequence[Wanted] = (
         DatasetError: no such arrays, Python objects, shapes that do not fit, labels out of range,
             NaN or infinite values.
     """
-    arrays = _mapped(path, [one.name for one in wanted] or [_INPUTS])
+    arrays = _map_arrays(path, [one.name for one in wanted] or [_INPUTS])
     inputs = [
-        _checked_table(arrays[name], path.name, name)
+        _check_table_rows(arrays[name], path.name, name)
         if preprocess.table is not None
-        else _checked_inputs(arrays[name], path.name, name)
-        if one is None or _is_real(one.kind)
-        else _checked_whole(arrays[name], path.name, one)
-        for name, one in zip(_inputs_of(arrays), wanted or (None,), strict=True)
+        else _check_input_values(arrays[name], path.name, name)
+        if one is None or _is_real_kind(one.kind)
+        else _check_whole_numbers(arrays[name], path.name, one)
+        for name, one in zip(_names_of_inputs(arrays), wanted or (None,), strict=True)
     ]
     count = len(inputs[0])
-    labels = _checked_labels(arrays.get(_LABELS), count, path.name)
+    labels = _check_label_values(arrays.get(_LABELS), count, path.name)
     source = ArraySource(
         inputs[0], labels, preprocess, tuple(inputs[1:]),
-        tuple(one.kind for one in wanted) or ("float32",), _targets_of(arrays),
+        tuple(one.kind for one in wanted) or ("float32",), _targets_by_name(arrays),
     )  # fmt: skip
-    _check_lengths(arrays, count, path.name)
+    _check_array_lengths(arrays, count, path.name)
     return Dataset(
         name=path.name,
         source=source,
         indices=tuple(range(count)),
         labelled=labels is not None,
         class_names=(),
-        source_digest=cache(partial(array_digest, source)),
+        source_digest=cache(partial(digest_of_arrays, source)),
         largest_label=-1 if labels is None else int(labels.max()),
     )
 
 
-def array_digest(source: ArraySource) -> str:
+def digest_of_arrays(source: ArraySource) -> str:
     """Return a SHA-256 over shapes, types, values (in blocks), labels and preprocessing."""
     total = hashlib.sha256(source.preprocess.to_json().encode())
     total.update(f"{source.inputs.dtype.str}{source.inputs.shape}".encode())
-    for block in _blocks(source.inputs):
+    for block in _blocks_of_array(source.inputs):
         total.update(np.ascontiguousarray(block).tobytes())
     named = (*((f"input {i}", array) for i, array in enumerate(source.others)),
              *source.targets.items())  # fmt: skip
     for name, array in named:
         total.update(f"{name}{array.dtype.str}{array.shape}".encode())
-        for block in _blocks(array):
+        for block in _blocks_of_array(array):
             total.update(np.ascontiguousarray(block).tobytes())
     if source.labels is not None:
         total.update(source.labels.astype("<i8").tobytes())
     return total.hexdigest()
 
 
-def _inputs_of(arrays: dict[str, NDArray[Any]]) -> list[str]:
+def _names_of_inputs(arrays: dict[str, NDArray[Any]]) -> list[str]:
     """Return the names of the inputs, in the order of the network's."""
-    return [name for name in arrays if name != _LABELS and not _is_target(name)]
+    return [name for name in arrays if name != _LABELS and not _is_target_name(name)]
 
 
-def _is_target(name: str) -> bool:
+def _is_target_name(name: str) -> bool:
     return name == _TARGETS or name.startswith(f"{_TARGETS}.")
 
 
-def _targets_of(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def _targets_by_name(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {
         name.removeprefix(_TARGETS).removeprefix("."): array
         for name, array in arrays.items()
-        if _is_target(name)
+        if _is_target_name(name)
     }
 
 
-def _check_lengths(arrays: dict[str, NDArray[Any]], count: int, shown: str) -> None:
+def _check_array_lengths(arrays: dict[str, NDArray[Any]], count: int, shown: str) -> None:
     """Raise where an array has not one item for each input."""
     for name, array in arrays.items():
         if array.ndim == 0 or len(array) != count or array.dtype.kind not in "fiub":
@@ -189,14 +189,14 @@ def _check_lengths(arrays: dict[str, NDArray[Any]], count: int, shown: str) -> N
             )
 
 
-def _mapped(path: Path, wanted: list[str]) -> dict[str, NDArray[Any]]:
+def _map_arrays(path: Path, wanted: list[str]) -> dict[str, NDArray[Any]]:
     """Return the arrays of the file under their names, on disk, the wanted ones first."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = [info.filename.removesuffix(".npy") for info in archive.infolist()]
             if len(wanted) == 1 and wanted[0] not in names:
                 wanted = [_INPUTS]
-            others = [name for name in names if name != _LABELS and not _is_target(name)]
+            others = [name for name in names if name != _LABELS and not _is_target_name(name)]
             if set(others) != set(wanted) or len(names) != len(set(names)):
                 raise DatasetError(
                     f"{path.name} must hold the arrays {', '.join(wanted)} and, optionally, labels "
@@ -204,7 +204,7 @@ def _mapped(path: Path, wanted: list[str]) -> dict[str, NDArray[Any]]:
                     f"numpy.savez(file, {', '.join(f'{n}=...' for n in wanted)}, labels=...)."
                 )
             found = {
-                name: map_member(path, archive, info)
+                name: map_archive_member(path, archive, info)
                 for name, info in zip(names, archive.infolist(), strict=True)
             }
             return {name: found[name] for name in (*wanted, *(set(names) - set(wanted)))}
@@ -217,18 +217,18 @@ def _mapped(path: Path, wanted: list[str]) -> dict[str, NDArray[Any]]:
         ) from None
 
 
-def _checked_whole(values: NDArray[Any], shown: str, wanted: Wanted) -> NDArray[Any]:
+def _check_whole_numbers(values: NDArray[Any], shown: str, wanted: Wanted) -> NDArray[Any]:
     """Return whole numbers such as tokens, after a look at every value."""
     if values.ndim < 1 or 0 in values.shape or values.dtype.kind not in "iub":
         raise DatasetError(
             f"{wanted.name} in {shown} must be whole numbers (N, ...), as the network takes "
             f"{wanted.kind}, got {values.dtype} {values.shape}; convert them with astype."
         )
-    for start, block in enumerate(_blocks(values)):
+    for start, block in enumerate(_blocks_of_array(values)):
         low, high = int(block.min()), int(block.max())
         if low < 0 or (wanted.below is not None and high >= wanted.below):
             wrong = (block < 0) if low < 0 else (block >= (wanted.below or 0))
-            index = start * _block_length(values) + int(
+            index = start * _items_per_block(values) + int(
                 wrong.reshape(len(block), -1).any(1).argmax()
             )
             limit = "0 or more" if wanted.below is None else f"0 to {wanted.below - 1}"
@@ -239,17 +239,17 @@ def _checked_whole(values: NDArray[Any], shown: str, wanted: Wanted) -> NDArray[
     return values
 
 
-def _checked_table(rows: NDArray[Any], shown: str, name: str) -> NDArray[Any]:
+def _check_table_rows(rows: NDArray[Any], shown: str, name: str) -> NDArray[Any]:
     """Return the rows of a table, whole numbers or floats, after a look at every value."""
     if rows.ndim != 2 or rows.dtype.kind not in "iufb":
         raise DatasetError(
             f"{name} in {shown} must be a table of numbers (rows, columns), got {rows.dtype} "
             f"{rows.shape}; leave out what the preprocessing says of a table, or bring one."
         )
-    return rows if rows.dtype.kind != "f" else _checked_inputs(rows, shown, name)
+    return rows if rows.dtype.kind != "f" else _check_input_values(rows, shown, name)
 
 
-def _checked_inputs(inputs: NDArray[Any], shown: str, name: str = _INPUTS) -> NDArray[Any]:
+def _check_input_values(inputs: NDArray[Any], shown: str, name: str = _INPUTS) -> NDArray[Any]:
     """Return images as (N, C, H, W), or floats as they are, after a look at every value."""
     if inputs.ndim < 2 or 0 in inputs.shape:
         raise DatasetError(
@@ -257,17 +257,17 @@ def _checked_inputs(inputs: NDArray[Any], shown: str, name: str = _INPUTS) -> ND
             f"{inputs.shape}."
         )
     if inputs.dtype == np.uint8:
-        return _channels_first(inputs, shown)
+        return _images_channels_first(inputs, shown)
     if inputs.dtype.kind != "f":
         raise DatasetError(
             f"{name} in {shown} must be uint8 (images) or float (ready for the network), got "
             f"{inputs.dtype}; convert them with astype."
         )
-    for start, block in enumerate(_blocks(inputs)):
+    for start, block in enumerate(_blocks_of_array(inputs)):
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is told
             finite = np.isfinite(block.astype(np.float32).reshape(len(block), -1)).all(axis=1)
         if not finite.all():
-            index = start * _block_length(inputs) + int(np.argmin(finite))
+            index = start * _items_per_block(inputs) + int(np.argmin(finite))
             raise DatasetError(
                 f"{name} in {shown} must be finite in float32, got NaN or infinity in item {index} "
                 "(counted from 0); repair or remove it."
@@ -275,7 +275,7 @@ def _checked_inputs(inputs: NDArray[Any], shown: str, name: str = _INPUTS) -> ND
     return inputs
 
 
-def _channels_first(images: NDArray[Any], shown: str) -> NDArray[Any]:
+def _images_channels_first(images: NDArray[Any], shown: str) -> NDArray[Any]:
     """Return uint8 images of any accepted form as a view (N, C, H, W)."""
     if images.ndim == 3:
         return images[:, None]
@@ -289,7 +289,7 @@ def _channels_first(images: NDArray[Any], shown: str) -> NDArray[Any]:
     )
 
 
-def _checked_labels(
+def _check_label_values(
     labels: NDArray[Any] | None, count: int, shown: str
 ) -> NDArray[np.int64] | None:
     """Return the labels as int64 in memory."""
@@ -309,14 +309,14 @@ def _checked_labels(
     return whole
 
 
-def _block_length(array: NDArray[Any]) -> int:
+def _items_per_block(array: NDArray[Any]) -> int:
     """Return how many items make a block of about 16 MiB."""
     item_bytes = int(array.dtype.itemsize * array[0].size)
     return max(1, _BLOCK_BYTES // max(1, item_bytes))
 
 
-def _blocks(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+def _blocks_of_array(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
     """Yield the array in blocks along its first axis."""
-    length = _block_length(array)
+    length = _items_per_block(array)
     for start in range(0, len(array), length):
         yield array[start : start + length]

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from data_io.arrays import ArraySource
 from data_io.dataset import Dataset
-from data_io.fashion_files import COUNTS, DIGESTS, file_of, unpack
+from data_io.fashion_files import COUNTS, DIGESTS, bundled_file_of, unpack_images
 from data_io.letter_files import (
     LETTER_DIGEST,
     LETTERS,
     TRAINING_ROWS,
     letter_columns,
-    read_letters,
+    read_bundled_letters,
 )
 from data_io.preprocessing import Preprocess
 
@@ -50,7 +50,7 @@ class MemorySource:
         """Return (float32 inputs (N, 1, 28, 28), int64 labels (N,))."""
         chosen = list(indices)
         labels = torch.from_numpy(self.labels[chosen]).long()
-        return self.preprocess.scale(torch.from_numpy(self.images[chosen])), labels
+        return self.preprocess.scale_pixels(torch.from_numpy(self.images[chosen])), labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,37 +70,37 @@ class BundledData:
     pixels: bool
 
 
-def fashion_test() -> Dataset:
+def fashion_test_set() -> Dataset:
     """Return the whole test set: 10 000 labelled images; their float accuracy is what is cited."""
-    return _open("test", "Fashion-MNIST test set")
+    return _open_bundled_split("test", "Fashion-MNIST test set")
 
 
 def fashion_train_part() -> Dataset:
     """Return 12 000 labelled images of the training set, 1 200 a class, to calibrate with."""
-    return _open("train-part", "Fashion-MNIST, part of the training set")
+    return _open_bundled_split("train-part", "Fashion-MNIST, part of the training set")
 
 
 @cache
-def _read(split: str) -> MemorySource:
+def _read_bundled_images(split: str) -> MemorySource:
     """Return the images of a bundled file, unpacked once a process."""
-    images, labels = unpack(file_of(split).read_bytes(), COUNTS[split])
+    images, labels = unpack_images(bundled_file_of(split).read_bytes(), COUNTS[split])
     return MemorySource(images[:, None], labels, FASHION)
 
 
-def _open(split: str, name: str) -> Dataset:
+def _open_bundled_split(split: str, name: str) -> Dataset:
     """Return a bundled split as a dataset."""
-    source = _read(split)
+    source = _read_bundled_images(split)
     return Dataset(
         name=name,
         source=source,
         indices=tuple(range(COUNTS[split])),
         labelled=True,
         class_names=CLASS_NAMES,
-        source_digest=partial(_digest, split, source.preprocess),
+        source_digest=partial(_digest_of_split, split, source.preprocess),
     )
 
 
-def _digest(split: str, preprocess: Preprocess) -> str:
+def _digest_of_split(split: str, preprocess: Preprocess) -> str:
     """Return a digest of the split's known content and the preprocessing."""
     return hashlib.sha256((DIGESTS[split] + preprocess.to_json()).encode()).hexdigest()
 
@@ -113,25 +113,25 @@ def letter_preprocess() -> Preprocess:
 
 def letter_test() -> Dataset:
     """Return the last 4 000 rows of the Letter Recognition table; float accuracy is of these."""
-    return _letters("test", "Letter Recognition, test rows")
+    return _letter_split_dataset("test", "Letter Recognition, test rows")
 
 
 def letter_train() -> Dataset:
     """Return the first 16 000 rows of the Letter Recognition table, to train and calibrate with."""
-    return _letters("train", "Letter Recognition, training rows")
+    return _letter_split_dataset("train", "Letter Recognition, training rows")
 
 
 @cache
-def _letter_source(split: str) -> ArraySource:
+def _letter_split_source(split: str) -> ArraySource:
     """Return the rows of a split, in memory: 0.3 MB."""
-    rows, labels = read_letters()
+    rows, labels = read_bundled_letters()
     part = slice(TRAINING_ROWS) if split == "train" else slice(TRAINING_ROWS, None)
     return ArraySource(rows[part], labels[part].astype(np.int64), letter_preprocess())
 
 
-def _letters(split: str, name: str) -> Dataset:
+def _letter_split_dataset(split: str, name: str) -> Dataset:
     """Return a split of the Letter Recognition table as a dataset."""
-    source = _letter_source(split)
+    source = _letter_split_source(split)
     known = f"{LETTER_DIGEST} {split} {source.preprocess.to_json()}"
     return Dataset(
         name=name,
@@ -144,7 +144,9 @@ def _letters(split: str, name: str) -> Dataset:
 
 
 BUNDLED_DATA = {
-    "fashion": BundledData("Fashion-MNIST test set", fashion_test, fashion_train_part, pixels=True),
+    "fashion": BundledData(
+        "Fashion-MNIST test set", fashion_test_set, fashion_train_part, pixels=True
+    ),
     "letter": BundledData("Letter Recognition test rows", letter_test, letter_train, pixels=False),
 }
 """All data that come with the project, by the name that a sample's `dataset` says."""

@@ -88,9 +88,9 @@ class Dataset:
         for start in range(0, len(self), size):
             chosen = self.indices[start : start + size]
             inputs, labels = self.source.read(chosen)
-            yield Batch(inputs, labels, chosen, self._targets(chosen, labels))
+            yield Batch(inputs, labels, chosen, self._targets_or_labels(chosen, labels))
 
-    def _targets(self, chosen: tuple[int, ...], labels: Tensor | None) -> Targets:
+    def _targets_or_labels(self, chosen: tuple[int, ...], labels: Tensor | None) -> Targets:
         """Return what the source has to compare outputs with, or else the labels."""
         read = getattr(self.source, "read_targets", None)
         found: Targets = None if read is None else read(chosen)
@@ -137,7 +137,7 @@ class Dataset:
         return self.subset(chosen), self.subset(rest)
 
 
-def check_classes(dataset: Dataset, outputs: int) -> None:
+def check_class_labels(dataset: Dataset, outputs: int) -> None:
     """Raise DatasetError unless labels of `dataset` can be compared with a model's outputs.
 
     Args:

@@ -41,12 +41,12 @@ _FILTERS: list[dict[str, Any]] = [
 ]
 
 
-def file_of(split: str) -> Path:
+def bundled_file_of(split: str) -> Path:
     """Return the bundled file of `split`: "test" or "train-part"."""
     return DATA / f"fashion-{split}.lzma"
 
 
-def pack(images: Bytes, labels: Bytes) -> bytes:
+def pack_images(images: Bytes, labels: Bytes) -> bytes:
     """Return the compressed form of images (N, 28, 28) and labels (N,)."""
     order = np.argsort(labels, kind="stable")
     columns = np.ascontiguousarray(images[order].transpose(0, 2, 1))
@@ -54,8 +54,8 @@ def pack(images: Bytes, labels: Bytes) -> bytes:
     return lzma.compress(content, format=lzma.FORMAT_RAW, filters=_FILTERS)
 
 
-def unpack(packed: bytes, count: int) -> tuple[Bytes, Bytes]:
-    """Return (images (count, 28, 28), labels (count,)); the inverse of `pack`.
+def unpack_images(packed: bytes, count: int) -> tuple[Bytes, Bytes]:
+    """Return (images (count, 28, 28), labels (count,)); the inverse of `pack_images`.
 
     Raises:
         ValueError: the data is damaged.
@@ -74,12 +74,12 @@ def unpack(packed: bytes, count: int) -> tuple[Bytes, Bytes]:
     return images, labels
 
 
-def digest(images: Bytes, labels: Bytes) -> str:
+def digest_of_images(images: Bytes, labels: Bytes) -> str:
     """Return the SHA-256 that `DIGESTS` holds for a split."""
     return hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
 
 
-def read_debian(folder: Path, split: str) -> tuple[Bytes, Bytes]:
+def read_debian_split(folder: Path, split: str) -> tuple[Bytes, Bytes]:
     """Return (images (N, 28, 28), labels (N,)) of the package's split "train" or "t10k"."""
     with gzip.open(folder / f"{split}-images-idx3-ubyte.gz") as file:
         images = np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, SIDE, SIDE)
@@ -88,7 +88,7 @@ def read_debian(folder: Path, split: str) -> tuple[Bytes, Bytes]:
     return images, labels
 
 
-def part(labels: Bytes) -> NDArray[np.int64]:
+def bundled_part_indices(labels: Bytes) -> NDArray[np.int64]:
     """Return the indices of the bundled part of the training set, ascending."""
     generator = np.random.default_rng(SEED)
     chosen = [
@@ -98,12 +98,12 @@ def part(labels: Bytes) -> NDArray[np.int64]:
     return np.sort(np.concatenate(chosen))
 
 
-def splits(folder: Path) -> dict[str, tuple[Bytes, Bytes]]:
+def bundled_splits(folder: Path) -> dict[str, tuple[Bytes, Bytes]]:
     """Return the images and labels that belong into each bundled file."""
-    images, labels = read_debian(folder, "train")
-    chosen = part(labels)
+    images, labels = read_debian_split(folder, "train")
+    chosen = bundled_part_indices(labels)
     return {
-        "test": read_debian(folder, "t10k"),
+        "test": read_debian_split(folder, "t10k"),
         "train-part": (images[chosen], labels[chosen]),
     }
 
@@ -113,10 +113,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=DEBIAN_FOLDER)
     DATA.mkdir(exist_ok=True)
-    for split, (images, labels) in splits(parser.parse_args().data).items():
-        packed = pack(images, labels)
-        file_of(split).write_bytes(packed)
-        print(f"{split}: {len(packed)} bytes, {digest(images, labels)}")  # noqa: T201
+    for split, (images, labels) in bundled_splits(parser.parse_args().data).items():
+        packed = pack_images(images, labels)
+        bundled_file_of(split).write_bytes(packed)
+        print(f"{split}: {len(packed)} bytes, {digest_of_images(images, labels)}")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -60,14 +60,14 @@ def open_folder(root: Path, preprocess: Preprocess) -> Dataset:
     if not root.is_dir():
         raise DatasetError(f"A folder of images must exist, got {root.name}, which is none.")
     folders = sorted(path.name for path in root.iterdir() if _is_class_folder(path))
-    classes = _classes(root, folders)
+    classes = _class_names(root, folders)
     label = {name: index for index, name in enumerate(classes)}
     pairs = [
         (f"{folder}/{name}", label[folder])
         for folder in folders
-        for name in _images(root, root / folder)
+        for name in _image_names(root, root / folder)
     ]
-    loose = _images(root, root)
+    loose = _image_names(root, root)
     if pairs and loose:
         raise DatasetError(
             f"A folder must hold class folders or images, not both, got {len(folders)} folders "
@@ -87,7 +87,7 @@ def open_folder(root: Path, preprocess: Preprocess) -> Dataset:
         indices=tuple(range(len(names))),
         labelled=bool(pairs),
         class_names=classes if pairs else (),
-        source_digest=cache(partial(folder_digest, source)),
+        source_digest=cache(partial(digest_of_folder, source)),
     )
 
 
@@ -101,7 +101,7 @@ def read_image(root: Path, name: str, preprocess: Preprocess) -> Tensor:
         with Image.open(root / name, formats=_FORMATS) as image:
             if image.width * image.height > _MAX_PIXELS:
                 raise DatasetError(f"it has {image.width} x {image.height} pixels, too many")
-            return preprocess.apply(image)
+            return preprocess.preprocess_image(image)
     except UnidentifiedImageError:
         reason = "it is no image of a known format"
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
@@ -113,7 +113,7 @@ def read_image(root: Path, name: str, preprocess: Preprocess) -> Tensor:
     )
 
 
-def folder_digest(source: FolderSource) -> str:
+def digest_of_folder(source: FolderSource) -> str:
     """Return a SHA-256 over names, labels, sizes, contents (streamed) and preprocessing."""
     total = hashlib.sha256(source.preprocess.to_json().encode())
     for index, name in enumerate(source.names):
@@ -129,7 +129,7 @@ def _is_class_folder(path: Path) -> bool:
     return not path.name.startswith(".") and path.is_dir()
 
 
-def _images(root: Path, folder: Path) -> list[str]:
+def _image_names(root: Path, folder: Path) -> list[str]:
     """Return the names of the images directly in `folder`, sorted."""
     images = [
         path
@@ -145,7 +145,7 @@ def _images(root: Path, folder: Path) -> list[str]:
     return [path.name for path in images]
 
 
-def _classes(root: Path, folders: list[str]) -> tuple[str, ...]:
+def _class_names(root: Path, folders: list[str]) -> tuple[str, ...]:
     """Return the class names in the order of the model's outputs."""
     listing = root / CLASSES_FILE
     if not listing.is_file() or not folders:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data_io.table_columns import TableColumns, measure_columns
+from data_io.table_columns import TableColumns, measure_table_columns
 
 DEBIAN_FILE = Path("/usr/lib/R/site-library/mlbench/data/LetterRecognition.rda")
 LETTER_FILE = Path(__file__).parents[1] / "sample_models" / "data" / "letter-recognition.npz"
@@ -31,7 +31,7 @@ LETTER_DIGEST = "995ccb68672af4fd3bfa393a81ca094669007f8a9d38027272e988f142ca8f3
 Bytes = NDArray[np.uint8]
 
 
-def read_letters() -> tuple[Bytes, Bytes]:
+def read_bundled_letters() -> tuple[Bytes, Bytes]:
     """Return (rows uint8 (20000, 16), labels uint8 (20000,)) of the bundled file."""
     with np.load(LETTER_FILE) as arrays:
         return arrays["inputs"], arrays["labels"]
@@ -39,16 +39,16 @@ def read_letters() -> tuple[Bytes, Bytes]:
 
 def letter_columns() -> TableColumns:
     """Return what the columns mean, standardised over the 16 000 training rows."""
-    rows = read_letters()[0][:TRAINING_ROWS]
-    return measure_columns(TableColumns(label=LABEL_NAME, classes=LETTERS), rows, FEATURES)
+    rows = read_bundled_letters()[0][:TRAINING_ROWS]
+    return measure_table_columns(TableColumns(label=LABEL_NAME, classes=LETTERS), rows, FEATURES)
 
 
-def letter_digest(rows: Bytes, labels: Bytes) -> str:
+def digest_of_letters(rows: Bytes, labels: Bytes) -> str:
     """Return the SHA-256 that `LETTER_DIGEST` holds."""
     return hashlib.sha256(rows.tobytes() + labels.tobytes()).hexdigest()
 
 
-def read_mlbench(path: Path) -> tuple[Bytes, Bytes]:
+def read_mlbench_table(path: Path) -> tuple[Bytes, Bytes]:
     """Return (rows, labels) of the table in the R package's file."""
     import rdata  # noqa: PLC0415  only whoever makes the file anew needs it
 
@@ -62,9 +62,9 @@ def main() -> None:
     """Write the file and print its size and digest."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=DEBIAN_FILE)
-    rows, labels = read_mlbench(parser.parse_args().data)
+    rows, labels = read_mlbench_table(parser.parse_args().data)
     np.savez_compressed(LETTER_FILE, inputs=rows, labels=labels)
-    print(f"{LETTER_FILE.stat().st_size} bytes, {letter_digest(rows, labels)}")  # noqa: T201
+    print(f"{LETTER_FILE.stat().st_size} bytes, {digest_of_letters(rows, labels)}")  # noqa: T201
 
 
 if __name__ == "__main__":

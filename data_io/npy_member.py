@@ -25,7 +25,7 @@ MAX_UNPACKED_BYTES = 4 * 1024**3
 _HEADER_BYTES = 64 * 1024
 
 
-def map_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+def map_archive_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
     """Return one array of the archive as a read-only map of a file.
 
     A stored member is mapped where it lies. A compressed one is unpacked in blocks into a
@@ -37,10 +37,10 @@ def map_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> N
     shown = f"{info.filename[:60]} in {path.name}"
     if info.file_size > MAX_BYTES:
         raise DatasetError(f"{shown} must hold at most {MAX_BYTES} bytes, got {info.file_size}.")
-    _check_ratio(info, shown)
+    _check_compression_ratio(info, shown)
     with archive.open(info) as member:
         header = io.BytesIO(member.read(_HEADER_BYTES))
-    shape, fortran, dtype = _read_header(header, shown)
+    shape, fortran, dtype = _read_npy_header(header, shown)
     length = math.prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0:
         raise DatasetError(f"{shown} must have lengths of 0 or more, got shape {shape}.")
@@ -54,15 +54,15 @@ def map_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> N
     order: Literal["F", "C"] = "F" if fortran else "C"
     if info.compress_type == zipfile.ZIP_STORED:
         with path.open("rb") as file:
-            offset = _data_offset(file, info) + header.tell()
-            return _map(file, dtype, offset, shape, order)
+            offset = _offset_of_data(file, info) + header.tell()
+            return _map_open_file(file, dtype, offset, shape, order)
     with archive.open(info) as member, tempfile.TemporaryFile() as file:
         shutil.copyfileobj(member, file, 1024**2)
         file.flush()
-        return _map(file, dtype, header.tell(), shape, order)
+        return _map_open_file(file, dtype, header.tell(), shape, order)
 
 
-def _check_ratio(info: zipfile.ZipInfo, shown: str) -> None:
+def _check_compression_ratio(info: zipfile.ZipInfo, shown: str) -> None:
     """Raise where a compressed member would fill the disk."""
     if info.compress_type == zipfile.ZIP_STORED or info.file_size <= FREE_BYTES:
         return
@@ -74,7 +74,7 @@ def _check_ratio(info: zipfile.ZipInfo, shown: str) -> None:
         )
 
 
-def _map(
+def _map_open_file(
     file: IO[bytes],
     dtype: np.dtype[Any],
     offset: int,
@@ -88,7 +88,7 @@ def _map(
     return mapped
 
 
-def _read_header(file: IO[bytes], shown: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def _read_npy_header(file: IO[bytes], shown: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     """Return (shape, Fortran order, type) and leave `file` at the first byte of data."""
     readers = {
         (1, 0): np.lib.format.read_array_header_1_0,
@@ -112,7 +112,7 @@ def _read_header(file: IO[bytes], shown: str) -> tuple[tuple[int, ...], bool, np
     return shape, fortran, dtype
 
 
-def _data_offset(file: IO[bytes], info: zipfile.ZipInfo) -> int:
+def _offset_of_data(file: IO[bytes], info: zipfile.ZipInfo) -> int:
     """Return where a stored member's data begins: after its local header, name and extra field."""
     file.seek(info.header_offset + 26)
     lengths = np.frombuffer(file.read(4), "<u2")

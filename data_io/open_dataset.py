@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from data_io.arrays import ArraySource, Wanted, open_arrays
+from data_io.arrays import ArraySource, Wanted, open_array_file
 from data_io.dataset import Dataset
 from data_io.errors import DatasetError
 from data_io.folder import open_folder
 from data_io.preprocessing import Preprocess
-from data_io.table_columns import TableColumns, measure_columns
-from data_io.table_file import measure_table, open_table
+from data_io.table_columns import TableColumns, measure_table_columns
+from data_io.table_file import measure_training_table, open_csv_table
 
 
 def open_dataset(
@@ -36,14 +36,14 @@ def open_dataset(
     if path.is_dir():
         return open_folder(path, preprocess)
     if path.suffix.lower() == ".npz" and path.is_file():
-        return open_arrays(path, preprocess, wanted)
+        return open_array_file(path, preprocess, wanted)
     if path.suffix.lower() == ".csv" and path.is_file():
         if wanted:
             raise DatasetError(
                 f"A network that takes {', '.join(one.name for one in wanted)} needs an .npz file "
                 f"with an array for each, got the table {path.name}; write one with numpy.savez."
             )
-        return open_table(path, preprocess)
+        return open_csv_table(path, preprocess)
     got = "nothing of that name" if not path.exists() else f"a file {path.suffix or 'of no ending'}"
     raise DatasetError(
         f"Data must be a folder of images, an .npz file or a .csv table, got {got} "
@@ -64,8 +64,8 @@ def measure_standardisation(path: str | Path, preprocess: Preprocess) -> Preproc
     path = Path(path)
     columns = replace(preprocess.table or TableColumns(), mean=(), std=())
     if path.suffix.lower() == ".csv" and path.is_file():
-        return replace(preprocess, table=measure_table(path, columns))
+        return replace(preprocess, table=measure_training_table(path, columns))
     found = open_dataset(path, replace(preprocess, table=columns))
     if not isinstance(found.source, ArraySource):
         raise DatasetError(f"Only a table has columns to standardise; {path.name} is none.")
-    return replace(preprocess, table=measure_columns(columns, found.source.inputs))
+    return replace(preprocess, table=measure_table_columns(columns, found.source.inputs))

@@ -147,7 +147,7 @@ class Preprocess:
         """Sentences that a user must read beside every answer; often none."""
         return (UNIT_SCALE_NOTE,) if self.unit_scale_assumed else ()
 
-    def apply(self, image: Image.Image | NDArray[np.uint8]) -> Tensor:
+    def preprocess_image(self, image: Image.Image | NDArray[np.uint8]) -> Tensor:
         """Return the input made of one image: float32 (C, H, W), or (H, W, C) with NHWC.
 
         Args:
@@ -156,11 +156,11 @@ class Preprocess:
         Raises:
             DatasetError: the image has more than 8 bits a channel, or is smaller than `crop`.
         """
-        shaped = self._reshape(_as_image(image).convert(_MODES[self.channels]))
+        shaped = self._reshape_image(_pillow_image_of(image).convert(_MODES[self.channels]))
         pixels = np.array(shaped, dtype=np.uint8).reshape(shaped.height, shaped.width, -1)
-        return self.scale(torch.from_numpy(pixels).permute(2, 0, 1)[None])[0]
+        return self.scale_pixels(torch.from_numpy(pixels).permute(2, 0, 1)[None])[0]
 
-    def scale(self, pixels: Tensor) -> Tensor:
+    def scale_pixels(self, pixels: Tensor) -> Tensor:
         """Map pixels (N, C, H, W), 0 to 255, to float32 inputs in the declared layout."""
         mean, std = (torch.tensor(v).reshape(-1, 1, 1) for v in (self.mean, self.std))
         inputs = (pixels.float() - mean) / std
@@ -198,24 +198,24 @@ class Preprocess:
         Raises:
             DatasetError: not JSON, an unknown key, or a value of the wrong type.
         """
-        return cls(**_with_byte_scale(_checked_fields(cls, _parse(text))))
+        return cls(**_fields_at_byte_scale(_check_field_types(cls, _parse_json_object(text))))
 
-    def _reshape(self, image: Image.Image) -> Image.Image:
+    def _reshape_image(self, image: Image.Image) -> Image.Image:
         """Crop, resize, crop; see the class."""
         if self.crop_fraction is not None:
-            image = _centre(image, max(1, int(min(image.size) * self.crop_fraction)))
+            image = _centre_square(image, max(1, int(min(image.size) * self.crop_fraction)))
         if self.resize is not None:
-            image = image.resize(self._resized(image.size), self._filter())
+            image = image.resize(self._resized_size(image.size), self._pillow_filter())
         if self.crop is not None:
             if min(image.size) < self.crop:
                 raise DatasetError(
                     f"An image must be at least crop = {self.crop} pixels on both sides, got "
                     f"{image.width} x {image.height}; resize first, or crop less."
                 )
-            image = _centre(image, self.crop)
+            image = _centre_square(image, self.crop)
         return image
 
-    def _resized(self, size: tuple[int, int]) -> tuple[int, int]:
+    def _resized_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return (width, height) after the resize."""
         side = self.resize or 0
         if self.resize_to is ResizeTo.BOTH_SIDES:
@@ -230,12 +230,12 @@ class Preprocess:
             )
         return resized
 
-    def _filter(self) -> Image.Resampling:
+    def _pillow_filter(self) -> Image.Resampling:
         """Return Pillow's filter of the same name."""
         return Image.Resampling[self.interpolation.name]
 
 
-def _as_image(image: Image.Image | NDArray[np.uint8]) -> Image.Image:
+def _pillow_image_of(image: Image.Image | NDArray[np.uint8]) -> Image.Image:
     """Return `image` as a Pillow image of 8 bits a channel."""
     if isinstance(image, Image.Image):
         if image.mode not in _EIGHT_BIT_MODES:
@@ -257,7 +257,7 @@ def _as_image(image: Image.Image | NDArray[np.uint8]) -> Image.Image:
     return Image.fromarray(image)
 
 
-def _centre(image: Image.Image, side: int) -> Image.Image:
+def _centre_square(image: Image.Image, side: int) -> Image.Image:
     """Return the centred square of `side` pixels; of an odd rest the larger half is cut after."""
     left, top = (image.width - side) // 2, (image.height - side) // 2
     return image.crop((left, top, left + side, top + side))
@@ -268,7 +268,7 @@ def _looks_like_unit_scale(values: Sequence[float]) -> bool:
     return all(0 <= value <= 1 for value in values) and any(0 < value < 1 for value in values)
 
 
-def _with_byte_scale(fields: dict[str, Any]) -> dict[str, Any]:
+def _fields_at_byte_scale(fields: dict[str, Any]) -> dict[str, Any]:
     """Return the fields without `scale`, with `mean` and `std` on 0 to 255."""
     scale = fields.pop("scale", None)
     numbers: dict[str, tuple[float, ...]] = {
@@ -283,7 +283,7 @@ def _with_byte_scale(fields: dict[str, Any]) -> dict[str, Any]:
     return {**fields, **scaled, "unit_scale_assumed": scale is None}
 
 
-def _parse(text: str) -> dict[str, Any]:
+def _parse_json_object(text: str) -> dict[str, Any]:
     """Return the JSON object in `text`."""
     try:
         fields = parse_json(text)
@@ -294,7 +294,7 @@ def _parse(text: str) -> dict[str, Any]:
     return fields
 
 
-def _checked_fields(cls: type[Preprocess], fields: dict[str, Any]) -> dict[str, Any]:
+def _check_field_types(cls: type[Preprocess], fields: dict[str, Any]) -> dict[str, Any]:
     """Return the values in the types of the dataclass's fields."""
     known = {one.name for one in dataclasses.fields(cls)} - {"unit_scale_assumed"} | {"scale"}
     if unknown := sorted(fields.keys() - known):
@@ -302,10 +302,10 @@ def _checked_fields(cls: type[Preprocess], fields: dict[str, Any]) -> dict[str, 
             f"Preprocessing knows the keys {', '.join(sorted(known))}, got {', '.join(unknown)}; "
             "correct or remove them."
         )
-    return {key: _typed(key, value) for key, value in fields.items()}
+    return {key: _typed_field_value(key, value) for key, value in fields.items()}
 
 
-def _typed(key: str, value: Any) -> Any:
+def _typed_field_value(key: str, value: Any) -> Any:
     """Return one JSON value in the type of its field, or raise DatasetError."""
     if (enum := _ENUMS.get(key)) is not None:
         if value not in list(enum):
@@ -314,11 +314,11 @@ def _typed(key: str, value: Any) -> Any:
     if key == "table":
         return None if value is None else TableColumns.from_dict(value)
     if key in ("mean", "std"):
-        if not isinstance(value, list) or not all(_is_number(v) for v in value):
+        if not isinstance(value, list) or not all(_is_json_number(v) for v in value):
             raise DatasetError(f"{key} must be a list of numbers, got {value!r}.")
         return tuple(float(v) for v in value)
     if key == "crop_fraction":
-        if value is not None and not _is_number(value):
+        if value is not None and not _is_json_number(value):
             raise DatasetError(f"{key} must be a number or null, got {value!r}.")
         return value
     if (value is None and key != "channels") or (isinstance(value, int) and value is not True):
@@ -326,6 +326,6 @@ def _typed(key: str, value: Any) -> Any:
     raise DatasetError(f"{key} must be a whole number, got {value!r}.")
 
 
-def _is_number(value: Any) -> bool:
+def _is_json_number(value: Any) -> bool:
     """Whether a JSON value is a number (true and false are not)."""
     return isinstance(value, int | float) and not isinstance(value, bool)

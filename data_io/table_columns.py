@@ -55,7 +55,7 @@ class TableColumns:
         if self.label and self.label == self.target:
             raise DatasetError(f"label and target must be two columns, got {self.label} twice.")
 
-    def standardize(self, rows: NDArray[Any]) -> NDArray[np.float32]:
+    def standardize_rows(self, rows: NDArray[Any]) -> NDArray[np.float32]:
         """Return rows (N, F) as float32, standardised where mean and std are known.
 
         Raises:
@@ -85,10 +85,10 @@ class TableColumns:
         known = [field.name for field in fields(cls)]
         if not isinstance(raw, dict) or set(raw) - set(known):
             raise DatasetError(f"table must be an object of {', '.join(known)}, got {raw!r}.")
-        return cls(**{key: _typed(key, value) for key, value in raw.items()})
+        return cls(**{key: _typed_field_value(key, value) for key, value in raw.items()})
 
 
-def _typed(key: str, value: object) -> Any:
+def _typed_field_value(key: str, value: object) -> Any:
     """Return one JSON value in the type of its field."""
     if key in ("label", "target"):
         if isinstance(value, str):
@@ -101,7 +101,7 @@ def _typed(key: str, value: object) -> Any:
     return tuple(items)
 
 
-def measure_columns(
+def measure_table_columns(
     columns: TableColumns, rows: NDArray[Any], names: tuple[str, ...] = ()
 ) -> TableColumns:
     """Return `columns` with the mean and standard deviation of rows (N, F) of a training table.

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data_io.arrays import ArraySource, array_digest
+from data_io.arrays import ArraySource, digest_of_arrays
 from data_io.dataset import Dataset
 from data_io.errors import DatasetError
 from data_io.preprocessing import Preprocess
-from data_io.table_columns import TableColumns, measure_columns
+from data_io.table_columns import TableColumns, measure_table_columns
 
 MAX_BYTES = 2 * 1024**3
 _SNIFFED = 64 * 1024
@@ -28,7 +28,7 @@ class TextTable:
     names: tuple[str, ...]
     rows: list[list[str]]
 
-    def column(self, name: str) -> list[str]:
+    def cells_of_column(self, name: str) -> list[str]:
         """Return the cells of a column.
 
         Raises:
@@ -43,7 +43,7 @@ class TextTable:
         return [row[place].strip() for row in self.rows]
 
 
-def open_table(path: Path, preprocess: Preprocess) -> Dataset:
+def open_csv_table(path: Path, preprocess: Preprocess) -> Dataset:
     """Return the `.csv` at `path` as a dataset of rows (N, F), standardised when they are read.
 
     The first line names the columns, unless all of it is numbers: then the columns are called 1,
@@ -55,12 +55,12 @@ def open_table(path: Path, preprocess: Preprocess) -> Dataset:
             that is not there.
     """
     columns = preprocess.table or TableColumns()
-    table = read_csv(path)
-    features = feature_names(table, columns)
-    inputs = feature_rows(table, features)
-    columns.standardize(inputs[:1])  # tells at once where the numbers of columns differ
-    labels, classes = _labels(table, columns) if columns.label else (None, ())
-    targets = {"": numbers(table, columns.target)[:, None]} if columns.target else {}
+    table = read_csv_file(path)
+    features = names_of_features(table, columns)
+    inputs = rows_of_features(table, features)
+    columns.standardize_rows(inputs[:1])  # tells at once where the numbers of columns differ
+    labels, classes = _labels_of_table(table, columns) if columns.label else (None, ())
+    targets = {"": numbers_of_column(table, columns.target)[:, None]} if columns.target else {}
     source = ArraySource(inputs, labels, replace(preprocess, table=columns), targets=targets)
     return Dataset(
         name=path.name,
@@ -68,25 +68,25 @@ def open_table(path: Path, preprocess: Preprocess) -> Dataset:
         indices=tuple(range(len(inputs))),
         labelled=labels is not None,
         class_names=classes,
-        source_digest=cache(partial(array_digest, source)),
+        source_digest=cache(partial(digest_of_arrays, source)),
         largest_label=-1 if labels is None or classes else int(labels.max()),
     )
 
 
-def measure_table(path: Path, columns: TableColumns) -> TableColumns:
+def measure_training_table(path: Path, columns: TableColumns) -> TableColumns:
     """Return `columns` with the features, means and deviations of a training table (`.csv`).
 
     Raises:
-        DatasetError: as `open_table`.
+        DatasetError: as `open_csv_table`.
     """
-    table = read_csv(path)
-    names = feature_names(table, columns)
-    labels = _labels(table, columns)[1] if columns.label else ()
-    measured = measure_columns(columns, feature_rows(table, names), names)
+    table = read_csv_file(path)
+    names = names_of_features(table, columns)
+    labels = _labels_of_table(table, columns)[1] if columns.label else ()
+    measured = measure_table_columns(columns, rows_of_features(table, names), names)
     return replace(measured, classes=columns.classes or labels)
 
 
-def read_csv(path: Path) -> TextTable:
+def read_csv_file(path: Path) -> TextTable:
     """Return the cells of a `.csv` file.
 
     Raises:
@@ -98,7 +98,7 @@ def read_csv(path: Path) -> TextTable:
         with path.open(encoding="utf-8-sig", newline="") as file:
             begin = file.read(_SNIFFED)
             file.seek(0)
-            rows = [row for row in csv.reader(file, delimiter=_delimiter(begin)) if row]
+            rows = [row for row in csv.reader(file, delimiter=_likely_delimiter(begin)) if row]
     except (UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(
             f"{path.name} must be a table in UTF-8 text, got other data ({error}); save it as CSV."
@@ -108,43 +108,43 @@ def read_csv(path: Path) -> TextTable:
             f"{path.name} must hold rows of at least two columns, got "
             f"{len(rows[0]) if rows else 'no'}; separate columns by commas, semicolons or tabs."
         )
-    named = not all(map(_is_number, rows[0]))
+    named = not all(map(_is_finite_cell, rows[0]))
     names = [cell.strip() for cell in rows[0]] if named else map(str, range(1, len(rows[0]) + 1))
     table = TextTable(path.name, tuple(names), rows[1:] if named else rows)
-    _check_shape(table)
+    _check_table_shape(table)
     return table
 
 
-def feature_names(table: TextTable, columns: TableColumns) -> tuple[str, ...]:
+def names_of_features(table: TextTable, columns: TableColumns) -> tuple[str, ...]:
     """Return the columns that the network takes, in order."""
     for name in (columns.label, columns.target):
         if name:
-            table.column(name)
+            table.cells_of_column(name)
     if columns.features:
         return columns.features
     apart = {columns.label, columns.target}
     return tuple(name for name in table.names if name not in apart)
 
 
-def feature_rows(table: TextTable, features: Sequence[str]) -> NDArray[np.float32]:
+def rows_of_features(table: TextTable, features: Sequence[str]) -> NDArray[np.float32]:
     """Return the features as float32 (N, F)."""
-    return np.stack([numbers(table, name) for name in features], axis=1)
+    return np.stack([numbers_of_column(table, name) for name in features], axis=1)
 
 
-def numbers(table: TextTable, name: str) -> NDArray[np.float32]:
+def numbers_of_column(table: TextTable, name: str) -> NDArray[np.float32]:
     """Return a column as float32 (N,).
 
     Raises:
         DatasetError: a cell is no finite number; its row is told.
     """
-    cells = table.column(name)
+    cells = table.cells_of_column(name)
     try:
         values = np.array(cells, np.float64).astype(np.float32)
     except ValueError:
         values = np.full(len(cells), np.nan, np.float32)
     if np.isfinite(values).all():
         return values
-    wrong = next(row for row, cell in enumerate(cells) if not _is_number(cell))
+    wrong = next(row for row, cell in enumerate(cells) if not _is_finite_cell(cell))
     raise DatasetError(
         f"Every cell of a feature must be a finite number, got {cells[wrong]!r} in row {wrong + 1} "
         f"of {name} ({table.shown}); name the label's column, leave text columns out of the "
@@ -152,9 +152,11 @@ def numbers(table: TextTable, name: str) -> NDArray[np.float32]:
     )
 
 
-def _labels(table: TextTable, columns: TableColumns) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+def _labels_of_table(
+    table: TextTable, columns: TableColumns
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Return (labels (N,), names of the classes in the order of outputs)."""
-    cells = table.column(columns.label)
+    cells = table.cells_of_column(columns.label)
     whole = all(cell.isdecimal() for cell in cells)
     if whole and not columns.classes:
         return np.array(cells, np.int64), ()
@@ -168,7 +170,7 @@ def _labels(table: TextTable, columns: TableColumns) -> tuple[NDArray[np.int64],
     return np.array([place[cell] for cell in cells], np.int64), classes
 
 
-def _check_shape(table: TextTable) -> None:
+def _check_table_shape(table: TextTable) -> None:
     """Raise where columns share a name or a row has another length than the first."""
     if len(set(table.names)) != len(table.names) or not table.rows:
         raise DatasetError(
@@ -183,13 +185,13 @@ def _check_shape(table: TextTable) -> None:
             )
 
 
-def _delimiter(begin: str) -> str:
+def _likely_delimiter(begin: str) -> str:
     """Return the delimiter that the first line holds most often."""
     first = begin.partition("\n")[0]
     return max(",;\t", key=first.count)
 
 
-def _is_number(cell: Any) -> bool:
+def _is_finite_cell(cell: Any) -> bool:
     """Whether a cell is a finite number."""
     try:
         return bool(np.isfinite(np.float32(float(cell))))

@@ -11,7 +11,7 @@ from model_io.errors import ModelError, UnsafeFileError
 from model_io.input_specs import InputSpec, name_inputs
 from model_io.loaded_model import LoadedModel, ModelOrigin
 from model_io.pt2.load_pt2 import load_exported_program
-from sample_models.registry import SAMPLES, sample
+from sample_models.registry import SAMPLES, sample_named
 
 Wish = tuple[int, ...] | tuple[InputSpec, ...]
 """What a user says of the inputs: the shape of the only one, or a description of each."""
@@ -80,8 +80,8 @@ def load_uploaded_model(path: Path, name: str, input_shape: Wish = ()) -> Loaded
 
 def load_sample_model(name: str) -> LoadedModel:
     """Return a sample network of the project."""
-    entry = sample(name)
-    module = entry.build()
+    entry = sample_named(name)
+    module = entry.build_network()
     return LoadedModel(
         name, module, entry.input_shape, None, module_state_digest(module), ModelOrigin.SAMPLE
     )

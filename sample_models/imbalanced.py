@@ -42,7 +42,7 @@ class ClippedReLU(nn.Module):
         return torch.clamp(x, self.floor, self.cap)
 
 
-def unbalance(model: FashionMobileNet, seed: int = SEED) -> FashionMobileNet:
+def unbalance_channels(model: FashionMobileNet, seed: int = SEED) -> FashionMobileNet:
     """Rescale the channels of `model` in place, as the module's text says, and return it."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -50,11 +50,13 @@ def unbalance(model: FashionMobileNet, seed: int = SEED) -> FashionMobileNet:
             if not isinstance(block, InvertedResidual):
                 raise TypeError(f"Blocks must be InvertedResidual, got {type(block).__name__}.")
             if isinstance(block.expand, nn.Sequential):  # the first block has no expansion
-                _rescale(block.expand, block.depthwise, generator)
+                _rescale_channels(block.expand, block.depthwise, generator)
     return model
 
 
-def _rescale(first: nn.Sequential, depthwise: nn.Module, generator: torch.Generator) -> None:
+def _rescale_channels(
+    first: nn.Sequential, depthwise: nn.Module, generator: torch.Generator
+) -> None:
     """Multiply the channels of `first` (conv, batch norm, ReLU6) by s, divide in the second."""
     norm = first[1]
     if not isinstance(norm, nn.BatchNorm2d):

@@ -21,6 +21,6 @@ class LetterMLP(nn.Module):
         return logits
 
 
-def letter_mlp() -> nn.Module:
+def untrained_letter_mlp() -> nn.Module:
     """Return the untrained network of the sample `letter-mlp`."""
     return LetterMLP()

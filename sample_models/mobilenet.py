@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 
-def _conv_bn(
+def _conv_with_norm(
     c_in: int, c_out: int, kernel: int, stride: int = 1, groups: int = 1, *, act: bool = True
 ) -> nn.Sequential:
     """A bias-free convolution, its batch norm, and a ReLU6 where `act` is set."""
@@ -23,9 +23,9 @@ class InvertedResidual(nn.Module):
         super().__init__()
         hidden = c_in * expansion
         self.skip = stride == 1 and c_in == c_out
-        self.expand = _conv_bn(c_in, hidden, 1) if expansion != 1 else nn.Identity()
-        self.depthwise = _conv_bn(hidden, hidden, 3, stride, groups=hidden)
-        self.project = _conv_bn(hidden, c_out, 1, act=False)
+        self.expand = _conv_with_norm(c_in, hidden, 1) if expansion != 1 else nn.Identity()
+        self.depthwise = _conv_with_norm(hidden, hidden, 3, stride, groups=hidden)
+        self.project = _conv_with_norm(hidden, c_out, 1, act=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, c_in, H, W) to (N, c_out, H/stride, W/stride)."""
@@ -50,14 +50,14 @@ class FashionMobileNet(nn.Module):
 
     def __init__(self, classes: int = 10) -> None:
         super().__init__()
-        self.stem = _conv_bn(1, 16, 3)
+        self.stem = _conv_with_norm(1, 16, 3)
         blocks: list[nn.Module] = []
         channels = 16
         for expansion, c_out, stride in self.BLOCKS:
             blocks.append(InvertedResidual(channels, c_out, stride, expansion))
             channels = c_out
         self.blocks = nn.Sequential(*blocks)
-        self.head = _conv_bn(channels, 256, 1)
+        self.head = _conv_with_norm(channels, 256, 1)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(256, classes)
 
@@ -67,6 +67,6 @@ class FashionMobileNet(nn.Module):
         return logits
 
 
-def fashion_mobilenet() -> nn.Module:
+def untrained_fashion_mobilenet() -> nn.Module:
     """Return the untrained network of the sample `fashion-mobilenet`."""
     return FashionMobileNet()

@@ -12,11 +12,11 @@ from data_io.bundled import CLASS_NAMES, FASHION, letter_preprocess
 from data_io.letter_files import LETTERS
 from data_io.preprocessing import Interpolation, Preprocess
 from sample_models import efficientnet_lite
-from sample_models.imbalanced import unbalance
-from sample_models.letter_mlp import letter_mlp
-from sample_models.mobilenet import FashionMobileNet, fashion_mobilenet
-from sample_models.resnet import fashion_resnet
-from sample_models.vit import fashion_vit
+from sample_models.imbalanced import unbalance_channels
+from sample_models.letter_mlp import untrained_letter_mlp
+from sample_models.mobilenet import FashionMobileNet, untrained_fashion_mobilenet
+from sample_models.resnet import untrained_fashion_resnet
+from sample_models.vit import untrained_fashion_vit
 
 WEIGHTS = Path(__file__).parent / "weights"
 # The evaluation of the EfficientNet papers: a square of 224/256 of the short side, made 224 wide.
@@ -40,7 +40,7 @@ class Sample:
         name: how it is asked for.
         title: what to call it on a page.
         teaches: what one can learn from it, in a sentence or two.
-        load: builds the network with its weights; use `build`.
+        load: builds the network with its weights; use `build_network`.
         preprocess: from an image to its input.
         dataset: the data it is scored on: a name in `BUNDLED_DATA`, or "imagenet" (the user's
             folder).
@@ -70,9 +70,9 @@ class Sample:
     @property
     def float_top1(self) -> float:
         """Top-1 accuracy of the float network in [0, 1]; NaN where it is not known."""
-        return self.cited_top1 if self.weights is None else measured_top1(self.weights)
+        return self.cited_top1 if self.weights is None else measured_float_top1(self.weights)
 
-    def build(self) -> nn.Module:
+    def build_network(self) -> nn.Module:
         """Return a fresh network with its weights, in eval mode.
 
         Raises:
@@ -81,7 +81,7 @@ class Sample:
         return self.load().eval()
 
 
-def measured_top1(weights: Path) -> float:
+def measured_float_top1(weights: Path) -> float:
     """Return the float top-1 in [0, 1] that train.py wrote beside the weights; NaN without it."""
     if not weights.is_file():
         return float("nan")
@@ -89,12 +89,12 @@ def measured_top1(weights: Path) -> float:
         return float((file.metadata() or {}).get("top1", "nan"))
 
 
-def names() -> tuple[str, ...]:
+def sample_names() -> tuple[str, ...]:
     """Return the names of all samples, in the order in which a page should list them."""
     return tuple(SAMPLES)
 
 
-def sample(name: str) -> Sample:
+def sample_named(name: str) -> Sample:
     """Return the sample of that name.
 
     Raises:
@@ -105,7 +105,7 @@ def sample(name: str) -> Sample:
     return SAMPLES[name]
 
 
-def _with_weights(name: str, model: nn.Module) -> nn.Module:
+def _network_with_weights(name: str, model: nn.Module) -> nn.Module:
     """Return `model` with the weights that train.py made."""
     path = WEIGHTS / f"{name}.safetensors"
     if not path.is_file():
@@ -117,29 +117,29 @@ def _with_weights(name: str, model: nn.Module) -> nn.Module:
     return model
 
 
-def _mobilenet() -> nn.Module:
-    return _with_weights("fashion-mobilenet", fashion_mobilenet())
+def _trained_fashion_mobilenet() -> nn.Module:
+    return _network_with_weights("fashion-mobilenet", untrained_fashion_mobilenet())
 
 
-def _resnet() -> nn.Module:
-    return _with_weights("fashion-resnet", fashion_resnet())
+def _trained_fashion_resnet() -> nn.Module:
+    return _network_with_weights("fashion-resnet", untrained_fashion_resnet())
 
 
-def _vit() -> nn.Module:
-    return _with_weights("fashion-vit", fashion_vit())
+def _trained_fashion_vit() -> nn.Module:
+    return _network_with_weights("fashion-vit", untrained_fashion_vit())
 
 
-def _letter() -> nn.Module:
-    return _with_weights("letter-mlp", letter_mlp())
+def _trained_letter_mlp() -> nn.Module:
+    return _network_with_weights("letter-mlp", untrained_letter_mlp())
 
 
-def _imbalanced() -> nn.Module:
+def _imbalanced_fashion_mobilenet() -> nn.Module:
     model = FashionMobileNet()
-    _with_weights("fashion-mobilenet", model)
-    return unbalance(model)
+    _network_with_weights("fashion-mobilenet", model)
+    return unbalance_channels(model)
 
 
-def _fashion(
+def _sample_of_fashion(
     name: str, title: str, teaches: str, load: Callable[[], nn.Module], weights: str = ""
 ) -> Sample:
     """Return a sample of Fashion-MNIST."""
@@ -159,42 +159,42 @@ def _fashion(
 
 
 _ALL = (
-    _fashion(
+    _sample_of_fashion(
         "fashion-mobilenet",
         "MobileNet (Fashion-MNIST)",
         "Depthwise and pointwise convolutions, and a first layer that needs its bits: 4-bit "
         "weights cost 17 points there alone, and half a point in all other layers together.",
-        _mobilenet,
+        _trained_fashion_mobilenet,
     ),
-    _fashion(
+    _sample_of_fashion(
         "fashion-mobilenet-imbalanced",
         "MobileNet with unequal channels (Fashion-MNIST)",
         "The same function as fashion-mobilenet, spoilt on purpose: every channel that enters a "
         "depthwise layer was multiplied by a random factor of 1/16 to 16 and divided again in "
         "that layer. One 8-bit scale a tensor ruins it, one a channel mends the weights but not "
         "the activations; equalization repairs both.",
-        _imbalanced,
+        _imbalanced_fashion_mobilenet,
         "fashion-mobilenet",
     ),
-    _fashion(
+    _sample_of_fashion(
         "fashion-resnet",
         "ResNet (Fashion-MNIST)",
         "Plain convolutions with skip connections: robust at 8 bits, and a good start.",
-        _resnet,
+        _trained_fashion_resnet,
     ),
-    _fashion(
+    _sample_of_fashion(
         "fashion-vit",
         "Vision transformer (Fashion-MNIST)",
         "Attention, softmax, GELU and layer norm: where activations, not weights, are the hard "
         "part.",
-        _vit,
+        _trained_fashion_vit,
     ),
     Sample(
         name="letter-mlp",
         title="MLP on a table (Letter Recognition)",
         teaches="Four linear layers on 16 columns of numbers: seconds to train, and the ground "
         "on which a width for each neuron can be judged.",
-        load=_letter,
+        load=_trained_letter_mlp,
         preprocess=letter_preprocess(),
         dataset="letter",
         classes=26,
@@ -209,7 +209,7 @@ _ALL = (
         title="EfficientNet-Lite0 (ImageNet)",
         teaches="A real network of 4.7 million weights, cut at 6 (ReLU6) everywhere: treat ReLU6 "
         "as ReLU and 29 points of top-1 go.",
-        load=efficientnet_lite.pretrained,
+        load=efficientnet_lite.pretrained_network,
         preprocess=IMAGENET,
         dataset="imagenet",
         classes=1000,

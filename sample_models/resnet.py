@@ -51,6 +51,6 @@ class FashionResNet(nn.Module):
         return logits
 
 
-def fashion_resnet() -> nn.Module:
+def untrained_fashion_resnet() -> nn.Module:
     """Return the untrained network of the sample `fashion-resnet`."""
     return FashionResNet()

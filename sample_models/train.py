@@ -1,6 +1,6 @@
 """Train a sample: `python -m sample_models.train NAME`.
 
-letter-mlp learns from the bundled table, in a minute (`train_letter`). For the other samples the
+letter-mlp learns from the bundled table, in a minute (`train_letter_mlp`). For other samples the
 full training set (60 000 images) is read from Debian's package dataset-fashion-mnist. Seeded:
 the same machine and torch version give the same weights; another machine gives others that are
 as good. The weights are written to sample_models/weights/NAME.safetensors together with what was
@@ -20,15 +20,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sample_models.mobilenet import fashion_mobilenet
-from sample_models.resnet import fashion_resnet
-from sample_models.train_letter import TableSchedule, train_letter
-from sample_models.vit import fashion_vit
+from sample_models.mobilenet import untrained_fashion_mobilenet
+from sample_models.resnet import untrained_fashion_resnet
+from sample_models.train_letter import TableSchedule, train_letter_mlp
+from sample_models.vit import untrained_fashion_vit
 
 BUILDERS: dict[str, Callable[[], nn.Module]] = {
-    "fashion-mobilenet": fashion_mobilenet,
-    "fashion-resnet": fashion_resnet,
-    "fashion-vit": fashion_vit,
+    "fashion-mobilenet": untrained_fashion_mobilenet,
+    "fashion-resnet": untrained_fashion_resnet,
+    "fashion-vit": untrained_fashion_vit,
 }
 
 
@@ -53,23 +53,23 @@ WEIGHTS = Path(__file__).parent / "weights"
 MEAN, STD = 0.2860, 0.3530
 
 
-def read_split(folder: Path, split: str) -> tuple[Tensor, Tensor]:
+def read_fashion_split(folder: Path, split: str) -> tuple[Tensor, Tensor]:
     """Return (images uint8 (N, 1, 28, 28), labels int64 (N,)) of `split`: "train" or "t10k"."""
 
-    def read(name: str, header: int) -> np.ndarray:
+    def read_idx_file(name: str, header: int) -> np.ndarray:
         with gzip.open(folder / f"{split}-{name}-ubyte.gz") as file:
             return np.frombuffer(file.read(), np.uint8, offset=header).copy()
 
-    images = torch.from_numpy(read("images-idx3", 16)).reshape(-1, 1, 28, 28)
-    return images, torch.from_numpy(read("labels-idx1", 8)).long()
+    images = torch.from_numpy(read_idx_file("images-idx3", 16)).reshape(-1, 1, 28, 28)
+    return images, torch.from_numpy(read_idx_file("labels-idx1", 8)).long()
 
 
-def normalize(images: Tensor) -> Tensor:
+def normalize_fashion_images(images: Tensor) -> Tensor:
     """Map uint8 images to zero mean and unit variance over the training set."""
     return (images.float() / 255 - MEAN) / STD
 
 
-def augment(images: Tensor, generator: torch.Generator) -> Tensor:
+def augment_images(images: Tensor, generator: torch.Generator) -> Tensor:
     """Shift by up to 2 pixels, flip every second image, blank one 8 x 8 square in every second."""
     n = len(images)
     padded = F.pad(images, (2, 2, 2, 2))
@@ -88,22 +88,22 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+def top1_accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Return top-1 accuracy in [0, 1]."""
     model.eval()
     hits = sum(
-        int((model(normalize(x)).argmax(1) == y).sum())
+        int((model(normalize_fashion_images(x)).argmax(1) == y).sum())
         for x, y in zip(images.split(500), labels.split(500), strict=True)
     )
     return hits / len(labels)
 
 
-def train(name: str, schedule: Schedule, seed: int, folder: Path) -> None:
+def train_image_sample(name: str, schedule: Schedule, seed: int, folder: Path) -> None:
     """Train with AdamW, a one-cycle schedule and label smoothing; keep the mean of late weights."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    images, labels = read_split(folder, "train")
-    test_images, test_labels = read_split(folder, "t10k")
+    images, labels = read_fashion_split(folder, "train")
+    test_images, test_labels = read_fashion_split(folder, "t10k")
     model = BUILDERS[name]().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     batch, epochs, lr = 128, schedule.epochs, schedule.learning_rate
     steps = epochs * (len(images) // batch)
@@ -117,7 +117,7 @@ def train(name: str, schedule: Schedule, seed: int, folder: Path) -> None:
         model.train()
         order = torch.randperm(len(images), generator=generator)
         for index in order[: len(order) // batch * batch].split(batch):
-            x = normalize(augment(images[index], generator))
+            x = normalize_fashion_images(augment_images(images[index], generator))
             with torch.autocast("cpu", torch.bfloat16, enabled=schedule.bfloat16):
                 logits = model(x).float()
             loss = F.cross_entropy(logits, labels[index], label_smoothing=0.05)
@@ -127,7 +127,7 @@ def train(name: str, schedule: Schedule, seed: int, folder: Path) -> None:
             optimizer.step()
             rates.step()
             averaged.update_parameters(model)
-        score = accuracy(averaged, test_images, test_labels)
+        score = top1_accuracy(averaged, test_images, test_labels)
         minutes = (time.monotonic() - start) / 60
         print(f"{name} epoch {epoch + 1}/{epochs} top-1 {score:.4f} {minutes:.1f} min", flush=True)
         state = {k: v.contiguous() for k, v in averaged.module.state_dict().items()}
@@ -136,10 +136,10 @@ def train(name: str, schedule: Schedule, seed: int, folder: Path) -> None:
         save_file(state, WEIGHTS / f"{name}.safetensors", metadata)
 
 
-def keep_letter(epochs: int | None, seed: int) -> None:
+def train_letter_sample(epochs: int | None, seed: int) -> None:
     """Train letter-mlp and write its weights with what was measured."""
     schedule = replace(TableSchedule(), epochs=epochs or TableSchedule().epochs)
-    model, score = train_letter(schedule, seed)
+    model, score = train_letter_mlp(schedule, seed)
     print(f"{LETTER} {schedule.epochs} epochs, top-1 {score:.4f}")
     metadata = {"top1": f"{score:.4f}", "epochs": str(schedule.epochs), "seed": str(seed)}
     save_file(model.state_dict(), WEIGHTS / f"{LETTER}.safetensors", metadata)
@@ -156,12 +156,12 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if arguments.name == LETTER:
-        keep_letter(arguments.epochs, arguments.seed)
+        train_letter_sample(arguments.epochs, arguments.seed)
         return
     schedule = SCHEDULES[arguments.name]
     if arguments.epochs:
         schedule = replace(schedule, epochs=arguments.epochs)
-    train(arguments.name, schedule, arguments.seed, arguments.data)
+    train_image_sample(arguments.name, schedule, arguments.seed, arguments.data)
 
 
 if __name__ == "__main__":

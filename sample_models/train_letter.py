@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from data_io.bundled import letter_test, letter_train
 from data_io.dataset import Dataset
-from sample_models.letter_mlp import letter_mlp
+from sample_models.letter_mlp import untrained_letter_mlp
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class TableSchedule:
     batch: int = 256
 
 
-def all_rows(data: Dataset) -> tuple[Tensor, Tensor]:
+def read_all_rows(data: Dataset) -> tuple[Tensor, Tensor]:
     """Return (inputs float32 (N, F), labels int64 (N,)) of a labelled table."""
     batch = next(data.batches(len(data)))
     if batch.labels is None or isinstance(batch.inputs, tuple):
@@ -32,12 +32,12 @@ def all_rows(data: Dataset) -> tuple[Tensor, Tensor]:
     return batch.inputs, batch.labels
 
 
-def train_letter(schedule: TableSchedule, seed: int) -> tuple[nn.Module, float]:
+def train_letter_mlp(schedule: TableSchedule, seed: int) -> tuple[nn.Module, float]:
     """Return (the trained network, its top-1 in [0, 1] on the test rows)."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    rows, labels = all_rows(letter_train())
-    model = letter_mlp()
+    rows, labels = read_all_rows(letter_train())
+    model = untrained_letter_mlp()
     steps = schedule.epochs * -(-len(rows) // schedule.batch)
     optimizer = torch.optim.AdamW(model.parameters(), schedule.learning_rate, weight_decay=0.01)
     rates = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
@@ -48,7 +48,7 @@ def train_letter(schedule: TableSchedule, seed: int) -> tuple[nn.Module, float]:
             loss.backward()
             optimizer.step()
             rates.step()
-    test_rows, test_labels = all_rows(letter_test())
+    test_rows, test_labels = read_all_rows(letter_test())
     with torch.no_grad():
         hits = model.eval()(test_rows).argmax(1) == test_labels
     return model, float(hits.float().mean())

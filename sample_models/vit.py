@@ -17,14 +17,18 @@ class Attention(nn.Module):
         self.value = nn.Linear(width, width)
         self.out = nn.Linear(width, width)
 
-    def _split(self, x: Tensor) -> Tensor:
+    def _split_heads(self, x: Tensor) -> Tensor:
         """Map (N, T, width) to (N, heads, T, head width)."""
         heads: Tensor = x.unflatten(2, (self.heads, self.head_width)).transpose(1, 2)
         return heads
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, T, width) to the same shape."""
-        q, k, v = self._split(self.query(x)), self._split(self.key(x)), self._split(self.value(x))
+        q, k, v = (
+            self._split_heads(self.query(x)),
+            self._split_heads(self.key(x)),
+            self._split_heads(self.value(x)),
+        )
         scores = torch.matmul(q, k.transpose(-2, -1)) * self.head_width**-0.5
         mixed = torch.matmul(scores.softmax(-1), v)
         out: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
@@ -68,6 +72,6 @@ class FashionViT(nn.Module):
         return logits
 
 
-def fashion_vit() -> nn.Module:
+def untrained_fashion_vit() -> nn.Module:
     """Return the untrained network of the sample `fashion-vit`."""
     return FashionViT()

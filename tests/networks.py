@@ -11,11 +11,11 @@ from torch.nn import functional as F
 
 from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
-from sample_models.efficientnet_lite import efficientnet_lite0
-from sample_models.imbalanced import unbalance
-from sample_models.mobilenet import FashionMobileNet, fashion_mobilenet
-from sample_models.resnet import fashion_resnet
-from sample_models.vit import fashion_vit
+from sample_models.efficientnet_lite import untrained_efficientnet_lite0
+from sample_models.imbalanced import unbalance_channels
+from sample_models.mobilenet import FashionMobileNet, untrained_fashion_mobilenet
+from sample_models.resnet import untrained_fashion_resnet
+from sample_models.vit import untrained_fashion_vit
 
 Network = Callable[[Tensor], Tensor]
 
@@ -303,15 +303,15 @@ SMALL = {
 
 def unbalanced() -> nn.Module:
     """Return the MobileNet whose ReLU6 cut every channel at a height of its own."""
-    return unbalance(FashionMobileNet())
+    return unbalance_channels(FashionMobileNet())
 
 
 SAMPLES = {
-    "fashion-mobilenet": Case(fashion_mobilenet, (1, 28, 28)),
+    "fashion-mobilenet": Case(untrained_fashion_mobilenet, (1, 28, 28)),
     "fashion-mobilenet-imbalanced": Case(unbalanced, (1, 28, 28)),
-    "fashion-resnet": Case(fashion_resnet, (1, 28, 28)),
-    "fashion-vit": Case(fashion_vit, (1, 28, 28)),
-    "efficientnet-lite0": Case(efficientnet_lite0, (3, 64, 64)),
+    "fashion-resnet": Case(untrained_fashion_resnet, (1, 28, 28)),
+    "fashion-vit": Case(untrained_fashion_vit, (1, 28, 28)),
+    "efficientnet-lite0": Case(untrained_efficientnet_lite0, (3, 64, 64)),
 }
 CASES = SMALL | SAMPLES
 DISTINCT = (*SMALL, "fashion-mobilenet-imbalanced", "fashion-vit")

@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import combinations
 
-from accelerator.calibration.log_fit import OWN, UNKNOWN, LogFit, fit_logs, prior_covariance
+from accelerator.calibration.log_fit import OWN, UNKNOWN, LogFit, fit_log_factors, prior_covariance
 from accelerator.calibration.measurement import Measurement
 from accelerator.dram.residency import count_stored_bits
-from accelerator.estimate import estimate
-from accelerator.interval import energy_shares, latency_shares
-from accelerator.machine import Machine, at_point
+from accelerator.estimate import estimate_workload
+from accelerator.interval import energy_factor_shares, latency_factor_shares
+from accelerator.machine import Machine, machine_at_point
 from accelerator.parts import FitError, MachineFit, Residency, Scales, Signed, WeightMemory
-from accelerator.prices import set_prices
-from accelerator.widths import choose_widths, mode_chooser
+from accelerator.prices import set_access_prices
+from accelerator.widths import choose_widths, make_mode_chooser
 
 TIME_SCALES = ("compute_time", "memory_time", "fixed_time")
 ENERGY_SCALES = (
@@ -54,7 +54,7 @@ class LeftOut:
         return self.predicted / self.measured - 1
 
     @property
-    def inside(self) -> bool:
+    def lies_in_interval(self) -> bool:
         """Whether the measurement lies in the interval."""
         return self.low <= self.measured <= self.high
 
@@ -78,38 +78,38 @@ def calibrate_machine(base: Machine, rows: Sequence[Measurement]) -> Calibration
     """
     if not rows:
         raise ValueError("A fit needs a measurement; got none. Add a row for a network.")
-    machine, fits = _fit_all(base, rows)
+    machine, fits = _fit_both_bases(base, rows)
     networks = tuple(dict.fromkeys(row.network for row in rows))
     left_out: list[LeftOut] = []
     for network in networks if len(networks) > 1 else ():
         others = [row for row in rows if row.network != network]
-        without, _ = _fit_all(base, others)
+        without, _ = _fit_both_bases(base, others)
         for row in rows:
             if row.network == network:
-                left_out += _predict(without, row)
+                left_out += _predict_row(without, row)
     errors = {
-        quantity: _with_errors(machine, quantity, rows, left_out)
+        quantity: _error_with_left_out(machine, quantity, rows, left_out)
         for quantity in ("energy", "latency")
     }
     machine = replace(machine, fit=MachineFit(energy=errors["energy"], latency=errors["latency"]))
-    return Calibration(machine, tuple(left_out), tuple(_explain_limits(fits)))
+    return Calibration(machine, tuple(left_out), tuple(_explain_fit_limits(fits)))
 
 
-def uncalibrated(machine: Machine) -> Machine:
+def machine_before_fit(machine: Machine) -> Machine:
     """Return the machine before its fit: all factors 1, no error known."""
     return replace(machine, scales=Scales(), fit=None)
 
 
-def _fit_all(base: Machine, rows: Sequence[Measurement]) -> tuple[Machine, Fits]:
+def _fit_both_bases(base: Machine, rows: Sequence[Measurement]) -> tuple[Machine, Fits]:
     """Fit the base, and a base that fetches weights once more with weights on chip; keep one.
 
     Networks of up to `SMALL_BYTES` are taken to lie on chip unless the rows clearly say that they
     do not: two of them often cannot tell.
     """
-    machine, fits = _fit_one(base, rows)
+    machine, fits = _fit_time_and_energy(base, rows)
     if base.weights_resident is not Residency.NEVER:
         return machine, fits
-    other, other_fits = _fit_one(_with_weight_memory(base, rows), rows)
+    other, other_fits = _fit_time_and_energy(_machine_with_weight_memory(base, rows), rows)
     noise, other_noise = (sum(fit.noise for _, fit in f.values()) for f in (fits, other_fits))
     memory = other.weight_memory
     small = memory is not None and memory.size_bytes <= SMALL_BYTES
@@ -117,15 +117,15 @@ def _fit_all(base: Machine, rows: Sequence[Measurement]) -> tuple[Machine, Fits]
     return (other, other_fits) if stays else (machine, fits)
 
 
-def _with_weight_memory(base: Machine, rows: Sequence[Measurement]) -> Machine:
+def _machine_with_weight_memory(base: Machine, rows: Sequence[Measurement]) -> Machine:
     """Give a machine a memory for the weights of every measured network, and for its borders."""
-    choose = mode_chooser(base)
+    choose = make_mode_chooser(base)
     sizes = [
         sum(count_stored_bits(op, choose_widths(op, base, choose)) for op in row.workload.ops)
         for row in rows
     ]
     size = max(SMALL_BYTES, 1 << (max(sizes) // 8).bit_length())
-    price = set_prices(base).sram.weight_read_pj_per_bit
+    price = set_access_prices(base).sram.weight_read_pj_per_bit
     return replace(
         base,
         weights_resident=Residency.AUTO,
@@ -134,16 +134,16 @@ def _with_weight_memory(base: Machine, rows: Sequence[Measurement]) -> Machine:
     )
 
 
-def _fit_one(base: Machine, rows: Sequence[Measurement]) -> tuple[Machine, Fits]:
+def _fit_time_and_energy(base: Machine, rows: Sequence[Measurement]) -> tuple[Machine, Fits]:
     """Fit time, then energy; return the machine with its errors and the raw fits."""
-    machine = replace(_with_units(base, rows), fit=None)
+    machine = replace(_machine_with_units(base, rows), fit=None)
     fits: Fits = {}
     timed = [row for row in rows if row.latency_s is not None]
     if timed:
-        machine, fits["latency"] = _fit_latency(base, machine, timed)
+        machine, fits["latency"] = _fit_latency_factors(base, machine, timed)
     priced = [row for row in rows if row.energy_j is not None]
     if priced:
-        machine, fits["energy"] = _fit_energy(base, machine, priced)
+        machine, fits["energy"] = _fit_energy_factors(base, machine, priced)
     errors = {
         quantity: FitError(
             networks=0,
@@ -160,7 +160,7 @@ def _fit_one(base: Machine, rows: Sequence[Measurement]) -> tuple[Machine, Fits]
     return replace(machine, fit=fitted), fits
 
 
-def _with_units(base: Machine, rows: Sequence[Measurement]) -> Machine:
+def _machine_with_units(base: Machine, rows: Sequence[Measurement]) -> Machine:
     """Give the machine small constants where it has none, so that a factor can find them."""
     overheads, static_w = base.overheads, base.static_w
     times = [row.latency_s for row in rows if row.latency_s is not None]
@@ -178,7 +178,7 @@ def _with_units(base: Machine, rows: Sequence[Measurement]) -> Machine:
     return replace(base, overheads=overheads, static_w=static_w)
 
 
-def _fit_latency(
+def _fit_latency_factors(
     base: Machine, machine: Machine, rows: Sequence[Measurement]
 ) -> tuple[Machine, tuple[tuple[str, ...], LogFit]]:
     """Fit the factors of the time in s; which stage limits a layer is settled in a few rounds."""
@@ -187,30 +187,30 @@ def _fit_latency(
     targets = [math.log(row.latency_s or 1.0) for row in rows]
     logs = [0.0] * len(TIME_SCALES)
     for _ in range(_ROUNDS):
-        scaled, parts = _scaled(machine, TIME_SCALES, logs), []
+        scaled, parts = _machine_with_factors(machine, TIME_SCALES, logs), []
         for row in rows:
-            placed = _at(scaled, row)
-            report = estimate(row.workload, placed)
-            shares = latency_shares(placed, report.layers)
+            placed = _machine_at_row(scaled, row)
+            report = estimate_workload(row.workload, placed)
+            shares = latency_factor_shares(placed, report.layers)
             rest = 1.0 - sum(shares.values())
             at_one = [shares[n] / math.exp(x) for n, x in zip(TIME_SCALES, logs, strict=True)]
             parts.append([report.latency_s * share for share in (*at_one, rest)])
-        fit = fit_logs(partial(_sum_parts, parts), targets, prior)
+        fit = fit_log_factors(partial(_sum_scaled_parts, parts), targets, prior)
         moved = max(abs(a - b) for a, b in zip(fit.logs, logs, strict=True))
         logs = fit.logs
         if moved < 1e-3:
             break
-    return _scaled(machine, TIME_SCALES, logs), (TIME_SCALES, fit)
+    return _machine_with_factors(machine, TIME_SCALES, logs), (TIME_SCALES, fit)
 
 
-def _fit_energy(
+def _fit_energy_factors(
     base: Machine, machine: Machine, rows: Sequence[Measurement]
 ) -> tuple[Machine, tuple[tuple[str, ...], LogFit]]:
     """Fit the factors of the energy in pJ, which is a sum once the time is known."""
     shares, totals = [], []
     for row in rows:
-        report = estimate(row.workload, _at(machine, row))
-        shares.append(energy_shares(report.energy))
+        report = estimate_workload(row.workload, _machine_at_row(machine, row))
+        shares.append(energy_factor_shares(report.energy))
         totals.append(report.energy_pj)
     names = tuple(name for name in ENERGY_SCALES if any(share[name] for share in shares))
     parts = [
@@ -227,11 +227,11 @@ def _fit_energy(
     common = [not lacking.get(name) and not (idle and name == "static_energy") for name in names]
     targets = [math.log((row.energy_j or 1.0) * PJ_PER_J) for row in rows]
     prior = prior_covariance(own, common)
-    fit = fit_logs(partial(_sum_parts, parts), targets, prior)
-    return _scaled(machine, names, fit.logs), (names, fit)
+    fit = fit_log_factors(partial(_sum_scaled_parts, parts), targets, prior)
+    return _machine_with_factors(machine, names, fit.logs), (names, fit)
 
 
-def _sum_parts(
+def _sum_scaled_parts(
     parts: Sequence[Sequence[float]], logs: Sequence[float]
 ) -> list[tuple[float, list[float]]]:
     """Return for each row the logarithm of its sum and the share of each scaled part.
@@ -252,7 +252,7 @@ IDLE = 0.15
 """Prior standard deviation of the logarithm of a static power that was measured (our choice)."""
 
 
-def _scaled(machine: Machine, names: Sequence[str], logs: Sequence[float]) -> Machine:
+def _machine_with_factors(machine: Machine, names: Sequence[str], logs: Sequence[float]) -> Machine:
     """Return the machine with factors multiplied by the exponentials of `logs`."""
     factors = {
         name: getattr(machine.scales, name) * math.exp(value)
@@ -261,13 +261,13 @@ def _scaled(machine: Machine, names: Sequence[str], logs: Sequence[float]) -> Ma
     return replace(machine, scales=replace(machine.scales, **factors))
 
 
-def _at(machine: Machine, row: Measurement) -> Machine:
-    return at_point(machine, row.point) if row.point else machine
+def _machine_at_row(machine: Machine, row: Measurement) -> Machine:
+    return machine_at_point(machine, row.point) if row.point else machine
 
 
-def _predict(machine: Machine, row: Measurement) -> list[LeftOut]:
+def _predict_row(machine: Machine, row: Measurement) -> list[LeftOut]:
     """Return what a machine predicts of a row, for each quantity that it was fitted to."""
-    report = estimate(row.workload, _at(machine, row))
+    report = estimate_workload(row.workload, _machine_at_row(machine, row))
     found = []
     for quantity, measured, value, bounds in (
         ("latency", row.latency_s, report.latency_s, report.latency_s_ci),
@@ -281,7 +281,7 @@ def _predict(machine: Machine, row: Measurement) -> list[LeftOut]:
     return found
 
 
-def _with_errors(
+def _error_with_left_out(
     machine: Machine, quantity: str, rows: Sequence[Measurement], left_out: Sequence[LeftOut]
 ) -> FitError | None:
     """Return the error of a quantity with what leaving networks out showed."""
@@ -301,7 +301,7 @@ def _with_errors(
     )
 
 
-def _explain_limits(fits: Fits) -> Iterator[str]:
+def _explain_fit_limits(fits: Fits) -> Iterator[str]:
     """Say which constants the rows could not tell apart, so that they stay at their priors."""
     for quantity, (names, fit) in fits.items():
         largest = {name: max(row[place] for row in fit.shares) for place, name in enumerate(names)}

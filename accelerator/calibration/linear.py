@@ -3,7 +3,7 @@
 Matrix = list[list[float]]
 
 
-def invert(matrix: Matrix) -> Matrix:
+def invert_matrix(matrix: Matrix) -> Matrix:
     """Return the inverse of a square matrix by Gauss-Jordan elimination with pivots.
 
     Raises:
@@ -27,6 +27,6 @@ def invert(matrix: Matrix) -> Matrix:
     return [row[size:] for row in rows]
 
 
-def multiply(matrix: Matrix, vector: list[float]) -> list[float]:
+def multiply_by_vector(matrix: Matrix, vector: list[float]) -> list[float]:
     """Return a matrix times a vector."""
     return [sum(a * b for a, b in zip(row, vector, strict=True)) for row in matrix]

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from accelerator.calibration.linear import Matrix, invert, multiply
+from accelerator.calibration.linear import Matrix, invert_matrix, multiply_by_vector
 
 COMMON = 2.3
 """Prior standard deviation of the logarithm that all factors share: a factor of ten (ours)."""
@@ -51,17 +51,17 @@ class LogFit:
     shares: list[Shares]
 
 
-def fit_logs(
+def fit_log_factors(
     evaluate: Evaluate, targets: Sequence[float], prior: Matrix, noise: float = NOISE
 ) -> LogFit:
     """Fit the logarithms of factors to the logarithms `targets` of measured values."""
-    inverse_prior = invert(prior)
+    inverse_prior = invert_matrix(prior)
     logs, start = [0.0] * len(prior), noise
-    doubt = DOUBT * _spread(evaluate(logs), targets)
+    doubt = DOUBT * _spread_before_fit(evaluate(logs), targets)
     for _ in range(_NOISE_STEPS):
-        logs, covariance, rows = _minimise(evaluate, targets, inverse_prior, logs, noise)
+        logs, covariance, rows = _minimise_objective(evaluate, targets, inverse_prior, logs, noise)
         residuals = [t - value for t, (value, _) in zip(targets, rows, strict=True)]
-        used = _parameters_used(covariance, rows, noise)
+        used = _count_parameters_used(covariance, rows, noise)
         freedom = NOISE_FREEDOM + max(len(targets) - used, 0.0)
         square = NOISE_FREEDOM * start**2 + sum(r * r for r in residuals)
         noise, before = math.sqrt(square / freedom), noise
@@ -83,7 +83,7 @@ def prior_covariance(own: Sequence[float], common: Sequence[bool]) -> Matrix:
     ]
 
 
-def _minimise(
+def _minimise_objective(
     evaluate: Evaluate,
     targets: Sequence[float],
     inverse_prior: Matrix,
@@ -92,15 +92,15 @@ def _minimise(
 ) -> tuple[list[float], Matrix, list[tuple[float, Shares]]]:
     """Walk to the minimum; return the logarithms, their covariance and the rows there."""
     rows = evaluate(logs)
-    value = _objective(rows, targets, inverse_prior, logs, noise)
+    value = _objective_value(rows, targets, inverse_prior, logs, noise)
     for _ in range(_STEPS):
         curvature, slope = _normal_equations(rows, targets, inverse_prior, logs, noise)
-        step = multiply(invert(curvature), slope)
+        step = multiply_by_vector(invert_matrix(curvature), slope)
         length = 1.0
         while length > 1e-3:
             trial = [a + length * b for a, b in zip(logs, step, strict=True)]
             tried = evaluate(trial)
-            reached = _objective(tried, targets, inverse_prior, trial, noise)
+            reached = _objective_value(tried, targets, inverse_prior, trial, noise)
             if reached <= value:
                 break
             length /= 2
@@ -110,17 +110,17 @@ def _minimise(
         if gain < _SMALL:
             break
     curvature, _ = _normal_equations(rows, targets, inverse_prior, logs, noise)
-    return logs, invert(curvature), rows
+    return logs, invert_matrix(curvature), rows
 
 
-def _spread(rows: list[tuple[float, Shares]], targets: Sequence[float]) -> float:
+def _spread_before_fit(rows: list[tuple[float, Shares]], targets: Sequence[float]) -> float:
     """Return the standard deviation of log(measured / estimated) over the rows before the fit."""
     ratios = [t - value for t, (value, _) in zip(targets, rows, strict=True)]
     mean = sum(ratios) / len(ratios)
     return math.sqrt(sum((r - mean) ** 2 for r in ratios) / max(len(ratios) - 1, 1))
 
 
-def _objective(
+def _objective_value(
     rows: list[tuple[float, Shares]],
     targets: Sequence[float],
     inverse_prior: Matrix,
@@ -128,7 +128,7 @@ def _objective(
     noise: float,
 ) -> float:
     misfit = sum((t - value) ** 2 for t, (value, _) in zip(targets, rows, strict=True))
-    pull = multiply(inverse_prior, logs)
+    pull = multiply_by_vector(inverse_prior, logs)
     return misfit / noise**2 + sum(a * b for a, b in zip(logs, pull, strict=True))
 
 
@@ -142,7 +142,7 @@ def _normal_equations(
     """Return the curvature and the downhill slope of half the objective."""
     size, weight = len(logs), 1 / noise**2
     curvature = [row[:] for row in inverse_prior]
-    slope = [-value for value in multiply(inverse_prior, logs)]
+    slope = [-value for value in multiply_by_vector(inverse_prior, logs)]
     for target, (value, shares) in zip(targets, rows, strict=True):
         for i in range(size):
             slope[i] += weight * shares[i] * (target - value)
@@ -151,9 +151,13 @@ def _normal_equations(
     return curvature, slope
 
 
-def _parameters_used(covariance: Matrix, rows: list[tuple[float, Shares]], noise: float) -> float:
+def _count_parameters_used(
+    covariance: Matrix, rows: list[tuple[float, Shares]], noise: float
+) -> float:
     """Return how many factors the rows determine: the trace of the hat matrix."""
     total = 0.0
     for _, shares in rows:
-        total += sum(a * b for a, b in zip(shares, multiply(covariance, shares), strict=True))
+        total += sum(
+            a * b for a, b in zip(shares, multiply_by_vector(covariance, shares), strict=True)
+        )
     return total / noise**2

@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields, is_dataclass, replace
 from enum import Enum
 
 from accelerator.machine import Machine
-from accelerator.schema import numbers
+from accelerator.schema import keys_of_numbers
 
 OF_FIT = ("scales.", "fit.")
 
@@ -17,23 +17,23 @@ def write_machine(machine: Machine, fitted_to: str = "") -> str:
 
     `fitted_to` is the source of every number that a fit has set, and of those without a source.
     """
-    table = _plain(machine)
+    table = _plain_table(machine)
     table.pop("sources", None)
     text = "\n".join(_table_lines(table, ""))
     known = dict(machine.sources)
     lines = ["", "[sources]"]
-    for key in dict.fromkeys(numbers(tomllib.loads(text))):
+    for key in dict.fromkeys(keys_of_numbers(tomllib.loads(text))):
         ours = fitted_to if fitted_to and key.startswith(OF_FIT) else known.get(key, fitted_to)
-        lines.append(f"{_text(key)} = {_text(ours or 'our choice')}")
+        lines.append(f"{_quoted_text(key)} = {_quoted_text(ours or 'our choice')}")
     return text + "\n" + "\n".join(lines) + "\n"
 
 
-def with_name(machine: Machine, name: str) -> Machine:
+def machine_with_name(machine: Machine, name: str) -> Machine:
     """Return a machine under a name of its own, its title with the name in brackets."""
     return replace(machine, name=name, title=f"{machine.title} ({name})")
 
 
-def _plain(value: object) -> dict[str, object]:
+def _plain_table(value: object) -> dict[str, object]:
     """Return a dataclass as a table without keys that are None or at their default."""
     table: dict[str, object] = {}
     assert is_dataclass(value)
@@ -49,7 +49,7 @@ def _plain(value: object) -> dict[str, object]:
 
 def _plain_item(item: object) -> object:
     if is_dataclass(item):
-        return _plain(item)
+        return _plain_table(item)
     if isinstance(item, Enum):
         return item.value
     if isinstance(item, tuple):
@@ -61,10 +61,10 @@ def _table_lines(table: Mapping[str, object], path: str) -> Iterator[str]:
     """Yield the lines of a table: its values, then its tables, then its lists of tables."""
     later: list[tuple[str, object]] = []
     for key, value in table.items():
-        if isinstance(value, dict) or (isinstance(value, list) and _holds_tables(value)):
+        if isinstance(value, dict) or (isinstance(value, list) and _is_list_of_tables(value)):
             later.append((key, value))
         else:
-            yield f"{key} = {_value(value)}"
+            yield f"{key} = {_value_text(value)}"
     for key, value in later:
         dotted = f"{path}.{key}" if path else key
         if isinstance(value, dict):
@@ -74,19 +74,19 @@ def _table_lines(table: Mapping[str, object], path: str) -> Iterator[str]:
                 yield from ("", f"[[{dotted}]]", *_table_lines(entry, dotted))
 
 
-def _holds_tables(value: list[object]) -> bool:
+def _is_list_of_tables(value: list[object]) -> bool:
     return bool(value) and isinstance(value[0], dict)
 
 
-def _value(value: object) -> str:
+def _value_text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return _text(value)
+        return _quoted_text(value)
     if isinstance(value, list):
-        return f"[{', '.join(_value(item) for item in value)}]"
+        return f"[{', '.join(_value_text(item) for item in value)}]"
     return repr(value)
 
 
-def _text(value: str) -> str:
+def _quoted_text(value: str) -> str:
     return json.dumps(value)

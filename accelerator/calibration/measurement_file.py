@@ -32,10 +32,10 @@ FindWorkload = Callable[[str, str], Workload]
 """From the name of a network and of a configuration to the work of one image."""
 
 
-def read_rows(text: str) -> tuple[MeasurementRow, ...]:
+def read_measurement_rows(text: str) -> tuple[MeasurementRow, ...]:
     r"""Return the rows of a CSV text.
 
-    >>> read_rows("network,latency_s,energy_j\nkws,0.029,\n")[0].latency_s
+    >>> read_measurement_rows("network,latency_s,energy_j\nkws,0.029,\n")[0].latency_s
     0.029
 
     Raises:
@@ -45,9 +45,11 @@ def read_rows(text: str) -> tuple[MeasurementRow, ...]:
     reader = csv.DictReader(io.StringIO(text.lstrip("\ufeff")), skipinitialspace=True)
     names = [(name or "").strip().lower() for name in reader.fieldnames or ()]
     reader.fieldnames = names
-    _check_columns(names)
+    _check_column_names(names)
     rows = tuple(
-        _read_row(number, cells) for number, cells in enumerate(reader, 2) if any(cells.values())
+        _read_measurement_row(number, cells)
+        for number, cells in enumerate(reader, 2)
+        if any(cells.values())
     )
     if not 1 <= len(rows) <= MOST_ROWS:
         raise ValueError(
@@ -57,14 +59,14 @@ def read_rows(text: str) -> tuple[MeasurementRow, ...]:
     return rows
 
 
-def measurements_of(
+def measurements_of_rows(
     rows: Sequence[MeasurementRow], find_workload: FindWorkload
 ) -> tuple[Measurement, ...]:
     """Return the measurements with the work that each row names, batch by batch."""
     return tuple(
         Measurement(
             network=row.network,
-            workload=repeat_batch(find_workload(row.network, row.config), row.batch),
+            workload=workload_of_batch(find_workload(row.network, row.config), row.batch),
             latency_s=row.latency_s,
             energy_j=row.energy_j,
             idle_power_w=row.idle_power_w,
@@ -75,7 +77,7 @@ def measurements_of(
     )
 
 
-def repeat_batch(workload: Workload, batch: int) -> Workload:
+def workload_of_batch(workload: Workload, batch: int) -> Workload:
     """Return the work of `batch` images at once instead of one."""
     if batch == 1:
         return workload
@@ -99,7 +101,7 @@ def read_uniform_widths(text: str) -> tuple[int, int] | None:
     return int(weight), int(activation)
 
 
-def _check_columns(names: Sequence[str]) -> None:
+def _check_column_names(names: Sequence[str]) -> None:
     for name in names:
         stem = name.partition("_")[0]
         wanted = {"latency": "latency_s", "energy": "energy_j", "idle": "idle_power_w"}.get(stem)
@@ -114,11 +116,11 @@ def _check_columns(names: Sequence[str]) -> None:
         )
 
 
-def _read_row(number: int, cells: dict[str, str]) -> MeasurementRow:
+def _read_measurement_row(number: int, cells: dict[str, str]) -> MeasurementRow:
     text = {name: (value or "").strip() for name, value in cells.items() if name in COLUMNS}
     if not text.get("network"):
         raise ValueError(f"Line {number} must name a network; it is empty. Fill the cell.")
-    figures = dict(_read_numbers(number, text))
+    figures = dict(_read_positive_numbers(number, text))
     batch = figures.pop("batch", None)
     if batch is not None and (batch != int(batch) or not 1 <= batch <= MOST_BATCH):
         raise ValueError(
@@ -136,7 +138,7 @@ def _read_row(number: int, cells: dict[str, str]) -> MeasurementRow:
     )
 
 
-def _read_numbers(number: int, text: dict[str, str]) -> Iterator[tuple[str, float]]:
+def _read_positive_numbers(number: int, text: dict[str, str]) -> Iterator[tuple[str, float]]:
     for name in ("latency_s", "energy_j", "batch", "idle_power_w"):
         if not text.get(name):
             continue

@@ -9,9 +9,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from accelerator.calibration.linear import multiply
-from accelerator.estimate import estimate
-from accelerator.interval import energy_shares, latency_shares, student_t95
+from accelerator.calibration.linear import multiply_by_vector
+from accelerator.estimate import estimate_workload
+from accelerator.interval import energy_factor_shares, latency_factor_shares, student_t_95
 from accelerator.machine import Machine
 from accelerator.parts import FitError
 from accelerator.workload import Workload
@@ -27,7 +27,7 @@ class NextMeasurement:
     ratio_after: float
 
 
-def rank_measurements(
+def rank_next_measurements(
     machine: Machine, present: Workload, candidates: Mapping[str, Workload], quantity: str
 ) -> tuple[NextMeasurement, ...]:
     """Return the candidates, the one that narrows the present network's interval most first.
@@ -37,34 +37,36 @@ def rank_measurements(
     error = getattr(machine.fit, quantity) if machine.fit else None
     if error is None:
         return ()
-    target = _shares(machine, present, quantity, error)
-    now = _ratio(target, error, _rows(error))
+    target = _factor_shares(machine, present, quantity, error)
+    now = _interval_ratio(target, error, _covariance_rows(error))
     found = []
     for name, workload in candidates.items():
-        shares = _shares(machine, workload, quantity, error)
-        after = _ratio(target, error, _updated(error, shares))
+        shares = _factor_shares(machine, workload, quantity, error)
+        after = _interval_ratio(target, error, _updated_covariance(error, shares))
         found.append(NextMeasurement(name, quantity, now, after))
     return tuple(sorted(found, key=lambda one: one.ratio_after))
 
 
-def _shares(machine: Machine, workload: Workload, quantity: str, error: FitError) -> list[float]:
-    report = estimate(workload, machine)
+def _factor_shares(
+    machine: Machine, workload: Workload, quantity: str, error: FitError
+) -> list[float]:
+    report = estimate_workload(workload, machine)
     shares = (
-        energy_shares(report.energy)
+        energy_factor_shares(report.energy)
         if quantity == "energy"
-        else latency_shares(machine, report.layers)
+        else latency_factor_shares(machine, report.layers)
     )
     return [shares[name] for name in error.scales]
 
 
-def _rows(error: FitError) -> list[list[float]]:
+def _covariance_rows(error: FitError) -> list[list[float]]:
     size = len(error.scales)
     return [list(error.covariance[i * size : (i + 1) * size]) for i in range(size)]
 
 
-def _updated(error: FitError, shares: list[float]) -> list[list[float]]:
-    rows = _rows(error)
-    moved = multiply(rows, shares)
+def _updated_covariance(error: FitError, shares: list[float]) -> list[list[float]]:
+    rows = _covariance_rows(error)
+    moved = multiply_by_vector(rows, shares)
     total = error.noise**2 + sum(a * b for a, b in zip(shares, moved, strict=True))
     return [
         [value - moved[i] * moved[j] / total for j, value in enumerate(row)]
@@ -72,8 +74,8 @@ def _updated(error: FitError, shares: list[float]) -> list[list[float]]:
     ]
 
 
-def _ratio(target: list[float], error: FitError, rows: list[list[float]]) -> float:
+def _interval_ratio(target: list[float], error: FitError, rows: list[list[float]]) -> float:
     """Return the upper over the lower end of the 90 % interval."""
-    spread = sum(a * b for a, b in zip(target, multiply(rows, target), strict=True))
-    half = student_t95(error.freedom) * math.sqrt(error.noise**2 + max(spread, 0.0))
+    spread = sum(a * b for a, b in zip(target, multiply_by_vector(rows, target), strict=True))
+    half = student_t_95(error.freedom) * math.sqrt(error.noise**2 + max(spread, 0.0))
     return math.exp(2 * half)

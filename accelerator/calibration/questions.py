@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 
 from accelerator.calibration.measurement import Measurement
-from accelerator.estimate import PJ_PER_J, estimate
-from accelerator.machine import Machine, at_point
+from accelerator.estimate import PJ_PER_J, estimate_workload
+from accelerator.machine import Machine, machine_at_point
 
 OUTLIER = 120.0
 """Factor from the other rows that a wrong unit makes and no network does (our choice)."""
@@ -24,40 +24,41 @@ LEAST_W, MOST_W = 1e-6, 1e4
 def find_questions(base: Machine, rows: Sequence[Measurement]) -> tuple[str, ...]:
     """Return one sentence for each row that looks like a wrong unit or contradicts another."""
     reports = [
-        estimate(row.workload, at_point(base, row.point) if row.point else base) for row in rows
+        estimate_workload(row.workload, machine_at_point(base, row.point) if row.point else base)
+        for row in rows
     ]
     latencies = [report.latency_s for report in reports]
     energies = [report.energy_pj / PJ_PER_J for report in reports]
     found: dict[str, str] = {}
     for question in (
-        *_implausible(rows),
-        *_outliers(rows, "latency_s", latencies),
-        *_outliers(rows, "energy_j", energies),
-        *_odd_power(rows, latencies, energies),
-        *(_far_from_fit(rows, latencies, energies) if base.fit else ()),
-        *_contradictions(rows),
+        *_implausible_rows(rows),
+        *_outlier_rows(rows, "latency_s", latencies),
+        *_outlier_rows(rows, "energy_j", energies),
+        *_odd_power_rows(rows, latencies, energies),
+        *(_rows_far_from_fit(rows, latencies, energies) if base.fit else ()),
+        *_contradicting_rows(rows),
     ):
         found.setdefault(*question)
     return tuple(found.values())
 
 
-def _implausible(rows: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
+def _implausible_rows(rows: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
     """Ask where the speed, the energy of a MAC or the power is none that a chip has."""
     for row in rows:
         macs = sum(op.macs for op in row.workload.ops) or 1
         if row.latency_s and not LEAST_MACS_PER_S < macs / row.latency_s < MOST_MACS_PER_S:
-            yield _ask(row, "latency_s", f"{macs / row.latency_s:.2g} MACs a second")
+            yield _question_of_row(row, "latency_s", f"{macs / row.latency_s:.2g} MACs a second")
         if row.energy_j:
             pj = row.energy_j * PJ_PER_J / macs
             if not LEAST_PJ_PER_MAC < pj < MOST_PJ_PER_MAC:
-                yield _ask(row, "energy_j", f"{pj:.2g} pJ a MAC")
+                yield _question_of_row(row, "energy_j", f"{pj:.2g} pJ a MAC")
         if row.latency_s and row.energy_j:
             power = row.energy_j / row.latency_s
             if not LEAST_W < power < MOST_W:
-                yield _ask(row, "energy_j", f"{power:.2g} W")
+                yield _question_of_row(row, "energy_j", f"{power:.2g} W")
 
 
-def _outliers(
+def _outlier_rows(
     rows: Sequence[Measurement], name: str, estimates: Sequence[float]
 ) -> Iterator[tuple[str, str]]:
     """Ask where a row's ratio to its estimate is far from that of the other rows."""
@@ -73,10 +74,12 @@ def _outliers(
         factor = math.exp(log - others)
         if max(factor, 1 / factor) >= OUTLIER and (len(logs) > 2 or factor > 1):
             times = f"{factor:.3g} times" if factor > 1 else f"1 / {1 / factor:.3g} of"
-            yield _ask(rows[number], name, f"{times} what the other rows lead to expect")
+            yield _question_of_row(
+                rows[number], name, f"{times} what the other rows lead to expect"
+            )
 
 
-def _odd_power(
+def _odd_power_rows(
     rows: Sequence[Measurement], latencies: Sequence[float], energies: Sequence[float]
 ) -> Iterator[tuple[str, str]]:
     """Ask where energy over latency is far from the power of the base machine."""
@@ -99,7 +102,7 @@ def _odd_power(
             yield row.network, question
 
 
-def _far_from_fit(
+def _rows_far_from_fit(
     rows: Sequence[Measurement], latencies: Sequence[float], energies: Sequence[float]
 ) -> Iterator[tuple[str, str]]:
     """Ask where a row is far from a machine that was fitted to a board of its kind."""
@@ -107,10 +110,12 @@ def _far_from_fit(
         for name, value in (("latency_s", latency), ("energy_j", energy)):
             measured = getattr(row, name)
             if measured and max(measured / value, value / measured) >= FAR_FROM_FIT:
-                yield _ask(row, name, f"{measured / value:.3g} times the base machine's estimate")
+                yield _question_of_row(
+                    row, name, f"{measured / value:.3g} times the base machine's estimate"
+                )
 
 
-def _contradictions(rows: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
+def _contradicting_rows(rows: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
     """Ask where two rows of the same work differ more than two runs do."""
     for number, row in enumerate(rows):
         for other in rows[:number]:
@@ -126,7 +131,7 @@ def _contradictions(rows: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
                     yield f"{name} of {row.network}", question
 
 
-def _ask(row: Measurement, name: str, why: str) -> tuple[str, str]:
+def _question_of_row(row: Measurement, name: str, why: str) -> tuple[str, str]:
     """Return the row's network, so that a row is asked about once, and the question."""
     unit = {"latency_s": "seconds (not ms or µs)", "energy_j": "joules (not mJ or µJ)"}[name]
     value = getattr(row, name)

@@ -26,11 +26,11 @@ def count_stored_bits(op: Op, widths: Widths) -> int:
     return round(op.shape_weights * widths.stored_weight)
 
 
-def keep_weights(machine: Machine, blocks: Sequence[WeightBlock]) -> frozenset[str]:
+def keep_weights_on_chip(machine: Machine, blocks: Sequence[WeightBlock]) -> frozenset[str]:
     """Return the layers whose weights stay on chip.
 
     All layers where all fit, or where the machine always keeps weights; else the subset that
-    saves the most DRAM bits an inference (`choose_blocks`).
+    saves the most DRAM bits an inference (`choose_weight_blocks`).
     """
     if machine.weights_resident is Residency.NEVER:
         return frozenset()
@@ -38,10 +38,10 @@ def keep_weights(machine: Machine, blocks: Sequence[WeightBlock]) -> frozenset[s
     fits = sum(block.size_bits for block in blocks) <= room
     if fits or machine.weights_resident is Residency.ALWAYS:
         return frozenset(block.layer for block in blocks)
-    return choose_blocks(blocks, room)
+    return choose_weight_blocks(blocks, room)
 
 
-def choose_blocks(blocks: Sequence[WeightBlock], room_bits: int) -> frozenset[str]:
+def choose_weight_blocks(blocks: Sequence[WeightBlock], room_bits: int) -> frozenset[str]:
     """Return the blocks that fit into a room and save the most bits: a knapsack, solved exactly.
 
     Blocks that save the same number of bits for a stored bit form a class. Within a class only the
@@ -49,7 +49,7 @@ def choose_blocks(blocks: Sequence[WeightBlock], room_bits: int) -> frozenset[st
     its subsets. The classes but the largest are walked as Pareto-optimal subsets of few blocks.
 
     >>> blocks = [WeightBlock("a", 60, 60), WeightBlock("b", 50, 50), WeightBlock("c", 50, 50)]
-    >>> sorted(choose_blocks(blocks, 100))
+    >>> sorted(choose_weight_blocks(blocks, 100))
     ['b', 'c']
     """
     useful = [b for b in blocks if 0 < b.size_bits <= room_bits and b.saved_bits > 0]
@@ -63,7 +63,7 @@ def choose_blocks(blocks: Sequence[WeightBlock], room_bits: int) -> frozenset[st
     densest = max(classes, key=lambda ratio: len(classes[ratio]))
     alike = classes.pop(densest)
     others = [block for group in classes.values() for block in group]
-    reach = _reachable(alike, unit, room_bits // unit)
+    reach = _reachable_sums(alike, unit, room_bits // unit)
     best, best_value = _Subset(0, 0, ()), -1.0
     for subset in _pareto_subsets(others, room_bits):
         filled = _largest_sum(reach[-1], (room_bits - subset.size_bits) // unit) * unit
@@ -71,7 +71,7 @@ def choose_blocks(blocks: Sequence[WeightBlock], room_bits: int) -> frozenset[st
         if value > best_value:
             best, best_value = subset, value
     filled = _largest_sum(reach[-1], (room_bits - best.size_bits) // unit)
-    return frozenset({*free, *best.layers, *_rebuild(alike, reach, unit, filled)})
+    return frozenset({*free, *best.layers, *_rebuild_choice(alike, reach, unit, filled)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def _pareto_subsets(blocks: Sequence[WeightBlock], room_bits: int) -> list[_Subs
     subsets = [_Subset(0, 0, ())]
     for block in blocks:
         grown = [
-            _grow(subset, block)
+            _grow_subset(subset, block)
             for subset in subsets
             if subset.size_bits + block.size_bits <= room_bits
         ]
@@ -99,7 +99,7 @@ def _pareto_subsets(blocks: Sequence[WeightBlock], room_bits: int) -> list[_Subs
     return subsets
 
 
-def _grow(subset: _Subset, block: WeightBlock) -> _Subset:
+def _grow_subset(subset: _Subset, block: WeightBlock) -> _Subset:
     return _Subset(
         subset.size_bits + block.size_bits,
         subset.saved_bits + block.saved_bits,
@@ -107,7 +107,7 @@ def _grow(subset: _Subset, block: WeightBlock) -> _Subset:
     )
 
 
-def _reachable(blocks: Sequence[WeightBlock], unit: int, room: int) -> list[int]:
+def _reachable_sums(blocks: Sequence[WeightBlock], unit: int, room: int) -> list[int]:
     """Return after each block the sums that can be reached, one bit a sum in units."""
     mask = (1 << (room + 1)) - 1
     reach = [1]
@@ -121,7 +121,7 @@ def _largest_sum(reach: int, room: int) -> int:
     return (reach & ((1 << (room + 1)) - 1)).bit_length() - 1
 
 
-def _rebuild(
+def _rebuild_choice(
     blocks: Sequence[WeightBlock], reach: Sequence[int], unit: int, filled: int
 ) -> list[str]:
     """Return the blocks whose sizes add up to a reachable sum."""

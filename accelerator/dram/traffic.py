@@ -33,7 +33,7 @@ class DramTraffic:
     weight_memory_bits: int = 0
 
     @property
-    def total_bits(self) -> int:
+    def all_dram_bits(self) -> int:
         """All bits that cross the DRAM border."""
         return self.weight_bits + self.input_bits + self.output_bits
 
@@ -46,25 +46,25 @@ def count_dram_traffic(
     The cheaper of weights outer or inputs outer (rule of NVIDIA's NVDLA performance sheet,
     column AO). An output-channel tile too large for the weight buffer splits the depth.
     """
-    gemm = op.gemm()
+    gemm = op.lower_to_gemm()
     weight_bits = gemm.depth * gemm.columns * gemm.groups * widths.stored_weight
-    input_bits = float(op.input_elements * widths.stored_input)
+    input_bits = float(op.count_input_elements * widths.stored_input)
     output_bits = outputs * widths.stored_output
-    weight_room, input_room = _rooms(op, machine, widths, weight_bits, input_bits)
+    weight_room, input_room = _tile_rooms(op, machine, widths, weight_bits, input_bits)
     weight_tiles = max(1, math.ceil(weight_bits / weight_room))
     input_tiles = max(1, math.ceil(input_bits / input_room))
     weight_cost, input_cost = weight_bits * crossing.weights, input_bits * crossing.inputs
     fetched = weight_bits
     if min(weight_tiles, input_tiles) > 1 and gemm.groups == 1:
         inputs_again = (weight_cost, weight_tiles * input_cost)
-        halo = 1 + _share_halo(op) * (input_tiles - 1)
+        halo = 1 + _halo_share(op) * (input_tiles - 1)
         weights_again = (input_tiles * weight_cost, input_cost * halo)
         if sum(weights_again) < sum(inputs_again):
             weight_cost, input_cost = weights_again
             fetched = input_tiles * weight_bits
         else:
             weight_cost, input_cost = inputs_again
-    partial = _split_depth(gemm, machine, widths, outputs)
+    partial = _partial_sum_bits(gemm, machine, widths, outputs)
     # The depth is split within one tile of output channels, so only its sums are alive at once.
     alive = gemm.rows * min(gemm.columns, machine.array.columns) * widths.accumulator
     on_chip = alive <= 8 * machine.buffers.output_bytes
@@ -82,15 +82,15 @@ def count_dram_traffic(
 def fits_input_buffer(op: Op, machine: Machine, widths: Widths) -> bool:
     """Return whether the whole input of an op stays in its buffer while it is used again."""
     room = 8 * machine.buffers.input_bytes * (0.5 if machine.buffers.double_buffer else 1.0)
-    return op.input_elements * widths.stored_input <= room
+    return op.count_input_elements * widths.stored_input <= room
 
 
-def _share_halo(op: Op) -> float:
+def _halo_share(op: Op) -> float:
     """Part of the input that two neighbouring stripes both read."""
     return max(0, (op.kernel_h - 1) * op.dilation_h + 1 - op.stride_h) / op.in_h
 
 
-def _rooms(
+def _tile_rooms(
     op: Op, machine: Machine, widths: Widths, weight_bits: float, input_bits: float
 ) -> tuple[float, float]:
     """Bits one tile of weights and one of inputs may occupy."""
@@ -99,7 +99,7 @@ def _rooms(
     if not buffers.unified:
         return 8 * buffers.weight_bytes * half, 8 * buffers.input_bytes * half
     store = 8 * buffers.weight_bytes * half
-    gemm = op.gemm()
+    gemm = op.lower_to_gemm()
     stripe = op.kernel_h * op.in_w * op.c_in * widths.stored_input
     tile = gemm.depth * min(gemm.columns, machine.array.columns) * widths.stored_weight
     # An eighth always stays for the other operand, else nothing could be streamed: our choice.
@@ -107,7 +107,7 @@ def _rooms(
     return weight_room, max(store - min(weight_bits, tile), store / 8)
 
 
-def _split_depth(gemm: Gemm, machine: Machine, widths: Widths, outputs: int) -> int:
+def _partial_sum_bits(gemm: Gemm, machine: Machine, widths: Widths, outputs: int) -> int:
     """Bits of partial sums written and read again when one tile of weights has no room."""
     buffers: Buffers = machine.buffers
     room = 8 * buffers.weight_bytes / (2 if buffers.double_buffer else 1)

@@ -36,22 +36,22 @@ def bit_serial_cycles(op: Op, array: BitSerial, weight_bits: int) -> int:
     >>> bit_serial_cycles(op, array, 8) == bit_serial_cycles(op, array, 4)
     True
     """
-    if not fits_engine(op):
+    if not fits_bit_serial_engine(op):
         return math.ceil(op.macs / array.core_macs_per_cycle)
-    tiles = count_tiles(op, array)
+    tiles = count_matrix_tiles(op, array)
     channels = array.depthwise_channels if op.kind is OpKind.DEPTHWISE else array.outputs
-    columns = op.c_out if op.kind is OpKind.DEPTHWISE else op.gemm().columns
+    columns = op.c_out if op.kind is OpKind.DEPTHWISE else op.lower_to_gemm().columns
     whole, rest = divmod(columns, channels)
     cycles = whole * _tile_cycles(op, array, tiles, channels, weight_bits)
     if rest:
         cycles += _tile_cycles(op, array, tiles, rest, weight_bits)
-    groups = 1 if op.kind is OpKind.DEPTHWISE else op.gemm().groups
+    groups = 1 if op.kind is OpKind.DEPTHWISE else op.lower_to_gemm().groups
     return groups * tiles.space * cycles
 
 
-def count_tiles(op: Op, array: BitSerial) -> TileCounts:
+def count_matrix_tiles(op: Op, array: BitSerial) -> TileCounts:
     """Return the number of tiles of a matrix product and the input values that each loads."""
-    gemm = op.gemm()
+    gemm = op.lower_to_gemm()
     if op.kind in (OpKind.LINEAR, OpKind.MATMUL):
         space = math.ceil(gemm.rows / (array.tile_rows * array.tile_columns))
     else:
@@ -62,13 +62,13 @@ def count_tiles(op: Op, array: BitSerial) -> TileCounts:
         wide = (array.tile_rows + WINDOW) * (array.tile_columns + WINDOW)
         return TileCounts(space, math.ceil(op.c_out / array.depthwise_channels), 1, wide)
     outputs = math.ceil(gemm.columns / array.outputs)
-    if is_square(op):
+    if is_square_convolution(op):
         window = (array.tile_rows + WINDOW) * (array.tile_columns + WINDOW)
         return TileCounts(space, outputs, math.ceil(gemm.depth // 9 / array.depth), window)
     return TileCounts(space, outputs, math.ceil(gemm.depth / array.depth), window)
 
 
-def fits_engine(op: Op) -> bool:
+def fits_bit_serial_engine(op: Op) -> bool:
     """Return whether the engine itself can do an op: 3 x 3 and 1 x 1 kernels, matrix products."""
     if op.kind in (OpKind.LINEAR, OpKind.MATMUL):
         return True
@@ -76,16 +76,16 @@ def fits_engine(op: Op) -> bool:
     return (op.kernel_h, op.kernel_w) in sizes
 
 
-def is_square(op: Op) -> bool:
+def is_square_convolution(op: Op) -> bool:
     """Return whether a convolution has the 3 x 3 kernel that the engine is built for."""
     return op.kind is OpKind.CONV and (op.kernel_h, op.kernel_w) == (3, 3)
 
 
 def bit_serial_accesses(op: Op, array: BitSerial) -> tuple[float, float]:
     """Return weights and inputs read from the buffer, in elements."""
-    if not fits_engine(op):
+    if not fits_bit_serial_engine(op):
         return vector_core_accesses(op)
-    tiles, gemm = count_tiles(op, array), op.gemm()
+    tiles, gemm = count_matrix_tiles(op, array), op.lower_to_gemm()
     weights = tiles.space * gemm.depth * gemm.columns * gemm.groups
     if op.kind is OpKind.DEPTHWISE:
         return weights, tiles.space * tiles.window * op.c_out * tiles.inputs
@@ -104,7 +104,7 @@ def _tile_cycles(
         product = fifo + channels * weight_bits
         load = fifo + array.load_cycles
         return tiles.inputs * (load + 2 * fifo + channels + product + 2) + finish
-    if is_square(op):
+    if is_square_convolution(op):
         step = array.load_cycles + 2 * fifo + (fifo + channels * weight_bits) + 2
     else:
         step = array.pointwise_load_cycles + fifo + (fifo + channels) + 2

@@ -8,8 +8,8 @@ def vector_core_cycles(op: Op, array: VectorCore) -> float:
     """Return the cycles of one matrix product at the widths of the fastest mode."""
     cycles = op.macs * cycles_per_mac(op, array)
     if op.kind is OpKind.CONV and op.kernel_h * op.kernel_w > 1:
-        cycles += count_outputs(op) * op.kernel_h * array.cycles_per_kernel_row
-    return cycles + count_outputs(op) * array.cycles_per_output
+        cycles += count_product_outputs(op) * op.kernel_h * array.cycles_per_kernel_row
+    return cycles + count_product_outputs(op) * array.cycles_per_output
 
 
 def cycles_per_mac(op: Op, array: VectorCore) -> float:
@@ -33,7 +33,7 @@ def vector_core_accesses(op: Op) -> tuple[float, float]:
     return op.macs / 2, op.macs / 2
 
 
-def count_outputs(op: Op) -> int:
+def count_product_outputs(op: Op) -> int:
     """Return the elements that a matrix product writes."""
-    gemm = op.gemm()
+    gemm = op.lower_to_gemm()
     return gemm.rows * gemm.columns * gemm.groups

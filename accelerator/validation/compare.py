@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from accelerator.calibration.calibrate import PJ_PER_J, LeftOut
-from accelerator.estimate import estimate
+from accelerator.estimate import estimate_workload
 from accelerator.machine import load_preset
-from accelerator.validation.measurements import ChipRow, measured_rows
-from accelerator.validation.refit import measured_machines, refit
+from accelerator.validation.measurements import ChipRow, published_chip_rows
+from accelerator.validation.refit import measured_machines, refit_machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,26 +53,26 @@ class MachineCheck:
         return max(abs(one.error) for one in self.left_out if one.quantity == quantity)
 
 
-def check_rows(machine: str | None = None) -> tuple[RowCheck, ...]:
+def check_measured_rows(machine: str | None = None) -> tuple[RowCheck, ...]:
     """Estimate every measured row, or those of one machine without its point."""
-    return tuple(_check_rows(machine))
+    return tuple(_checks_of_rows(machine))
 
 
-def _check_rows(machine: str | None) -> Iterator[RowCheck]:
-    for row in measured_rows():
+def _checks_of_rows(machine: str | None) -> Iterator[RowCheck]:
+    for row in published_chip_rows():
         if machine is None or row.machine == machine:
-            report = estimate(row.measurement.workload, load_preset(row.preset))
-            energy_pj = report.energy_pj - (report.energy.dram_pj if row.without_dram else 0.0)
+            report = estimate_workload(row.measurement.workload, load_preset(row.preset_name))
+            energy_pj = report.energy_pj - (report.energy.dram_pj if row.is_without_dram else 0.0)
             yield RowCheck(row, report.latency_s, energy_pj / PJ_PER_J)
 
 
-def check_machines() -> tuple[MachineCheck, ...]:
+def check_measured_machines() -> tuple[MachineCheck, ...]:
     """Fit every measured machine again, leaving out each network in turn."""
-    return tuple(map(_check_machine, measured_machines()))
+    return tuple(map(_check_one_machine, measured_machines()))
 
 
-def _check_machine(name: str) -> MachineCheck:
-    rows = [check for check in check_rows(name) if check.row.fitted]
+def _check_one_machine(name: str) -> MachineCheck:
+    rows = [check for check in check_measured_rows(name) if check.row.is_fitted_row]
     points = dict.fromkeys(check.row.measurement.point for check in rows)
     by_point = [[c for c in rows if c.row.measurement.point == point] for point in points]
     energy = min(
@@ -87,7 +87,7 @@ def _check_machine(name: str) -> MachineCheck:
         )
         for checks in by_point
     )
-    return MachineCheck(name, refit(name).left_out, energy, latency)
+    return MachineCheck(name, refit_machine(name).left_out, energy, latency)
 
 
 def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
@@ -107,41 +107,41 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
     return 1 - 6 * squares / (size * (size**2 - 1))
 
 
-def validation_lines() -> Iterator[str]:
+def validation_report_lines() -> Iterator[str]:
     """Yield the lines of the report that `python -m accelerator.validate` prints."""
     heads = (f"{'chip':38}", f"{'network':8}", f"{'energy uJ':>10}", f"{'estimate':>10}")
     yield " ".join((*heads, f"{'error':>7} {'time ms':>9} {'estimate':>9} {'error':>7}  use"))
-    for check in check_rows():
+    for check in check_measured_rows():
         measured = check.row.measurement
         yield (
             f"{check.row.chip:38} {measured.network:8} "
-            f"{_number(measured.energy_j, 1e6):>10} {1e6 * check.energy_j:10.4g} "
-            f"{_percent(check.energy_error):>7} {_number(measured.latency_s, 1e3):>9} "
-            f"{1e3 * check.latency_s:9.4g} {_percent(check.latency_error):>7}  {check.row.use}"
+            f"{_number_text(measured.energy_j, 1e6):>10} {1e6 * check.energy_j:10.4g} "
+            f"{_percent_text(check.energy_error):>7} {_number_text(measured.latency_s, 1e3):>9} "
+            f"{1e3 * check.latency_s:9.4g} {_percent_text(check.latency_error):>7}  {check.row.use}"
         )
     yield ""
     yield "Leaving out one network: mean error, worst error, measurements in the 90 % interval"
-    for machine in check_machines():
+    for machine in check_measured_machines():
         yield f"{machine.machine}: " + "; ".join(
-            _summary(machine, quantity) for quantity in ("energy", "latency")
+            _machine_summary(machine, quantity) for quantity in ("energy", "latency")
         )
 
 
-def _summary(machine: MachineCheck, quantity: str) -> str:
+def _machine_summary(machine: MachineCheck, quantity: str) -> str:
     left_out = [one for one in machine.left_out if one.quantity == quantity]
     rank = machine.energy_rank if quantity == "energy" else machine.latency_rank
     width = sum(one.high / one.low for one in left_out) / len(left_out)
     return (
         f"{quantity} {100 * machine.mean_error(quantity):.1f} %, "
         f"{100 * machine.worst_error(quantity):.1f} %, "
-        f"{sum(one.inside for one in left_out)} of {len(left_out)} inside, "
+        f"{sum(one.lies_in_interval for one in left_out)} of {len(left_out)} inside, "
         f"upper / lower end {width:.2f}, rank correlation {rank:.2f}"
     )
 
 
-def _number(value: float | None, factor: float) -> str:
+def _number_text(value: float | None, factor: float) -> str:
     return "-" if value is None else f"{factor * value:.4g}"
 
 
-def _percent(share: float | None) -> str:
+def _percent_text(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:+.1f} %"

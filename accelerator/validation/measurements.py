@@ -25,35 +25,39 @@ class ChipRow:
     measurement: Measurement
 
     @property
-    def fitted(self) -> bool:
+    def is_fitted_row(self) -> bool:
         """Whether the machine was fitted to the row."""
         return self.use == FITTED
 
     @property
-    def without_dram(self) -> bool:
+    def is_without_dram(self) -> bool:
         """Whether the energy measured is that of the chip without its DRAM."""
         return self.use == WITHOUT_DRAM
 
     @property
-    def preset(self) -> str:
+    def preset_name(self) -> str:
         """The preset's name at the operating point of the row."""
         point = self.measurement.point
         return f"{self.machine}@{point}" if point else self.machine
 
 
 @cache
-def measured_rows() -> tuple[ChipRow, ...]:
+def published_chip_rows() -> tuple[ChipRow, ...]:
     """Return every published row, chip by chip."""
-    return tuple(_read_rows())
+    return tuple(_read_chip_rows())
 
 
-def fitted_rows(machine: str) -> tuple[Measurement, ...]:
+def rows_for_fit(machine: str) -> tuple[Measurement, ...]:
     """Return the rows to which a shipped machine is fitted; none for a machine never measured."""
     base = machine.partition("@")[0]
-    return tuple(row.measurement for row in measured_rows() if row.machine == base and row.fitted)
+    return tuple(
+        row.measurement
+        for row in published_chip_rows()
+        if row.machine == base and row.is_fitted_row
+    )
 
 
-def _read_rows() -> Iterator[ChipRow]:
+def _read_chip_rows() -> Iterator[ChipRow]:
     with FILE.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             rate = float(row["inferences_per_s"])

@@ -23,12 +23,12 @@ class TableBuilder:
     shapes: dict[str, Shape] = field(default_factory=dict)
     x: str = "input"
 
-    def start(self, *shape: int) -> None:
+    def start_with_input(self, *shape: int) -> None:
         """Begin with an input of channels, height and width."""
         channels, height, width = shape
         self.shapes[self.x] = (channels, height, width)
 
-    def conv(
+    def add_convolution(
         self,
         c_out: int,
         kernel: tuple[int, int] = (3, 3),
@@ -60,14 +60,14 @@ class TableBuilder:
             groups=1 if depthwise else groups,
             bias_elements=c_out,
         )
-        return self._append(op, (c_out, *size))
+        return self._append_op(op, (c_out, *size))
 
-    def depthwise(self, stride: int = 1) -> str:
+    def add_depthwise(self, stride: int = 1) -> str:
         """Append a depthwise 3 x 3 convolution."""
         channels = self.shapes[self.x][0]
-        return self.conv(channels, stride=stride, groups=channels)
+        return self.add_convolution(channels, stride=stride, groups=channels)
 
-    def linear(self, c_out: int) -> str:
+    def add_linear(self, c_out: int) -> str:
         """Append a linear layer over everything that the last operation wrote."""
         channels, height, width = self.shapes[self.x]
         op = Op(
@@ -80,9 +80,9 @@ class TableBuilder:
             c_out=c_out,
             bias_elements=c_out,
         )
-        return self._append(op, (c_out, 1, 1))
+        return self._append_op(op, (c_out, 1, 1))
 
-    def pool(self, kernel: tuple[int, int], stride: int, out: tuple[int, int]) -> str:
+    def add_pool(self, kernel: tuple[int, int], stride: int, out: tuple[int, int]) -> str:
         """Append a pooling layer whose output has height and width `out`."""
         channels, height, width = self.shapes[self.x]
         op = Op(
@@ -102,14 +102,14 @@ class TableBuilder:
             stride_h=stride,
             stride_w=stride,
         )
-        return self._append(op, (channels, *out))
+        return self._append_op(op, (channels, *out))
 
-    def pool_all(self) -> str:
+    def add_global_pool(self) -> str:
         """Append the mean over all positions."""
         _, height, width = self.shapes[self.x]
-        return self.pool((height, width), 1, (1, 1))
+        return self.add_pool((height, width), 1, (1, 1))
 
-    def add(self, other: str) -> str:
+    def add_residual_sum(self, other: str) -> str:
         """Append the sum of the last activation and `other`."""
         op = Op(
             name=f"add {len(self.ops)}",
@@ -117,15 +117,15 @@ class TableBuilder:
             inputs=(self.x, other),
             output=f"t{len(self.ops)}",
         )
-        return self._append(op, self.shapes[self.x])
+        return self._append_op(op, self.shapes[self.x])
 
-    def build(self, name: str) -> Workload:
+    def build_workload(self, name: str) -> Workload:
         """Return the network; its output is what the last operation wrote."""
         sizes = {name: self.batch * c * h * w for name, (c, h, w) in self.shapes.items()}
         tensors = tuple(TensorInfo(n, size, self.activation_bits) for n, size in sizes.items())
         return Workload(name, tuple(self.ops), tensors, ("input",), (self.x,))
 
-    def _append(self, op: Op, shape: Shape) -> str:
+    def _append_op(self, op: Op, shape: Shape) -> str:
         bits = self.activation_bits
         self.ops.append(
             replace(op, weight_bits=self.weight_bits, activation_bits=bits, output_bits=bits)
@@ -135,79 +135,79 @@ class TableBuilder:
         return op.output
 
 
-def _resnet8(table: TableBuilder) -> None:
+def _resnet8_table(table: TableBuilder) -> None:
     """Image classification: ResNet-8 on CIFAR-10, 12.50 M MACs."""
-    table.start(3, 32, 32)
-    table.conv(16)
+    table.start_with_input(3, 32, 32)
+    table.add_convolution(16)
     for channels, stride in ((16, 1), (32, 2), (64, 2)):
         skip = table.x
-        table.conv(channels, stride=stride)
-        main = table.conv(channels)
+        table.add_convolution(channels, stride=stride)
+        main = table.add_convolution(channels)
         if stride == 2:
             table.x = skip
-            skip = table.conv(channels, (1, 1), 2)
+            skip = table.add_convolution(channels, (1, 1), 2)
             table.x = main
-        table.add(skip)
-    table.pool_all()
-    table.linear(10)
+        table.add_residual_sum(skip)
+    table.add_global_pool()
+    table.add_linear(10)
 
 
-def _ds_cnn(table: TableBuilder) -> None:
+def _ds_cnn_table(table: TableBuilder) -> None:
     """Keyword spotting: DS-CNN on 49 x 10 spectra, 2.66 M MACs."""
-    table.start(1, 49, 10)
-    table.conv(64, (10, 4), 2)
+    table.start_with_input(1, 49, 10)
+    table.add_convolution(64, (10, 4), 2)
     for _ in range(4):
-        table.depthwise()
-        table.conv(64, (1, 1))
-    table.pool_all()
-    table.linear(12)
+        table.add_depthwise()
+        table.add_convolution(64, (1, 1))
+    table.add_global_pool()
+    table.add_linear(12)
 
 
-def _mobilenet_quarter(table: TableBuilder) -> None:
+def _mobilenet_quarter_table(table: TableBuilder) -> None:
     """Visual wake words: MobileNetV1 of width 0.25 on 96 x 96 images, 7.49 M MACs."""
-    table.start(3, 96, 96)
-    table.conv(8, stride=2)
+    table.start_with_input(3, 96, 96)
+    table.add_convolution(8, stride=2)
     blocks = ((16, 1), (32, 2), (32, 1), (64, 2), (64, 1), (128, 2), *((128, 1),) * 5, (256, 2))
     for channels, stride in (*blocks, (256, 1)):
-        table.depthwise(stride)
-        table.conv(channels, (1, 1))
-    table.pool_all()
-    table.linear(2)
+        table.add_depthwise(stride)
+        table.add_convolution(channels, (1, 1))
+    table.add_global_pool()
+    table.add_linear(2)
 
 
-def _auto_encoder(table: TableBuilder) -> None:
+def _auto_encoder_table(table: TableBuilder) -> None:
     """Anomaly detection: an auto-encoder over 640 values, 0.264 M MACs."""
-    table.start(640, 1, 1)
+    table.start_with_input(640, 1, 1)
     for channels in (128, 128, 128, 128, 8, 128, 128, 128, 128, 640):
-        table.linear(channels)
+        table.add_linear(channels)
 
 
 def _alexnet_convolutions(table: TableBuilder) -> None:
     """AlexNet's convolutions with the groups of its two towers, without the linear layers."""
-    table.start(3, 227, 227)
-    table.conv(96, (11, 11), 4, out=(55, 55))
-    table.pool((3, 3), 2, (27, 27))
-    table.conv(256, (5, 5), groups=2)
-    table.pool((3, 3), 2, (13, 13))
-    table.conv(384)
-    table.conv(384, groups=2)
-    table.conv(256, groups=2)
+    table.start_with_input(3, 227, 227)
+    table.add_convolution(96, (11, 11), 4, out=(55, 55))
+    table.add_pool((3, 3), 2, (27, 27))
+    table.add_convolution(256, (5, 5), groups=2)
+    table.add_pool((3, 3), 2, (13, 13))
+    table.add_convolution(384)
+    table.add_convolution(384, groups=2)
+    table.add_convolution(256, groups=2)
 
 
-def _alexnet(table: TableBuilder) -> None:
+def _alexnet_table(table: TableBuilder) -> None:
     """AlexNet with the groups of its two towers."""
     _alexnet_convolutions(table)
-    table.pool((3, 3), 2, (6, 6))
+    table.add_pool((3, 3), 2, (6, 6))
     for channels in (4096, 4096, 1000):
-        table.linear(channels)
+        table.add_linear(channels)
 
 
 NETWORKS: dict[str, Callable[[TableBuilder], None]] = {
-    "ic": _resnet8,
-    "kws": _ds_cnn,
-    "vww": _mobilenet_quarter,
-    "ad": _auto_encoder,
-    "alexnet": _alexnet,
+    "ic": _resnet8_table,
+    "kws": _ds_cnn_table,
+    "vww": _mobilenet_quarter_table,
+    "ad": _auto_encoder_table,
+    "alexnet": _alexnet_table,
     "alexnet_convolutions": _alexnet_convolutions,
 }
 TINY = ("ic", "kws", "vww", "ad")
@@ -228,7 +228,7 @@ def network_table(
         )
     table = TableBuilder(weight_bits, activation_bits, batch)
     NETWORKS[name](table)
-    return table.build(name)
+    return table.build_workload(name)
 
 
 def describe_networks() -> Iterator[tuple[str, str]]:

@@ -2,49 +2,52 @@
 
 from dataclasses import replace
 
-from accelerator.calibration.calibrate import Calibration, calibrate_machine, uncalibrated
+from accelerator.calibration.calibrate import Calibration, calibrate_machine, machine_before_fit
 from accelerator.calibration.machine_file import write_machine
-from accelerator.machine import MACHINES, Machine, load_preset, presets
+from accelerator.machine import MACHINES, Machine, load_preset, preset_names
 from accelerator.parts import FitError, MachineFit, Scales, Signed
-from accelerator.validation.measurements import fitted_rows
+from accelerator.validation.measurements import rows_for_fit
 
 SOURCE = "fitted to MLPerf Tiny rows of accelerator/validation/measured.csv"
 
 
 def measured_machines() -> tuple[str, ...]:
     """Return the shipped machines that have measured rows to be fitted to, without points."""
-    return tuple(name for name in presets() if "@" not in name and fitted_rows(name))
+    return tuple(name for name in preset_names() if "@" not in name and rows_for_fit(name))
 
 
-def refit(name: str) -> Calibration:
+def refit_machine(name: str) -> Calibration:
     """Fit a shipped machine to its measured rows, starting from its numbers before the fit."""
-    return calibrate_machine(uncalibrated(load_preset(name)), fitted_rows(name))
+    return calibrate_machine(machine_before_fit(load_preset(name)), rows_for_fit(name))
 
 
-def write_fitted(name: str) -> None:
+def write_refitted_machine(name: str) -> None:
     """Fit a shipped machine again and write its file; the comment at its head stays."""
     path = MACHINES / f"{name}.toml"
     comment = path.read_text(encoding="utf-8").partition("\n")[0]
-    base, machine = load_preset(name), refit(name).machine
+    base, machine = load_preset(name), refit_machine(name).machine
     # constants that the machine does not have keep out of its file: their factors say nothing
     machine = replace(
-        machine, overheads=base.overheads, static_w=base.static_w, scales=_round_scales(machine)
+        machine,
+        overheads=base.overheads,
+        static_w=base.static_w,
+        scales=_round_machine_scales(machine),
     )
-    text = write_machine(replace(machine, fit=_round_fit(machine)), SOURCE)
+    text = write_machine(replace(machine, fit=_round_machine_fit(machine)), SOURCE)
     path.write_text(f"{comment}\n\n{text}", encoding="utf-8")
 
 
-def _round_scales(machine: Machine) -> Scales:
+def _round_machine_scales(machine: Machine) -> Scales:
     names = Scales.__slots__
     return Scales(**{name: round(getattr(machine.scales, name), 4) for name in names})
 
 
-def _round_fit(machine: Machine) -> MachineFit:
+def _round_machine_fit(machine: Machine) -> MachineFit:
     fit = machine.fit or MachineFit(energy=None, latency=None)
-    return MachineFit(energy=_round_error(fit.energy), latency=_round_error(fit.latency))
+    return MachineFit(energy=_round_fit_error(fit.energy), latency=_round_fit_error(fit.latency))
 
 
-def _round_error(error: FitError | None) -> FitError | None:
+def _round_fit_error(error: FitError | None) -> FitError | None:
     if error is None or error.mean_error is None or error.worst_error is None:
         return error
     return replace(

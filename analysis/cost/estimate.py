@@ -1,6 +1,6 @@
 """The estimated cost of a configuration on a machine."""
 
-from accelerator.estimate import estimate
+from accelerator.estimate import estimate_workload
 from accelerator.machine import Machine, Storage
 from accelerator.report import CostReport
 from analysis.cost.workload import Entropies, build_workload, weight_entropies
@@ -21,4 +21,6 @@ def estimate_config_cost(
     entropies: Entropies = {}
     if machine.weight_storage is Storage.ENTROPY:
         entropies = weight_entropies(network.graph, config, {} if known is None else known)
-    return estimate(build_workload(network.name, network.graph, config, entropies), machine)
+    return estimate_workload(
+        build_workload(network.name, network.graph, config, entropies), machine
+    )

@@ -7,11 +7,16 @@ from typing import Any
 import numpy as np
 
 from accelerator.dram.residency import count_stored_bits
-from accelerator.estimate import Scene, cost_op, set_scene
+from accelerator.estimate import Scene, cost_of_op, set_scene
 from accelerator.machine import Machine, Residency, Storage
-from accelerator.memory import Lifetime, count_constants, find_lifetimes, save_in_place
+from accelerator.memory import (
+    Lifetime,
+    bits_saved_in_place,
+    count_constant_bytes,
+    find_tensor_lifetimes,
+)
 from accelerator.report import CostReport
-from accelerator.widths import Widths, choose_widths, mode_chooser, store_activation
+from accelerator.widths import Widths, choose_widths, make_mode_chooser, stored_activation_bits
 from accelerator.workload import GEMM_KINDS, WEIGHT_KINDS, Op, Workload
 from analysis.cost.estimate import estimate_config_cost
 from analysis.cost.quantity import Quantity
@@ -54,7 +59,7 @@ class BitCosts:
         self.entropies: Entropies = {} if entropies is None else entropies
         self._measure_entropies()
         self._specs = config.resolve_layers(network.graph.layers)
-        self._chooser = mode_chooser(machine)
+        self._chooser = make_mode_chooser(machine)
         self._sums: dict[tuple[Quantity, Stays | None], tuple[Sum, ...]] = {}
         self._kept: dict[Any, dict[Quantity, float]] = {}
 
@@ -97,7 +102,7 @@ class BitCosts:
     def on_chip_limits(self, stays: Stays) -> Iterator[Limit]:
         """Yield the limits that a choice must keep for all of `stays` to fit on chip."""
         residents, layers = stays
-        lives = find_lifetimes(self.wiring.workload, self.machine)
+        lives = find_tensor_lifetimes(self.wiring.workload, self.machine)
         free = float(self.machine.buffers.resident_activation_bytes)
         yield from room_limits(self._stored_bytes_sums(), lives, residents, free)
         if layers and self.machine.weights_resident is Residency.AUTO:
@@ -126,7 +131,9 @@ class BitCosts:
     def _scene_of_choice(self, choice: Choice) -> Scene:
         workload = self._workload_of_choice(choice)
         widths = [self._operand_widths(op) for op in workload.ops]
-        return set_scene(workload, self.machine, widths, find_lifetimes(workload, self.machine))
+        return set_scene(
+            workload, self.machine, widths, find_tensor_lifetimes(workload, self.machine)
+        )
 
     def _stored_bits_per_value(self, op: Op) -> int:
         return count_stored_bits(op, self._operand_widths(op))
@@ -192,7 +199,9 @@ class BitCosts:
 
     def _weight_size_bytes(self, place: int, op: Op) -> float:
         del place
-        return op.shape_weights * self._operand_widths(op).stored_weight / 8 + count_constants(op)
+        return op.shape_weights * self._operand_widths(op).stored_weight / 8 + count_constant_bytes(
+            op
+        )
 
     def _operation_cost_table(self, place: int, op: Op, quantity: Quantity, scene: Scene) -> Sum:
         """Return the cost of an operation for all widths of its operands and output."""
@@ -224,7 +233,7 @@ class BitCosts:
                     for name in names
                 }
                 scene = replace(scene, tensors=near)
-            priced = cost_op(wide, self._operand_widths(wide), scene)
+            priced = cost_of_op(wide, self._operand_widths(wide), scene)
             self._kept[key] = {
                 Quantity.ENERGY: priced.energy_pj,
                 Quantity.LATENCY: priced.latency_s,
@@ -237,16 +246,16 @@ class BitCosts:
         for tensor in self.wiring.workload.tensors:
             knob = self.wiring.tensors[tensor.name]
             if knob == FIXED:
-                size = tensor.elements * store_activation(tensor.bits, self.machine) / 8
+                size = tensor.elements * stored_activation_bits(tensor.bits, self.machine) / 8
                 sizes[tensor.name] = Sum(constant=size)
                 continue
-            stored = [store_activation(bits, self.machine) for bits in self.knobs[knob].bits]
+            stored = [stored_activation_bits(bits, self.machine) for bits in self.knobs[knob].bits]
             sizes[tensor.name] = Sum({knob: tensor.elements * np.array(stored) / 8.0})
         return sizes
 
     def _alive_memory_sums(self) -> Iterator[Sum]:
         """Yield the bytes alive at each step, minus the bytes saved by in-place operations."""
-        lives = find_lifetimes(self.wiring.workload, self.machine)
+        lives = find_tensor_lifetimes(self.wiring.workload, self.machine)
         alive = alive_byte_sums(self._stored_bytes_sums(), lives)
         for step, op in enumerate(self.wiring.workload.ops):
             saved = self._bytes_saved_inplace(step, op) if self.machine.eltwise_in_place else Sum()
@@ -260,8 +269,8 @@ class BitCosts:
             choice = [0] * len(self.knobs)
             for knob, option in zip(scope, options, strict=True):
                 choice[knob] = option
-            lives = find_lifetimes(self._workload_of_choice(choice), self.machine)
-            table[options] = -save_in_place(op, step, lives) / 8
+            lives = find_tensor_lifetimes(self._workload_of_choice(choice), self.machine)
+            table[options] = -bits_saved_in_place(op, step, lives) / 8
         return _table_as_sum(scope, table)
 
 

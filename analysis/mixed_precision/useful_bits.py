@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from accelerator.array import BitSerial
 from accelerator.machine import Machine, Storage
-from accelerator.widths import store_activation
+from accelerator.widths import stored_activation_bits
 from accelerator.workload import FLOAT_BITS
 from analysis.mixed_precision.choices import Rules
 from quant.simulation.plan import Side
@@ -15,7 +15,7 @@ NARROW, USUAL, WIDE = 2, 8, 16  # narrowest, usual and widest integers of a quan
 
 def directly_computed_bits(machine: Machine, side: Side) -> tuple[int, ...]:
     """Return the widths of one operand that the machine multiplies directly, widest first."""
-    modes = machine.all_modes
+    modes = machine.listed_modes
     weights = side is Side.WEIGHTS
     widths = {mode.weight_bits if weights else mode.activation_bits for mode in modes}
     return tuple(sorted((bits for bits in widths if NARROW <= bits <= WIDE), reverse=True))
@@ -41,7 +41,7 @@ def find_useful_bits(machine: Machine, side: Side, offered: Iterable[int]) -> tu
 def _storage_bits_per_value(machine: Machine, side: Side, bits: int) -> float:
     """Return the storage of a value in bits, compressed or not; only for comparison."""
     if side is Side.ACTIVATIONS:
-        return store_activation(bits, machine)
+        return stored_activation_bits(bits, machine)
     if machine.weight_storage is Storage.CONTAINER:
         return next(size for size in (8, 16, FLOAT_BITS) if size >= bits)
     return bits

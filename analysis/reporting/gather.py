@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 
-from accelerator.machine import Machine, load_preset, presets
+from accelerator.machine import Machine, load_preset, preset_names
 from analysis.cost.estimate import estimate_config_cost
 from analysis.evaluation.evaluate import Evaluation
 from analysis.evaluation.measures import Interval
@@ -103,7 +103,7 @@ def _machine_of(run: Run, machine: Machine | None) -> Machine | None:
     """Return the machine of the run: the one given, or the preset of that name."""
     if machine is not None and machine.name == run.cost.machine:
         return machine
-    return load_preset(run.cost.machine) if run.cost.machine in presets() else None
+    return load_preset(run.cost.machine) if run.cost.machine in preset_names() else None
 
 
 def _model_facts(network: Network, machine: Machine) -> ModelFacts:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from accelerator.machine import Machine, load_preset, machine_from_table, presets
+from accelerator.machine import Machine, load_preset, machine_from_table, preset_names
 from analysis.runs.experiment import Experiment
 from analysis.runs.json_values import plain_from_result, result_from_plain
 from analysis.runs.run_store import Run
@@ -77,7 +77,7 @@ def experiment_to_plain(experiment: Experiment) -> dict[str, Any]:
         "name": experiment.given_name,
         "config": experiment.config.to_dict(),
         "recipe": [pass_to_plain(step) for step in experiment.recipe],
-        "machine": machine.name if machine.name in presets() else plain_from_result(machine),
+        "machine": machine.name if machine.name in preset_names() else plain_from_result(machine),
         "encodings": plain_from_result(encodings_reference(experiment.encodings)),
         "seed": experiment.seed,
         "model_digest": experiment.model_digest,
@@ -228,12 +228,12 @@ def machine_from_plain(table: object) -> Machine:
         ConfigError: there is no such preset, or a value of the table cannot be.
     """
     name = table.get("name") if isinstance(table, dict) else table
-    if isinstance(name, str) and name in presets():
+    if isinstance(name, str) and name in preset_names():
         return load_preset(name)
     if not isinstance(table, dict):
         raise ConfigError(
-            f"An experiment's machine must be one of {', '.join(presets())}, or an object; got "
-            f"{str(table)[:60]!r}."
+            f"An experiment's machine must be one of {', '.join(preset_names())}, or an object; "
+            f"got {str(table)[:60]!r}."
         )
     sources = table.get("sources", [])
     plain = {key: _drop_none_keys(value) for key, value in table.items() if key != "sources"}

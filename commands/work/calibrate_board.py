@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from accelerator.calibration.calibrate import Calibration, calibrate_machine
-from accelerator.calibration.machine_file import with_name, write_machine
+from accelerator.calibration.machine_file import machine_with_name, write_machine
 from accelerator.calibration.measurement import Measurement
 from accelerator.calibration.measurement_file import (
-    measurements_of,
-    read_rows,
+    measurements_of_rows,
+    read_measurement_rows,
     read_uniform_widths,
 )
-from accelerator.calibration.next_measurement import rank_measurements
+from accelerator.calibration.next_measurement import rank_next_measurements
 from accelerator.calibration.questions import find_questions
 from accelerator.machine import Machine, load_machine
 from accelerator.validation.networks import NETWORKS, TINY, network_table
@@ -26,7 +26,7 @@ Answer = dict[str, Any]
 
 def read_measurements(path: Path) -> tuple[Measurement, ...]:
     """Return the measurements in a CSV file, with the named networks loaded."""
-    return measurements_of(read_rows(read_text_file(path)), find_workload)
+    return measurements_of_rows(read_measurement_rows(read_text_file(path)), find_workload)
 
 
 @cache
@@ -67,7 +67,7 @@ def fit_board(
 ) -> tuple[Calibration, Machine]:
     """Fit a machine, write the machine to `out` under the name of the file, and read it back."""
     calibration = calibrate_machine(base, rows)
-    machine = with_name(calibration.machine, out.stem)
+    machine = machine_with_name(calibration.machine, out.stem)
     networks = ", ".join(dict.fromkeys(row.network for row in rows))
     text = write_machine(machine, f"fitted to {len(rows)} rows of {source} ({networks})")
     out.write_text(f"# {base.title}, fitted to {source}.\n\n{text}", encoding="utf-8")
@@ -82,7 +82,8 @@ def summarize_fit(
         "machine": str(out),
         "scales": asdict(machine.scales),
         "left_out": [
-            asdict(one) | {"error": one.error, "inside": one.inside} for one in calibration.left_out
+            asdict(one) | {"error": one.error, "inside": one.lies_in_interval}
+            for one in calibration.left_out
         ],
         "warnings": list(calibration.warnings),
     }
@@ -104,4 +105,4 @@ def _next_measurements(machine: Machine, present: Workload | None) -> list[Answe
         return []
     tables = {name: network_table(name) for name in TINY}
     quantity = "energy" if machine.fit and machine.fit.energy else "latency"
-    return [asdict(one) for one in rank_measurements(machine, present, tables, quantity)]
+    return [asdict(one) for one in rank_next_measurements(machine, present, tables, quantity)]

@@ -149,7 +149,10 @@ def moved_energy(diff: ConfigDiff) -> go.Figure:
     factor, unit = energy_scale(max((abs(row.moved_pj) for row in rows), default=0.0))
     figure = go.Figure()
     for part, color in COMPONENTS.items():
-        moved = [row.energy_after.parts()[part] - row.energy_before.parts()[part] for row in rows]
+        moved = [
+            row.energy_after.parts_by_name()[part] - row.energy_before.parts_by_name()[part]
+            for row in rows
+        ]
         if not any(abs(value) > SMALLEST_PJ for value in moved):
             continue
         figure.add_bar(

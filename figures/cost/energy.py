@@ -54,7 +54,7 @@ def _add_stacked_bars(figure: go.Figure, names: Sequence[str], energies: Sequenc
     """Add a trace for each component with energy, and a row for each name."""
     factor, unit = energy_scale(max((energy.total_pj for energy in energies), default=0.0))
     for part, color in COMPONENTS.items():
-        values = [energy.parts()[part] for energy in energies]
+        values = [energy.parts_by_name()[part] for energy in energies]
         if not any(values):
             continue
         figure.add_bar(
@@ -91,7 +91,7 @@ def _format_total(energy: Energy) -> str:
 
 
 def _component_title(energy: Energy) -> str:
-    parts = energy.parts()
+    parts = energy.parts_by_name()
     if not energy.total_pj:
         return NO_ENERGY
     largest = max(parts, key=parts.__getitem__)

@@ -51,7 +51,7 @@ def _scatter_trace(points: Sequence[RowCheck], color: str, name: str) -> dict[st
         "marker": {
             "color": color,
             "size": 9,
-            "symbol": ["circle" if check.row.fitted else "circle-open" for check in points],
+            "symbol": ["circle" if check.row.is_fitted_row else "circle-open" for check in points],
         },
         "customdata": [
             [

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from accelerator.energy import Energy
 from accelerator.report import CostReport, LayerCost
-from accelerator.validation.compare import check_rows
+from accelerator.validation.compare import check_measured_rows
 from analysis.reporting.contents import Report
 from figures.cost.energy import energy_by_component, energy_by_layer, energy_comparison
 from figures.cost.latency import latency_by_layer
@@ -67,7 +67,7 @@ def cost_section(report: Report) -> Html:
 
 def _measured_rows(machine: str) -> list[object]:
     """Return the measurements of the machine's chip beside the estimates, with sources."""
-    checks = check_rows(machine.partition("@")[0])
+    checks = check_measured_rows(machine.partition("@")[0])
     if not checks:
         return []
     rows = [
@@ -130,7 +130,7 @@ def _energy_table(energy: Energy) -> Html:
             exact_number(format_energy(value), value),
             exact_number(format_share(value / total), value / total),
         )
-        for name, value in energy.parts().items()
+        for name, value in energy.parts_by_name().items()
         if value
     ]
     rows.append(("All", exact_number(format_energy(energy.total_pj), energy.total_pj), "100 %"))

@@ -25,7 +25,7 @@ COMPONENTS = {
     "cycle_pj": "#9CCEBF",
     "fixed_pj": "#E623B1",
 }
-"""Colours by the names of `Energy.parts()`."""
+"""Colours by the names of `Energy.parts_by_name()`."""
 
 COMPONENT_NAMES = {
     "mac_pj": "MAC",

@@ -63,9 +63,9 @@ def linear(name: str, c_in: int, c_out: int, rows: int = 1, *, w: int = 8, a: in
 
 def alone(op: Op) -> Workload:
     """A network of one op with one or more inputs of its own size."""
-    rows = op.gemm().rows * op.gemm().columns * op.gemm().groups
+    rows = op.lower_to_gemm().rows * op.lower_to_gemm().columns * op.lower_to_gemm().groups
     sizes = {op.output: (rows, op.output_bits)}
-    sizes |= dict.fromkeys(op.inputs, (op.input_elements, op.activation_bits))
+    sizes |= dict.fromkeys(op.inputs, (op.count_input_elements, op.activation_bits))
     tensors = tuple(TensorInfo(name, count, bits) for name, (count, bits) in sizes.items())
     return Workload(op.name, (op,), tensors, op.inputs, (op.output,))
 

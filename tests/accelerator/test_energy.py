@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from accelerator import Energy, Op, OpKind, TensorInfo, Workload, estimate, load_preset
+from accelerator import Energy, Op, OpKind, TensorInfo, Workload, estimate_workload, load_preset
 from accelerator.machine import Requant
 from accelerator.parts import FittedMac
-from accelerator.prices import mac_pj, set_prices, sram_pj_per_bit
-from accelerator.technology import scale_energy
+from accelerator.prices import mac_energy_pj, set_access_prices, sram_pj_per_bit
+from accelerator.technology import scale_between_nodes
 from tests.accelerator.networks import alone, conv, linear, resnet18
 
 GENERIC = load_preset("horowitz45_generic")
@@ -18,22 +18,24 @@ EDGE = load_preset("edge_systolic_8b")
 
 @pytest.mark.parametrize(("bits", "pj"), [(8, 0.2), (32, 3.1)])
 def test_horowitz_multiplications(bits: int, pj: float) -> None:
-    assert mac_pj(GENERIC, bits, bits, 0, 1.0) == pytest.approx(pj, abs=5e-4)
+    assert mac_energy_pj(GENERIC, bits, bits, 0, 1.0) == pytest.approx(pj, abs=5e-4)
 
 
 def test_horowitz_mac_adds_into_32_bits() -> None:
-    assert mac_pj(GENERIC, 8, 8, 32, 1.0) == pytest.approx(0.3, abs=5e-4)
+    assert mac_energy_pj(GENERIC, 8, 8, 32, 1.0) == pytest.approx(0.3, abs=5e-4)
 
 
 @pytest.mark.parametrize(("bits", "pj"), [(2, 0.0407), (4, 0.0824), (8, 0.2034), (16, 0.6027)])
 def test_synthesised_macs(bits: int, pj: float) -> None:
     """BitFusion results/systolic_array_synth.csv at 04ec1c8."""
-    assert mac_pj(load_preset("synth45_fixed"), bits, bits, 32, 1.0) == pytest.approx(pj, rel=4e-3)
+    assert mac_energy_pj(load_preset("synth45_fixed"), bits, bits, 32, 1.0) == pytest.approx(
+        pj, rel=4e-3
+    )
 
 
 def test_fusion_units_cost_a_cycle_whatever_they_fuse() -> None:
     machine = load_preset("bitfusion_like")
-    energies = [mac_pj(machine, bits, bits, 32, (8 / bits) ** 2) for bits in (8, 4, 2)]
+    energies = [mac_energy_pj(machine, bits, bits, 32, (8 / bits) ** 2) for bits in (8, 4, 2)]
     assert energies == pytest.approx([0.459188, 0.114797, 0.028699], rel=1e-4)
 
 
@@ -62,24 +64,24 @@ def test_buffer_prices_grow_with_size() -> None:
     ("node", "factor"), [(65, 1.25), (45, 1.0), (32, 0.64), (20, 0.24), (16, 0.19), (7, 0.10)]
 )
 def test_technology_factors(node: int, factor: float) -> None:
-    assert scale_energy(45, node) == pytest.approx(factor, abs=0.006)
-    assert scale_energy(45, node) * scale_energy(node, 45) == pytest.approx(1.0)
+    assert scale_between_nodes(45, node) == pytest.approx(factor, abs=0.006)
+    assert scale_between_nodes(45, node) * scale_between_nodes(node, 45) == pytest.approx(1.0)
 
 
 def test_unknown_technology_is_refused() -> None:
     with pytest.raises(ValueError, match=r"a technology must be one of .* nm, got 28"):
-        scale_energy(45, 28)
+        scale_between_nodes(45, 28)
 
 
 def test_prices_follow_the_node() -> None:
-    at_65 = set_prices(replace(GENERIC, technology_nm=65)).sram
-    at_45 = set_prices(GENERIC).sram
+    at_65 = set_access_prices(replace(GENERIC, technology_nm=65)).sram
+    at_45 = set_access_prices(GENERIC).sram
     assert at_65.input_read_pj_per_bit == pytest.approx(1.2535 * at_45.input_read_pj_per_bit, 1e-3)
 
 
 def test_a_linear_layer_by_hand() -> None:
     """64 to 10 on the generic array: one row through 2 folds of 32 x 10."""
-    energy = estimate(alone(linear("fc", 64, 10)), GENERIC).energy
+    energy = estimate_workload(alone(linear("fc", 64, 10)), GENERIC).energy
     macs, sram = 640, sram_pj_per_bit(65536)
     assert energy.mac_pj == pytest.approx(macs * 0.3, rel=1e-3)
     assert energy.register_pj == pytest.approx(macs * 0.0013 * (8 + 2 * 32))
@@ -96,12 +98,12 @@ def test_a_linear_layer_by_hand() -> None:
 )
 def test_requantization_per_output(requant: Requant, pj: float) -> None:
     machine = replace(GENERIC, post=replace(GENERIC.post, requant=requant))
-    energy = estimate(alone(conv("x", 8, 8, 10)), machine).energy
+    energy = estimate_workload(alone(conv("x", 8, 8, 10)), machine).energy
     assert energy.requant_pj == pytest.approx(800 * pj)
 
 
 def test_static_power_lasts_as_long_as_the_network() -> None:
-    report = estimate(resnet18(), load_preset("tpu_v1_like"))
+    report = estimate_workload(resnet18(), load_preset("tpu_v1_like"))
     assert report.energy.static_pj == pytest.approx(28.0 * report.latency_s * 1e12)
 
 
@@ -122,22 +124,22 @@ def elementwise(kind: OpKind, *, multiply: bool = False, bits: int = 8) -> Workl
 
 
 def test_elementwise_pool_and_vector_by_hand() -> None:
-    add = estimate(elementwise(OpKind.ELTWISE), GENERIC)
+    add = estimate_workload(elementwise(OpKind.ELTWISE), GENERIC)
     assert (add.cycles, add.macs, add.bops) == (200, 0, 0)
     assert add.energy.mac_pj == pytest.approx(6400 * 0.1)
     assert add.dram_bits == 3 * 6400 * 8
-    product = estimate(elementwise(OpKind.ELTWISE, multiply=True), GENERIC)
+    product = estimate_workload(elementwise(OpKind.ELTWISE, multiply=True), GENERIC)
     assert product.energy.mac_pj == pytest.approx(6400 * 0.3, rel=1e-3)
-    pool = estimate(elementwise(OpKind.POOL), GENERIC)
+    pool = estimate_workload(elementwise(OpKind.POOL), GENERIC)
     assert pool.cycles == 4 * 200
     assert pool.energy.mac_pj == pytest.approx(4 * 6400 * 8 * 0.1 / 32)
-    vector = estimate(elementwise(OpKind.VECTOR), GENERIC)
+    vector = estimate_workload(elementwise(OpKind.VECTOR), GENERIC)
     assert vector.cycles == 8 * 200
     assert vector.layers[0].warnings == ()
 
 
 def test_vector_ops_go_to_the_host_where_no_unit_is() -> None:
-    report = estimate(elementwise(OpKind.VECTOR), load_preset("eyeriss_like"))
+    report = estimate_workload(elementwise(OpKind.VECTOR), load_preset("eyeriss_like"))
     assert report.layers[0].on_host
     assert "no vector unit" in report.layers[0].warnings[0]
     assert report.energy_pj > 0
@@ -147,11 +149,11 @@ def test_ethos_adds_as_vela_counts() -> None:
     """Vela 5.2.0: 56 x 56 x 64 added in 150,528 cycles on the U55-256."""
     tensors = tuple(TensorInfo(name, 200_704, 8) for name in ("a", "b", "y"))
     net = Workload("x", (Op("x", OpKind.ELTWISE, ("a", "b"), "y"),), tensors, ("a", "b"), ("y",))
-    assert estimate(net, load_preset("ethos_u55_256_like")).cycles == 150_528
+    assert estimate_workload(net, load_preset("ethos_u55_256_like")).cycles == 150_528
 
 
 def test_float_sums_are_float() -> None:
-    report = estimate(elementwise(OpKind.ELTWISE, bits=32), GENERIC)
+    report = estimate_workload(elementwise(OpKind.ELTWISE, bits=32), GENERIC)
     assert report.energy.mac_pj == pytest.approx(6400 * 0.9)
     assert report.energy.requant_pj == 0
 
@@ -164,37 +166,37 @@ def test_energies_add() -> None:
 
 def test_latency_and_bound() -> None:
     """A classifier waits for its weights; the array's time shows by an eighth."""
-    report = estimate(alone(linear("fc", 512, 1000)), EDGE)
+    report = estimate_workload(alone(linear("fc", 512, 1000)), EDGE)
     layer = report.layers[0]
     dram_cycles = 8 * (512_000 + 512 + 1000) / 64
     assert layer.bound == "dram"
     assert layer.latency_s == pytest.approx((dram_cycles + layer.cycles / 8) / 5e8)
-    serial = estimate(alone(linear("fc", 512, 1000)), replace(EDGE, pipeline_tiles=1))
+    serial = estimate_workload(alone(linear("fc", 512, 1000)), replace(EDGE, pipeline_tiles=1))
     assert serial.latency_s == pytest.approx((dram_cycles + layer.cycles) / 5e8)
-    assert estimate(alone(conv("x", 64, 64, 56)), EDGE).layers[0].bound == "compute"
+    assert estimate_workload(alone(conv("x", 64, 64, 56)), EDGE).layers[0].bound == "compute"
     narrow = replace(EDGE, sram=replace(EDGE.sram, bits_per_cycle=8.0))
-    assert estimate(alone(conv("x", 64, 64, 56)), narrow).layers[0].bound == "sram"
+    assert estimate_workload(alone(conv("x", 64, 64, 56)), narrow).layers[0].bound == "sram"
 
 
 def test_roofline() -> None:
-    report = estimate(resnet18(), EDGE)
+    report = estimate_workload(resnet18(), EDGE)
     assert report.peak_macs_per_s == 1024 * 5e8
     assert report.ridge_macs_per_byte == 128
     layer = report.layers[0]
     assert layer.intensity_macs_per_byte == pytest.approx(8 * layer.macs / layer.dram_bits)
-    fused = estimate(alone(conv("x", 64, 64, 14, w=2, a=2)), load_preset("bitfusion_like"))
+    fused = estimate_workload(alone(conv("x", 64, 64, 14, w=2, a=2)), load_preset("bitfusion_like"))
     assert fused.peak_macs_per_s == 16 * 512 * 5e8
 
 
 def test_bops_of_resnet18() -> None:
     """1.8 G MACs (He et al. 2016) times 4 x 8 bit."""
-    report = estimate(resnet18(8, 4), EDGE)
+    report = estimate_workload(resnet18(8, 4), EDGE)
     assert report.macs == 1_814_073_344
     assert report.bops == 32 * report.macs
 
 
 def test_a_report_becomes_json() -> None:
-    report = estimate(resnet18(), EDGE)
+    report = estimate_workload(resnet18(), EDGE)
     plain = json.loads(json.dumps(report.to_dict(), allow_nan=False))
     assert plain["machine"] == "edge_systolic_8b"
     assert plain["energy_pj"] == pytest.approx(report.energy_pj)

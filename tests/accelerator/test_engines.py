@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from accelerator import Op, OpKind, estimate, load_preset
+from accelerator import Op, OpKind, estimate_workload, load_preset
 from accelerator.array import BitSerial, VectorCore
 from accelerator.engines.bit_serial import bit_serial_accesses, bit_serial_cycles
 from accelerator.engines.vector_core import vector_core_cycles
-from accelerator.machine import at_point
+from accelerator.machine import machine_at_point
 from accelerator.parts import Overheads
 from accelerator.validation.networks import TINY, network_table
 from tests.accelerator.networks import alone, conv, linear
@@ -56,13 +56,14 @@ def test_tiles_multiply_and_other_kernels_run_on_the_cores() -> None:
 def test_bits_spared_save_cycles_in_3x3_and_none_in_1x1(bits: int) -> None:
     for op, gains in ((conv("3x3", 64, 64, 24), True), (conv("1x1", 64, 64, 24, 1), False)):
         wide, narrow = (
-            estimate(alone(replace(op, weight_bits=b)), GAP9).cycles for b in (bits + 1, bits)
+            estimate_workload(alone(replace(op, weight_bits=b)), GAP9).cycles
+            for b in (bits + 1, bits)
         )
         assert (narrow < wide) is gains
 
 
 def test_kws_at_8_instead_of_5_bits_costs_some_14_percent_more_cycles() -> None:
-    eight, five = (estimate(network_table("kws", bits), GAP9).latency_s for bits in (8, 5))
+    eight, five = (estimate_workload(network_table("kws", bits), GAP9).latency_s for bits in (8, 5))
     assert eight / five == pytest.approx(1.14, abs=0.05)
 
 
@@ -77,7 +78,7 @@ def test_a_vector_core_counts_macs_by_kind_and_kernel_rows() -> None:
 
 
 def test_narrow_weights_gain_nothing_on_a_cortex_m() -> None:
-    eight, four = (estimate(network_table("vww", bits), CORTEX) for bits in (8, 4))
+    eight, four = (estimate_workload(network_table("vww", bits), CORTEX) for bits in (8, 4))
     assert (four.latency_s, four.energy_pj) == (eight.latency_s, eight.energy_pj)
 
 
@@ -86,7 +87,7 @@ def test_overheads_add_to_time_and_energy() -> None:
     base = replace(CORTEX, overheads=replace(CORTEX.overheads, pj_per_cycle=0.0))
     more = Overheads(cycles_per_layer=2000.0 + 160.0, s_per_inference=1e-3, pj_per_inference=5e6)
     plain, slow = (
-        estimate(network, replace(base, overheads=overheads))
+        estimate_workload(network, replace(base, overheads=overheads))
         for overheads in (base.overheads, more)
     )
     layers = len(network.ops)
@@ -99,7 +100,7 @@ def test_overheads_add_to_time_and_energy() -> None:
 def test_a_point_keeps_cycles_and_scales_energy() -> None:
     for name in TINY:
         low, high = (
-            estimate(network_table(name), load_preset(f"gap9_ne16_like{point}"))
+            estimate_workload(network_table(name), load_preset(f"gap9_ne16_like{point}"))
             for point in ("", "@0.80V")
         )
         assert high.cycles == low.cycles
@@ -108,14 +109,15 @@ def test_a_point_keeps_cycles_and_scales_energy() -> None:
         leakage = 0.80 / 0.65 * 240 / 370
         assert high.energy.static_pj / low.energy.static_pj == pytest.approx(leakage)
     with pytest.raises(ValueError, match=r"must be one of 0.80V, got '1V'"):
-        at_point(GAP9, "1V")
+        machine_at_point(GAP9, "1V")
 
 
 def test_the_energy_of_an_operation_falls_with_its_width_as_on_marsellus() -> None:
     """RBE's energy an operation goes with weight bits times activation bits (silicon.md)."""
     op = conv("3x3", 64, 64, 24)
     energies = {
-        bits: estimate(alone(replace(op, weight_bits=bits)), GAP9).energy for bits in (8, 4, 2)
+        bits: estimate_workload(alone(replace(op, weight_bits=bits)), GAP9).energy
+        for bits in (8, 4, 2)
     }
     for bits in (4, 2):
         ratio = energies[bits].mac_pj / energies[8].mac_pj
@@ -125,5 +127,5 @@ def test_the_energy_of_an_operation_falls_with_its_width_as_on_marsellus() -> No
 def test_a_matmul_of_activations_runs_too() -> None:
     op = Op("qk", OpKind.MATMUL, ("q", "k"), "s", batch=49, c_in=32, c_out=49, groups=6)
     for machine in (GAP9, CORTEX):
-        report = estimate(alone(op), machine)
+        report = estimate_workload(alone(op), machine)
         assert 0 < report.layers[0].utilization <= 1

@@ -13,9 +13,9 @@ from accelerator import (
     Op,
     OpKind,
     Workload,
-    estimate,
+    estimate_workload,
     load_preset,
-    presets,
+    preset_names,
     scale_technology,
 )
 from accelerator.array import Systolic
@@ -41,22 +41,22 @@ BITS = (2, 3, 4, 5, 8, 12, 16)
 
 
 def cost(op: Op, machine: Machine) -> CostReport:
-    return estimate(alone(op), machine)
+    return estimate_workload(alone(op), machine)
 
 
-@pytest.mark.parametrize("name", presets())
+@pytest.mark.parametrize("name", preset_names())
 @pytest.mark.parametrize("network", [resnet18(), mobilenet_v2()], ids=lambda net: net.name)
 def test_parts_sum_to_total(name: str, network: Workload) -> None:
-    report = estimate(network, load_preset(name))
+    report = estimate_workload(network, load_preset(name))
     assert sum(layer.energy_pj for layer in report.layers) == pytest.approx(report.energy_pj)
-    assert sum(report.energy.parts().values()) == pytest.approx(report.energy_pj)
+    assert sum(report.energy.parts_by_name().values()) == pytest.approx(report.energy_pj)
     assert sum(layer.latency_s for layer in report.layers) == pytest.approx(report.latency_s)
-    assert report.macs == sum(op.gemm().macs for op in network.ops if op.macs)
+    assert report.macs == sum(op.lower_to_gemm().macs for op in network.ops if op.macs)
     for layer in report.layers:
         assert layer.energy_pj > 0
         assert layer.latency_s > 0
         assert 0 <= layer.utilization <= 1
-        assert all(part >= 0 for part in layer.energy.parts().values())
+        assert all(part >= 0 for part in layer.energy.parts_by_name().values())
 
 
 @pytest.mark.parametrize("name", ["horowitz45_generic", "synth45_fixed", "bitfusion_like"])
@@ -119,11 +119,11 @@ def test_utilization_of_an_endless_stream() -> None:
         gemm = Gemm(10_000_000, depth, columns, 1)
         folds_k, folds_m = -(-depth // 32), -(-columns // 32)
         expected = depth / (32 * folds_k) * columns / (32 * folds_m)
-        busy = systolic_cycles(gemm, array) * array.pes
+        busy = systolic_cycles(gemm, array) * array.pe_count
         assert gemm.macs / busy == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize("name", presets())
+@pytest.mark.parametrize("name", preset_names())
 @pytest.mark.parametrize("op", LAYERS, ids=lambda op: op.name)
 def test_twice_the_dram_bandwidth_never_slows(name: str, op: Op) -> None:
     slow = load_preset(name)
@@ -147,10 +147,10 @@ def test_a_layer_that_fits_moves_each_operand_once(op: Op) -> None:
         ),
     )
     layer = cost(op, machine).layers[0]
-    gemm = op.gemm()
+    gemm = op.lower_to_gemm()
     second = 8 * gemm.depth * gemm.columns * gemm.groups
     assert layer.dram_weight_bits == (0 if op.kind is OpKind.MATMUL else second)
-    assert layer.dram_weight_bits + layer.dram_input_bits == 8 * op.input_elements + second
+    assert layer.dram_weight_bits + layer.dram_input_bits == 8 * op.count_input_elements + second
     assert layer.dram_output_bits == 8 * gemm.rows * gemm.columns * gemm.groups
 
 
@@ -199,10 +199,10 @@ def test_entropy_storage_saves_weights_only() -> None:
 
 
 def test_technology_scales_the_chip_and_not_the_dram() -> None:
-    for name in presets():
+    for name in preset_names():
         machine = replace(load_preset(name), technology_nm=45, static_w=0.0)
         old, new = (
-            estimate(resnet18(), scaled).energy
+            estimate_workload(resnet18(), scaled).energy
             for scaled in (machine, scale_technology(machine, 16))
         )
         assert new.dram_pj == old.dram_pj
@@ -214,7 +214,7 @@ def test_random_layers_obey_the_floor_of_full_use() -> None:
     """No machine finishes more MACs a cycle than it has multipliers at its rate."""
     dice = random.Random(7)
     for _ in range(200):
-        machine = load_preset(dice.choice(presets()))
+        machine = load_preset(dice.choice(preset_names()))
         size, kernel = dice.choice((7, 14, 27)), dice.choice((1, 3, 5))
         op = conv("x", dice.randint(1, 300), dice.randint(1, 300), size, kernel)
         op = replace(op, weight_bits=dice.choice(BITS), activation_bits=dice.choice(BITS))
@@ -228,6 +228,6 @@ def test_packed_needs_no_more_memory_than_containers() -> None:
     boxed = replace(packed, weight_storage=Storage.CONTAINER, activation_storage=Storage.CONTAINER)
     for bits in (2, 3, 4, 8, 16):
         network = resnet18(bits, bits)
-        small, large = estimate(network, packed), estimate(network, boxed)
+        small, large = estimate_workload(network, packed), estimate_workload(network, boxed)
         assert small.peak_activation_bytes * max(8, bits) == large.peak_activation_bytes * bits
         assert small.weight_bytes <= large.weight_bytes

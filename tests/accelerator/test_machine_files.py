@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from accelerator import load_machine, load_preset, parse_machine, presets
+from accelerator import load_machine, load_preset, parse_machine, preset_names
 from accelerator.array import Dataflow, Systolic
 from accelerator.machine import MACHINES, MAX_FILE_BYTES
-from accelerator.schema import numbers
+from accelerator.schema import keys_of_numbers
 
 EDGE = (MACHINES / "edge_systolic_8b.toml").read_text()
 ETHOS = (MACHINES / "ethos_u55_256_like.toml").read_text()
@@ -32,14 +32,14 @@ POINTS = {"gap9_ne16_like@0.80V", "ndp120_like@1.1V"}
 
 
 def test_the_presets_are_those_of_the_note() -> None:
-    assert set(presets()) == NAMES | POINTS
+    assert set(preset_names()) == NAMES | POINTS
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_every_number_of_a_preset_has_a_source(name: str) -> None:
     table = tomllib.loads((MACHINES / f"{name}.toml").read_text())
     sources = table.pop("sources")
-    keys = set(numbers(table))
+    keys = set(keys_of_numbers(table))
     assert len(keys) > 20
     assert set(sources) == keys
     assert all(len(source) > 5 for source in sources.values())
@@ -52,7 +52,7 @@ def test_machines_without_published_energies_are_illustrative(name: str) -> None
     machine = load_preset(name)
     assert machine.illustrative is unpublished
     if unpublished:
-        assert "placeholder" in machine.source_of("energy.mac.k2_pj_per_bit2")
+        assert "placeholder" in machine.source_of_number("energy.mac.k2_pj_per_bit2")
 
 
 def test_a_file_becomes_a_machine(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_file_becomes_a_machine(tmp_path: Path) -> None:
     assert isinstance(machine.array, Systolic)
     assert (machine.array.rows, machine.array.dataflow) == (32, Dataflow.WEIGHTS)
     assert machine.clock_hz == 5e8
-    assert machine.source_of("clock_hz") == "our choice"
+    assert machine.source_of_number("clock_hz") == "our choice"
     assert machine == load_preset("edge_systolic_8b")
     assert len({machine, load_preset("edge_systolic_8b")}) == 1
     with pytest.raises(FrozenInstanceError):
@@ -154,6 +154,6 @@ def test_unknown_presets_are_refused() -> None:
 
 
 def test_every_mode_is_read() -> None:
-    modes = parse_machine(ETHOS).all_modes
+    modes = parse_machine(ETHOS).listed_modes
     pairs = [(m.weight_bits, m.activation_bits, m.macs_per_pe_cycle) for m in modes]
     assert pairs == [(8, 8, 1.0), (8, 16, 0.5)]

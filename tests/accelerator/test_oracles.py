@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from accelerator import Machine, Op, estimate, load_preset
+from accelerator import Machine, Op, estimate_workload, load_preset
 from accelerator.accesses import systolic_accesses
 from accelerator.array import (
     Dataflow,
@@ -74,18 +74,18 @@ def test_scalesim_cases_are_all_there() -> None:
 def test_systolic_cycles_equal_scalesim(
     case: tuple[str, int, int, int, int, int, int, int, str, int, int, int, int],
 ) -> None:
-    assert systolic_cycles(scalesim_op(case).gemm(), array(*case[6:9])) == case[9]
+    assert systolic_cycles(scalesim_op(case).lower_to_gemm(), array(*case[6:9])) == case[9]
 
 
 @pytest.mark.parametrize("case", SCALESIM, ids=scalesim_id)
 def test_buffer_reads_equal_scalesim(
     case: tuple[str, int, int, int, int, int, int, int, str, int, int, int, int],
 ) -> None:
-    accesses = systolic_accesses(scalesim_op(case).gemm(), array(*case[6:9]))
+    accesses = systolic_accesses(scalesim_op(case).lower_to_gemm(), array(*case[6:9]))
     assert (accesses.inputs, accesses.weights) == case[10:12]
     writes = accesses.outputs + accesses.partial_writes
     if case[8] == "os":  # SCALE-Sim adds rows + columns for each fold: a bug of its own
-        gemm = scalesim_op(case).gemm()
+        gemm = scalesim_op(case).lower_to_gemm()
         folds = -(-gemm.rows // case[6]) * -(-gemm.columns // case[7])
         writes += folds * (case[6] + case[7])
     assert writes == case[12]
@@ -114,7 +114,7 @@ def test_cycles_equal_zigzag_and_latency_is_near(
     """ZigZag fetches the first tile before it starts and never overlaps it with work."""
     op = zigzag_layer(case)
     machine = replace(zigzag_machine(), array=ZIGZAG_ARRAY)
-    report = estimate(alone(op), machine)
+    report = estimate_workload(alone(op), machine)
     assert spatial_cycles(op, ZIGZAG_ARRAY) == report.cycles == case[6]
     assert -0.27 <= report.latency_s * machine.clock_hz / case[7] - 1 <= 0.22
 
@@ -132,7 +132,7 @@ def zigzag_machine() -> Machine:
 @pytest.mark.parametrize("case", ZIGZAG, ids=zigzag_id)
 def test_energy_is_near_zigzag(case: tuple[str, int, int, float, float, float, int, int]) -> None:
     total, mac, dram = case[3:6]
-    energy = estimate(alone(zigzag_layer(case)), zigzag_machine()).energy
+    energy = estimate_workload(alone(zigzag_layer(case)), zigzag_machine()).energy
     assert energy.mac_pj == pytest.approx(mac, abs=0.01)
     assert energy.dram_pj == pytest.approx(dram, rel=1e-3)
     assert energy.total_pj == pytest.approx(total, rel=0.01)
@@ -145,9 +145,9 @@ def test_cycles_of_bitfusion(name: str) -> None:
 
     def cycles(rows: int) -> int:
         if size == 1:
-            return estimate(alone(linear(name, c_in, c_out, 16, w=w, a=a)), machine).cycles
+            return estimate_workload(alone(linear(name, c_in, c_out, 16, w=w, a=a)), machine).cycles
         op = conv(name, c_in, c_out, rows, kernel, batch=16, w=w, a=a)
-        return estimate(alone(op), machine).cycles
+        return estimate_workload(alone(op), machine).cycles
 
     tiled = {27: 28, 13: 14}.get(size, size)
     assert cycles(tiled) == expected
@@ -161,7 +161,7 @@ def test_eyeriss_chip(name: str) -> None:
     op = conv(name, c_in, c_out, size, kernel, batch=4, groups=groups, w=16, a=16)
     assert isinstance(machine.array, RowStationary)
     assert int(row_stationary_pes(op, machine.array)) == (151 if name == "conv1" else pes)
-    report = estimate(alone(op), machine)
+    report = estimate_workload(alone(op), machine)
     compute_s = report.cycles / machine.clock_hz
     assert 0.80 <= compute_s * 1e3 / latency_ms <= 1.0
     on_chip_pj = report.energy_pj - report.energy.dram_pj - report.energy.static_pj
@@ -172,29 +172,31 @@ def test_eyeriss_chip(name: str) -> None:
 @pytest.mark.parametrize("name", VELA)
 @pytest.mark.parametrize(("index", "macs"), [(0, 32), (1, 128), (2, 256)])
 def test_ethos_cycles_are_a_lower_bound_of_vela(name: str, index: int, macs: int) -> None:
-    report = estimate(alone(LAYERS[name]), load_preset(f"ethos_u55_{macs}_like"))
+    report = estimate_workload(alone(LAYERS[name]), load_preset(f"ethos_u55_{macs}_like"))
     assert 0.48 <= report.cycles / VELA[name][index] <= 1.0
 
 
 @pytest.mark.parametrize("name", VELA_INT16)
 def test_ethos_cycles_with_16_bit_activations(name: str) -> None:
     op = replace(LAYERS[name], activation_bits=16)
-    report = estimate(alone(op), load_preset("ethos_u55_256_like"))
+    report = estimate_workload(alone(op), load_preset("ethos_u55_256_like"))
     assert 0.48 <= report.cycles / VELA_INT16[name] <= 1.0
 
 
 @pytest.mark.parametrize(("bits", "entropy", "coded"), VELA_CODING)
 def test_entropy_storage_is_near_vela(bits: int, entropy: float, coded: float) -> None:
     op = replace(LAYERS["resnet20_l3_3x3"], weight_bits=bits, weight_entropy=entropy)
-    layer = estimate(alone(op), load_preset("ethos_u55_256_like")).layers[0]
+    layer = estimate_workload(alone(op), load_preset("ethos_u55_256_like")).layers[0]
     assert layer.stored_weight_bits == pytest.approx(coded, rel=0.04)
     assert (
         layer.cycles
-        == estimate(alone(LAYERS["resnet20_l3_3x3"]), load_preset("ethos_u55_256_like")).cycles
+        == estimate_workload(
+            alone(LAYERS["resnet20_l3_3x3"]), load_preset("ethos_u55_256_like")
+        ).cycles
     )
 
 
 def test_nvdla_is_near_its_sheet_over_resnet50() -> None:
     """The sheet: 7,113,691 cycles; raw sizes give 0.28 to 1.18 of it by layer (our comparison)."""
-    report = estimate(resnet50(), load_preset("nvdla_full_like"))
+    report = estimate_workload(resnet50(), load_preset("nvdla_full_like"))
     assert 0.28 <= report.latency_s * 1e9 / 7_113_691 <= 1.18

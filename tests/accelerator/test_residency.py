@@ -6,8 +6,8 @@ from itertools import combinations
 
 import pytest
 
-from accelerator import CostReport, Machine, estimate, load_preset, parse_machine
-from accelerator.dram.residency import WeightBlock, choose_blocks
+from accelerator import CostReport, Machine, estimate_workload, load_preset, parse_machine
+from accelerator.dram.residency import WeightBlock, choose_weight_blocks
 from accelerator.machine import MACHINES, Residency
 from accelerator.parts import WeightMemory
 from accelerator.validation.networks import network_table
@@ -33,7 +33,7 @@ def test_no_subset_saves_more(seed: int) -> None:
         size = dice.choice((8, 24, 64, 72, 100, 333)) * dice.randint(1, 4)
         blocks.append(WeightBlock(str(number), size, size * dice.choice((1, 1, 1, 2, 3))))
     room = dice.randint(0, sum(block.size_bits for block in blocks))
-    chosen = [block for block in blocks if block.layer in choose_blocks(blocks, room)]
+    chosen = [block for block in blocks if block.layer in choose_weight_blocks(blocks, room)]
     assert sum(block.size_bits for block in chosen) <= room
     assert sum(block.saved_bits for block in chosen) == best_of_all(blocks, room)
 
@@ -42,7 +42,7 @@ def on_room(kilobytes: float, bits: int = 8, machine: Machine = GAP9) -> CostRep
     memory = WeightMemory(
         size_bytes=int(1024 * kilobytes), read_pj_per_bit=0.2, bits_per_cycle=None
     )
-    return estimate(network_table("vww", bits), replace(machine, weight_memory=memory))
+    return estimate_workload(network_table("vww", bits), replace(machine, weight_memory=memory))
 
 
 def test_all_weights_stay_where_they_fit_and_cross_no_dram() -> None:
@@ -74,7 +74,7 @@ def test_the_subset_that_stays_is_the_cheapest_of_all() -> None:
         for subset in combinations(sizes, count)
         if sum(subset) <= room
     )
-    assert estimate(network, machine).dram_bits == 8 * fetched
+    assert estimate_workload(network, machine).dram_bits == 8 * fetched
 
 
 def test_never_fetches_all_and_always_fetches_none() -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from accelerator import LayerCost, Machine, Op, estimate, load_preset, parse_machine
+from accelerator import LayerCost, Machine, Op, estimate_workload, load_preset, parse_machine
 from accelerator.accesses import count_accesses
 from accelerator.array import Spatial
 from accelerator.machine import MACHINES, Spill
@@ -17,7 +17,7 @@ EDGE = load_preset("edge_systolic_8b")
 
 
 def cost(op: Op, machine: Machine) -> LayerCost:
-    return estimate(alone(op), machine).layers[0]
+    return estimate_workload(alone(op), machine).layers[0]
 
 
 def test_inputs_outer_streams_weights_again_and_rereads_the_halo() -> None:
@@ -93,7 +93,7 @@ def test_accumulators_outside_the_array_exchange_partial_sums() -> None:
 def test_rows_of_a_linear_layer_fill_the_plane_of_positions(rows: int, steps: int) -> None:
     machine = load_preset("ethos_u55_256_like")
     free = replace(machine, post=replace(machine.post, weights_per_cycle=None))
-    cycles = estimate(alone(linear("x", 64, 64, rows)), free).cycles
+    cycles = estimate_workload(alone(linear("x", 64, 64, rows)), free).cycles
     assert cycles == steps * 8 * 4 * 2
 
 

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from accelerator.estimate import estimate
-from accelerator.machine import Storage, load_preset, presets
+from accelerator.estimate import estimate_workload
+from accelerator.machine import Storage, load_preset, preset_names
 from accelerator.report import CostReport
-from accelerator.workload import Op, OpKind, TensorInfo, Workload, split_op
+from accelerator.workload import Op, OpKind, TensorInfo, Workload, split_op_by_width
 
 
 def linear(groups: tuple[tuple[int, int], ...] = (), bits: int = 8) -> Op:
@@ -29,10 +29,10 @@ def report(op: Op, machine: str) -> CostReport:
     sizes = {OpKind.LINEAR: (4 * 96, 4 * 64), OpKind.CONV: (1600, 3200)}
     before, after = sizes.get(op.kind, (3200, 3200))
     tensors = (TensorInfo("x", before, 8), TensorInfo("y", after, 8))
-    return estimate(Workload("w", (op,), tensors, ("x",), ("y",)), load_preset(machine))
+    return estimate_workload(Workload("w", (op,), tensors, ("x",), ("y",)), load_preset(machine))
 
 
-@pytest.mark.parametrize("machine", presets())
+@pytest.mark.parametrize("machine", preset_names())
 @pytest.mark.parametrize("op", [linear(), conv(), conv(depthwise=True)], ids=lambda o: str(o.kind))
 def test_macs_and_bops_are_sums_and_energy_lies_between_the_widths(machine: str, op: Op) -> None:
     half = op.c_out // 2
@@ -52,10 +52,10 @@ def test_storage_holds_the_widths_and_their_codes() -> None:
     packed = replace(load_preset("bitfusion_like"), weight_storage=Storage.PACKED)
     tensors = (TensorInfo("x", 384, 8), TensorInfo("y", 256, 8))
     work = Workload("w", (linear(((1, 32), (4, 16), (8, 16))),), tensors, ("x",), ("y",))
-    found = estimate(work, packed, include_constants=False)
+    found = estimate_workload(work, packed, include_constants=False)
     assert found.weight_bytes == (96 * (32 + 4 * 16 + 8 * 16) + 2 * 64) // 8
     boxes = replace(packed, weight_storage=Storage.CONTAINER)
-    assert estimate(work, boxes, include_constants=False).weight_bytes == 96 * 64
+    assert estimate_workload(work, boxes, include_constants=False).weight_bytes == 96 * 64
 
 
 def test_an_eight_bit_array_gains_nothing_and_says_so() -> None:
@@ -70,7 +70,7 @@ def test_bit_fusion_computes_one_bit_as_two() -> None:
 
 
 def test_one_group_is_the_op_itself_and_groups_must_cover_it() -> None:
-    assert split_op(linear()) == (linear(),)
+    assert split_op_by_width(linear()) == (linear(),)
     with pytest.raises(ValueError, match="must cover 64 output channels"):
         linear(((1, 32), (8, 31)))
     with pytest.raises(ValueError, match="at most 8 bits, got 64 of at most 4"):

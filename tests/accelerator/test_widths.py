@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from accelerator import Machine, OpKind, estimate, load_preset
+from accelerator import Machine, OpKind, estimate_workload, load_preset
 from accelerator.machine import Storage
-from accelerator.modes import Family, Mode, ModeFamily, generate_modes
+from accelerator.modes import Family, Mode, ModeFamily, generate_family_modes
 from accelerator.widths import Widths, choose_widths
 from tests.accelerator.networks import alone, conv, linear
 
@@ -49,7 +49,7 @@ def test_the_next_mode_up_is_chosen(
 
 def test_families_generate_the_published_rates() -> None:
     def rates(family: Family) -> dict[tuple[int, int], float]:
-        modes = generate_modes(ModeFamily(family=family, narrowest_bits=2, widest_bits=8))
+        modes = generate_family_modes(ModeFamily(family=family, narrowest_bits=2, widest_bits=8))
         return {(m.weight_bits, m.activation_bits): m.macs_per_pe_cycle for m in modes}
 
     fusion = rates(Family.FUSION)
@@ -96,7 +96,7 @@ def test_stored_weights(storage: Storage, bits: int, entropy: float | None, stor
 
 
 def test_asked_and_effective_widths_stand_side_by_side() -> None:
-    layer = estimate(alone(conv("x", 64, 64, 14, w=4, a=5)), EDGE).layers[0]
+    layer = estimate_workload(alone(conv("x", 64, 64, 14, w=4, a=5)), EDGE).layers[0]
     assert (layer.requested_weight_bits, layer.requested_activation_bits) == (4, 5)
     assert (layer.compute_weight_bits, layer.compute_activation_bits) == (8, 8)
     assert (layer.stored_weight_bits, layer.stored_activation_bits) == (8, 8)
@@ -105,36 +105,36 @@ def test_asked_and_effective_widths_stand_side_by_side() -> None:
         "weights of 4 bit are stored in 8 bit",
         "activations of 5 bit are stored in 8 bit",
     )
-    exact = estimate(alone(conv("x", 64, 64, 14)), EDGE).layers[0]
+    exact = estimate_workload(alone(conv("x", 64, 64, 14)), EDGE).layers[0]
     assert exact.warnings == ()
 
 
 def test_float_is_flagged_where_there_is_no_float_unit() -> None:
     op = conv("x", 64, 64, 14, w=32, a=32)
-    report = estimate(alone(op), EDGE)
+    report = estimate_workload(alone(op), EDGE)
     layer = report.layers[0]
     assert layer.on_host
     assert "no float unit" in layer.warnings[0]
     assert any("1 of 1 ops cannot run" in note for note in report.notes)
     assert layer.energy.mac_pj == pytest.approx(4.6 * op.macs)
     assert layer.passes == 16
-    assert layer.cycles == 16 * estimate(alone(conv("x", 64, 64, 14)), EDGE).cycles
+    assert layer.cycles == 16 * estimate_workload(alone(conv("x", 64, 64, 14)), EDGE).cycles
     assert layer.dram_weight_bits == 32 * op.shape_weights
 
 
 def test_float_weights_or_activations_alone_are_float_too() -> None:
     for w, a in ((8, 32), (32, 8)):
-        layer = estimate(alone(conv("x", 64, 64, 14, w=w, a=a)), EDGE).layers[0]
+        layer = estimate_workload(alone(conv("x", 64, 64, 14, w=w, a=a)), EDGE).layers[0]
         assert layer.on_host
 
 
 def test_float_runs_where_there_is_a_unit() -> None:
     op = conv("x", 64, 64, 14, w=32, a=32)
-    layer = estimate(alone(op), GENERIC).layers[0]
+    layer = estimate_workload(alone(op), GENERIC).layers[0]
     assert not layer.on_host
     assert layer.energy.mac_pj == pytest.approx(4.6 * op.macs)
     assert layer.energy.requant_pj == 0
-    assert layer.cycles == estimate(alone(conv("x", 64, 64, 14)), GENERIC).cycles
+    assert layer.cycles == estimate_workload(alone(conv("x", 64, 64, 14)), GENERIC).cycles
 
 
 def test_modes_refuse_impossible_numbers() -> None:
@@ -145,9 +145,9 @@ def test_modes_refuse_impossible_numbers() -> None:
 
 
 def test_wide_operations_read_each_operand_once_per_part_of_the_other() -> None:
-    eight = estimate(alone(linear("x", 64, 64)), BITFUSION).layers[0]
+    eight = estimate_workload(alone(linear("x", 64, 64)), BITFUSION).layers[0]
     op = replace(linear("x", 64, 64), weight_bits=16)
-    sixteen = estimate(alone(op), BITFUSION).layers[0]
+    sixteen = estimate_workload(alone(op), BITFUSION).layers[0]
     weights, inputs = 64 * 64 * 8, 64 * 64 * 8 // 32
     # twice the bits of each weight (written and read), inputs read by both halves
     assert sixteen.sram_bits - eight.sram_bits == 2 * weights + inputs

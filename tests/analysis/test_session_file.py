@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from accelerator.machine import load_preset, presets
+from accelerator.machine import load_preset, preset_names
 from analysis.cost.quantity import Quantity
 from analysis.evaluation.measures import Interval
 from analysis.mixed_precision.pareto_record import FoundRecord, FrontPoint, FrontRecord
@@ -118,7 +118,7 @@ def test_without_data_runs_and_sweep_it_is_a_session_too() -> None:
     assert read_session_file(write_session_json(bare).encode()) == bare
 
 
-@pytest.mark.parametrize("name", presets())
+@pytest.mark.parametrize("name", preset_names())
 def test_a_machine_of_ones_own_goes_with_it(name: str) -> None:
     own = replace(load_preset(name), name="my own")
     made = session(record=ExperimentRecord(replace(EXPERIMENT, machine=own)))

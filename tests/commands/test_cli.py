@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 from typer.testing import CliRunner
 
-from accelerator.machine import MACHINES, presets
+from accelerator.machine import MACHINES, preset_names
 from cli import app
 from sample_models.registry import SAMPLES
 
@@ -115,7 +115,7 @@ def test_models_and_machines_are_all_listed(ask: Ask) -> None:
     assert [model["name"] for model in models] == list(SAMPLES)
     assert all(0.85 < model["float_top1"] < 1 for model in models)
     machines = ask("machines")
-    assert [machine["name"] for machine in machines] == list(presets())
+    assert [machine["name"] for machine in machines] == list(preset_names())
     assert {machine["illustrative"] for machine in machines} == {True, False}
 
 
@@ -131,7 +131,7 @@ def test_the_list_of_machines_goes_to_standard_output_without_torch() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stderr
-    assert len(json.loads(result.stdout)) == len(presets())
+    assert len(json.loads(result.stdout)) == len(preset_names())
 
 
 def test_cost_tells_every_layer(ask: Ask) -> None:

@@ -15,7 +15,7 @@ from analysis.runs.run_store import RunStore
 from cli import app
 from model_io.load import load_model
 from quant.graph.capture import capture_graph
-from sample_models.registry import sample
+from sample_models.registry import sample_named
 from tests.analysis.results import evaluation, layer_cost, report, run
 from tests.model_io.onnx_files import saved, small
 
@@ -57,7 +57,7 @@ def test_a_checked_file_runs_elsewhere_and_agrees(ask: Ask, tmp_path: Path) -> N
     assert set(found["top1"]) == {"float", "simulated", "executed", "plain"}
     assert set(found["integer_layers"]) == {
         layer.name
-        for layer in capture_graph(sample(MODEL).build(), (1, 28, 28)).layers
+        for layer in capture_graph(sample_named(MODEL).build_network(), (1, 28, 28)).layers
         if layer.kind != "norm"
     } - {"input"}
     assert found["worst_layer"] in found["layer_sqnr_db"]

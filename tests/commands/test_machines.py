@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from accelerator import estimate, load_machine
+from accelerator import estimate_workload, load_machine
 from accelerator.validation.networks import network_table
 from cli import app
 
@@ -41,10 +41,10 @@ def test_three_rows_predict_the_fourth_network(rows: Path, tmp_path: Path) -> No
     assert "Warning: energy: no row spends" in said
     machine = load_machine(out)
     assert machine.name == "mine"
-    report = estimate(network_table("vww"), machine)
+    report = estimate_workload(network_table("vww"), machine)
     assert report.energy_pj_ci is not None
     assert report.energy_pj_ci[0] < 1372e6 < report.energy_pj_ci[1]
-    assert "3 rows of board.csv (ic, kws, ad)" in machine.source_of("scales.cycle_energy")
+    assert "3 rows of board.csv (ic, kws, ad)" in machine.source_of_number("scales.cycle_energy")
 
 
 def test_the_cost_on_a_fitted_machine_has_intervals(rows: Path, tmp_path: Path) -> None:

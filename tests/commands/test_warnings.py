@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cli import app
-from data_io.bundled import fashion_test
+from data_io.bundled import fashion_test_set
 from data_io.preprocessing import UNIT_SCALE_NOTE
 
 TORCHVISION = {"channels": 1, "mean": [0.286], "std": [0.353]}
@@ -19,7 +19,7 @@ TORCHVISION = {"channels": 1, "mean": [0.286], "std": [0.353]}
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """120 images of Fashion-MNIST as a user would bring them."""
     path = tmp_path_factory.mktemp("fashion") / "images.npz"
-    chosen = fashion_test().sample(120, 0)
+    chosen = fashion_test_set().sample(120, 0)
     (batch,) = chosen.batches(120)
     source: Any = chosen.source
     assert batch.labels is not None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from data_io.dataset import check_classes
+from data_io.dataset import check_class_labels
 from data_io.errors import DatasetError
 from data_io.open_dataset import open_dataset
 from data_io.preprocessing import Preprocess
@@ -41,7 +41,7 @@ def test_images_are_resized_and_converted(tmp_path: Path) -> None:
     steps = Preprocess(channels=1, resize=4, crop=4, mean=(0.0,), std=(1.0,))
     dataset = open_dataset(save(tmp_path / "d.npz", inputs=images), steps)
     batch = next(dataset.batches(2))
-    assert torch.equal(batch.inputs[1], steps.apply(images[1]))
+    assert torch.equal(batch.inputs[1], steps.preprocess_image(images[1]))
     assert batch.labels is None
 
 
@@ -142,9 +142,9 @@ def test_nan_far_into_a_large_array(tmp_path: Path) -> None:
 def test_labels_beyond_the_outputs(tmp_path: Path) -> None:
     path = save(tmp_path / "d.npz", inputs=np.zeros((3, 2)), labels=np.array([0, 9, 3]))
     dataset = open_dataset(path, GREY)
-    check_classes(dataset, 10)
+    check_class_labels(dataset, 10)
     with pytest.raises(DatasetError, match="between 0 and 8, the model's outputs, got 9"):
-        check_classes(dataset, 9)
+        check_class_labels(dataset, 9)
 
 
 def test_damaged_files(tmp_path: Path) -> None:

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from data_io.arrays import ArraySource
-from data_io.bundled import CLASS_NAMES, fashion_test, fashion_train_part
-from data_io.dataset import Dataset, check_classes
+from data_io.bundled import CLASS_NAMES, fashion_test_set, fashion_train_part
+from data_io.dataset import Dataset, check_class_labels
 from data_io.errors import DatasetError
 from data_io.preprocessing import Preprocess
 from quant.inputs import first_output_of
@@ -78,12 +78,12 @@ def test_digest_follows_the_choice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("opened", "count"), [(fashion_test, 10_000), (fashion_train_part, 12_000)]
+    ("opened", "count"), [(fashion_test_set, 10_000), (fashion_train_part, 12_000)]
 )
 def test_bundled_fashion(opened: object, count: int) -> None:
     dataset: Dataset = opened()  # type: ignore[operator]
     assert len(dataset) == count
-    check_classes(dataset, 10)
+    check_class_labels(dataset, 10)
     labels = torch.cat([b.labels for b in dataset.batches(1000) if b.labels is not None])
     assert labels.bincount().tolist() == [count // 10] * 10
     batch = next(dataset.batches(2))
@@ -93,8 +93,8 @@ def test_bundled_fashion(opened: object, count: int) -> None:
 
 
 def test_first_bundled_image_is_an_ankle_boot() -> None:
-    batch = next(fashion_test().batches(1))
+    batch = next(fashion_test_set().batches(1))
     assert batch.labels is not None
     assert CLASS_NAMES[int(batch.labels)] == "Ankle boot"
     with pytest.raises(DatasetError, match=r"outputs \(1000\), got 10"):
-        check_classes(fashion_test(), 1000)
+        check_class_labels(fashion_test_set(), 1000)

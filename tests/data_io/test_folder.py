@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from data_io.dataset import check_classes
+from data_io.dataset import check_class_labels
 from data_io.errors import DatasetError
 from data_io.folder import open_folder
 from data_io.open_dataset import open_dataset
@@ -52,7 +52,7 @@ def test_classes_file_gives_the_outputs(root: Path) -> None:
     dataset = open_folder(root, STEPS)
     assert dataset.class_names == ("owl", "bear", "cat", "dog")
     assert all_of(dataset, 8)[1] == [2, 2, 3, 3, 0]
-    check_classes(dataset, 4)
+    check_class_labels(dataset, 4)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_classes_file_of_other_bytes(root: Path) -> None:
 @pytest.mark.parametrize("outputs", [2, 4, 1000])
 def test_folders_that_do_not_fit_the_outputs(root: Path, outputs: int) -> None:
     with pytest.raises(DatasetError, match=rf"outputs \({outputs}\), got 3 in animals.*classes"):
-        check_classes(open_folder(root, STEPS), outputs)
+        check_class_labels(open_folder(root, STEPS), outputs)
 
 
 def test_images_alone_have_no_labels(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_images_alone_have_no_labels(tmp_path: Path) -> None:
     assert batch.labels is None
     assert first_output_of(batch.inputs)[:, 0, 0, 0].tolist() == [1.0, 0.0]
     with pytest.raises(DatasetError, match="Accuracy needs labels"):
-        check_classes(dataset, 2)
+        check_class_labels(dataset, 2)
 
 
 def test_folder_without_images(tmp_path: Path) -> None:
@@ -175,9 +175,9 @@ def test_digest_follows_the_content(root: Path) -> None:
 def test_shared_imagenet_folder() -> None:
     dataset = open_folder(IMAGENET_FOLDER, Preprocess(resize=8, crop=8))
     assert len(dataset) == 500
-    check_classes(dataset, 1000)
+    check_class_labels(dataset, 1000)
     with pytest.raises(DatasetError, match="got 1000"):
-        check_classes(dataset, 500)
+        check_class_labels(dataset, 500)
     batch = next(dataset.batches(3))
     assert first_output_of(batch.inputs).shape == (3, 3, 8, 8)
     assert batch.labels is not None

@@ -11,7 +11,7 @@ from data_io.bundled import FASHION
 from data_io.errors import DatasetError
 from data_io.preprocessing import Interpolation, Layout, Preprocess, ResizeTo
 from sample_models.registry import IMAGENET
-from sample_models.train import normalize
+from sample_models.train import normalize_fashion_images
 
 RAW = Preprocess(std=(1.0, 1.0, 1.0))
 
@@ -23,77 +23,83 @@ def picture(width: int, height: int) -> Image.Image:
 
 def test_fashion_is_what_the_networks_were_trained_on() -> None:
     images = torch.arange(256, dtype=torch.uint8).repeat(4)[:784].reshape(1, 1, 28, 28)
-    ours = FASHION.apply(images[0, 0].numpy())
+    ours = FASHION.preprocess_image(images[0, 0].numpy())
     assert ours.shape == (1, 28, 28)
-    torch.testing.assert_close(ours, normalize(images)[0], rtol=0, atol=1e-6)
+    torch.testing.assert_close(ours, normalize_fashion_images(images)[0], rtol=0, atol=1e-6)
 
 
 def test_imagenet_by_hand() -> None:
     image = picture(341, 256)
     cropped = image.crop((58, 16, 58 + 224, 16 + 224))  # 224 = 7/8 of 256; (341 - 224) // 2 = 58
     wanted = (torch.from_numpy(np.array(cropped)).permute(2, 0, 1).float() - 127) / 128
-    assert torch.equal(IMAGENET.apply(image), wanted)
+    assert torch.equal(IMAGENET.preprocess_image(image), wanted)
 
 
 def test_imagenet_resizes_with_bicubic() -> None:
     image = picture(100, 120)
     square = image.crop((6, 16, 93, 103))  # int(100 * 0.875) = 87
     wanted = np.array(square.resize((224, 224), Image.Resampling.BICUBIC)).transpose(2, 0, 1)
-    assert torch.equal(IMAGENET.apply(image), (torch.from_numpy(wanted).float() - 127) / 128)
+    assert torch.equal(
+        IMAGENET.preprocess_image(image), (torch.from_numpy(wanted).float() - 127) / 128
+    )
 
 
 def test_short_side_then_crop() -> None:
     steps = dataclasses.replace(RAW, resize=32, crop=28)
     image = picture(50, 100)
     wanted = np.array(image.resize((32, 64), Image.Resampling.BILINEAR).crop((2, 18, 30, 46)))
-    assert torch.equal(steps.apply(image), torch.from_numpy(wanted).permute(2, 0, 1).float())
+    assert torch.equal(
+        steps.preprocess_image(image), torch.from_numpy(wanted).permute(2, 0, 1).float()
+    )
 
 
 def test_long_thin_images_do_not_fill_the_memory() -> None:
     with pytest.raises(
         DatasetError, match="at most 67108864 pixels after the resize, got 1 x 30000"
     ):
-        dataclasses.replace(RAW, resize=224).apply(Image.new("L", (1, 30_000)))
+        dataclasses.replace(RAW, resize=224).preprocess_image(Image.new("L", (1, 30_000)))
 
 
 def test_stretch_to_a_square() -> None:
     steps = dataclasses.replace(RAW, resize=20, resize_to=ResizeTo.BOTH_SIDES)
-    assert steps.apply(picture(50, 100)).shape == (3, 20, 20)
+    assert steps.preprocess_image(picture(50, 100)).shape == (3, 20, 20)
 
 
 def test_scale_is_per_channel_on_0_to_255() -> None:
     steps = Preprocess(mean=(0.0, 10.0, 100.0), std=(1.0, 2.0, 4.0))
     pixel = np.array([[[50, 60, 120]]], np.uint8)
-    assert steps.apply(pixel).flatten().tolist() == [50.0, 25.0, 5.0]
+    assert steps.preprocess_image(pixel).flatten().tolist() == [50.0, 25.0, 5.0]
 
 
 def test_layout() -> None:
     steps = dataclasses.replace(RAW, layout=Layout.NHWC)
-    assert steps.apply(picture(7, 5)).shape == (5, 7, 3)
-    assert torch.equal(steps.apply(picture(7, 5)).permute(2, 0, 1), RAW.apply(picture(7, 5)))
+    assert steps.preprocess_image(picture(7, 5)).shape == (5, 7, 3)
+    assert torch.equal(
+        steps.preprocess_image(picture(7, 5)).permute(2, 0, 1), RAW.preprocess_image(picture(7, 5))
+    )
 
 
 def test_grey_and_colour_are_converted() -> None:
     grey = Preprocess(channels=1, mean=(0.0,), std=(1.0,))
-    assert grey.apply(picture(4, 4)).shape == (1, 4, 4)
-    assert RAW.apply(np.full((4, 4, 1), 7, np.uint8)).unique().tolist() == [7.0]
+    assert grey.preprocess_image(picture(4, 4)).shape == (1, 4, 4)
+    assert RAW.preprocess_image(np.full((4, 4, 1), 7, np.uint8)).unique().tolist() == [7.0]
 
 
 def test_images_of_16_bits_are_refused() -> None:
     image = Image.fromarray(np.zeros((4, 4), np.uint16))
     with pytest.raises(DatasetError, match="8 bits a channel, got Pillow's mode I"):
-        RAW.apply(image)
+        RAW.preprocess_image(image)
 
 
 def test_images_that_are_too_small_to_crop() -> None:
     with pytest.raises(DatasetError, match="at least crop = 28 pixels on both sides, got 9 x 40"):
-        dataclasses.replace(RAW, crop=28).apply(picture(9, 40))
+        dataclasses.replace(RAW, crop=28).preprocess_image(picture(9, 40))
 
 
 @pytest.mark.parametrize("shape", [(4, 4, 2), (2, 4, 4, 3), (4,)])
 def test_arrays_that_are_no_images(shape: tuple[int, ...]) -> None:
     with pytest.raises(DatasetError, match="image array must"):
-        RAW.apply(np.zeros(shape, np.uint8))
+        RAW.preprocess_image(np.zeros(shape, np.uint8))
 
 
 @pytest.mark.parametrize(

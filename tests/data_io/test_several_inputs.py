@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from data_io.arrays import open_arrays
+from data_io.arrays import open_array_file
 from data_io.errors import DatasetError
 from data_io.open_dataset import open_dataset
 from data_io.preprocessing import Preprocess
@@ -29,7 +29,7 @@ def test_each_input_has_its_array_in_the_order_of_the_network(tmp_path: Path) ->
     image = RANDOM.integers(0, 256, (6, 4, 4, 3)).astype(np.uint8)
     mask = RANDOM.integers(0, 2, (6, 4, 4))
     path = saved(tmp_path, mask=mask, labels=np.arange(6), image=image)
-    data = open_arrays(path, SCALED, (IMAGE, MASK))
+    data = open_array_file(path, SCALED, (IMAGE, MASK))
     assert len(data) == 6
     assert data.labelled
     (batch,) = data.subset([4, 1]).batches(9)
@@ -46,7 +46,7 @@ def test_each_input_has_its_array_in_the_order_of_the_network(tmp_path: Path) ->
 @pytest.mark.parametrize("name", ["ids", "inputs"])
 def test_tokens_come_in_as_whole_numbers(tmp_path: Path, name: str) -> None:
     ids = RANDOM.integers(0, 9, (4, 5))
-    (batch,) = open_arrays(saved(tmp_path, **{name: ids}), SCALED, (IDS,)).batches(9)
+    (batch,) = open_array_file(saved(tmp_path, **{name: ids}), SCALED, (IDS,)).batches(9)
     assert isinstance(batch.inputs, Tensor)
     assert batch.inputs.dtype is torch.int32
     assert torch.equal(batch.inputs, torch.from_numpy(ids).int())
@@ -54,12 +54,12 @@ def test_tokens_come_in_as_whole_numbers(tmp_path: Path, name: str) -> None:
 
 def test_targets_of_any_form_come_with_the_batch(tmp_path: Path) -> None:
     inputs, maps = RANDOM.normal(size=(4, 3)), RANDOM.integers(0, 5, (4, 2, 2))
-    (batch,) = open_arrays(saved(tmp_path, inputs=inputs, targets=maps), SCALED).batches(9)
+    (batch,) = open_array_file(saved(tmp_path, inputs=inputs, targets=maps), SCALED).batches(9)
     assert isinstance(batch.targets, Tensor)
     assert torch.equal(batch.targets, torch.from_numpy(maps))
     assert batch.labels is None
     path = saved(tmp_path, inputs=inputs, **{"targets.a": maps, "targets.b": inputs})
-    (batch,) = open_arrays(path, SCALED).subset([3]).batches(9)
+    (batch,) = open_array_file(path, SCALED).subset([3]).batches(9)
     assert isinstance(batch.targets, dict)
     assert {name: tuple(value.shape) for name, value in batch.targets.items()} == {
         "a": (1, 2, 2), "b": (1, 3),
@@ -71,7 +71,7 @@ def test_the_digest_tells_inputs_and_targets_apart(tmp_path: Path) -> None:
     wanted = (Input("image", (2, 2)), Input("mask", (2,), "int64"))
 
     def digest(**arrays: Any) -> str:
-        return open_arrays(saved(tmp_path, **arrays), SCALED, wanted).digest
+        return open_array_file(saved(tmp_path, **arrays), SCALED, wanted).digest
 
     found = {
         digest(image=image, mask=mask),
@@ -100,14 +100,14 @@ def test_the_digest_tells_inputs_and_targets_apart(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_told(tmp_path: Path, arrays: dict[str, Any], words: str) -> None:
     wanted = (Input("image", (2,)), Input("mask", (2,), "int64"))
     with pytest.raises(DatasetError, match=words):
-        open_arrays(saved(tmp_path, **arrays), SCALED, wanted)
+        open_array_file(saved(tmp_path, **arrays), SCALED, wanted)
 
 
 def test_tokens_beyond_the_table_are_named(tmp_path: Path) -> None:
     ids = np.zeros((4, 5), np.int64)
     ids[2, 1] = 9
     with pytest.raises(DatasetError, match=r"must be 0 to 8, .* got 9 in item 2"):
-        open_arrays(saved(tmp_path, ids=ids), SCALED, (IDS,))
+        open_array_file(saved(tmp_path, ids=ids), SCALED, (IDS,))
 
 
 def test_a_folder_is_no_data_for_several_inputs(tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from data_io.letter_files import (
     FEATURES,
     LETTER_DIGEST,
     LETTERS,
+    digest_of_letters,
     letter_columns,
-    letter_digest,
-    read_letters,
+    read_bundled_letters,
 )
 from data_io.open_dataset import measure_standardisation, open_dataset
 from data_io.preprocessing import Preprocess
@@ -105,8 +105,8 @@ def test_steps_of_images_are_written_as_before() -> None:
 
 
 def test_bundled_letters_are_what_the_donor_describes() -> None:
-    rows, labels = read_letters()
-    assert letter_digest(rows, labels) == LETTER_DIGEST
+    rows, labels = read_bundled_letters()
+    assert digest_of_letters(rows, labels) == LETTER_DIGEST
     assert rows.shape == (20_000, 16)
     assert (int(rows.min()), int(rows.max())) == (0, 15)
     # the frequencies of A, B, Z in the documentation of the data set
@@ -116,7 +116,7 @@ def test_bundled_letters_are_what_the_donor_describes() -> None:
 
 
 def test_bundled_letters_read_as_a_csv_of_them_does(tmp_path: Path) -> None:
-    rows, labels = read_letters()
+    rows, labels = read_bundled_letters()
     lines = [",".join((*FEATURES, "lettr"))]
     lines += [
         f"{','.join(map(str, r))},{LETTERS[k]}"
@@ -133,6 +133,6 @@ def test_bundled_letters_read_as_a_csv_of_them_does(tmp_path: Path) -> None:
     assert ours.labels is not None
     assert theirs.labels is not None
     assert torch.equal(ours.labels, theirs.labels)
-    standardised = letter_columns().standardize(rows[:16_000])
+    standardised = letter_columns().standardize_rows(rows[:16_000])
     assert np.abs(standardised.mean(0)).max() < 1e-5
     assert np.abs(standardised.std(0) - 1).max() < 1e-5

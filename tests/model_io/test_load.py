@@ -16,7 +16,7 @@ from model_io.input_specs import InputSpec, read_input_specs, write_input_specs
 from model_io.load import load_model, load_sample_model, load_uploaded_model
 from model_io.loaded_model import LoadedModel, ModelOrigin
 from model_io.pt2.archive import PROGRAM
-from sample_models.registry import sample
+from sample_models.registry import sample_named
 from tests.model_io.pt2_files import Net
 
 
@@ -54,10 +54,10 @@ def test_exported_networks_give_equal_outputs(
 @pytest.mark.parametrize("name", ["fashion-mobilenet-imbalanced", "fashion-resnet", "fashion-vit"])
 def test_samples_survive_export_and_load(tmp_path: Path, name: str) -> None:
     try:
-        model = sample(name).build()
+        model = sample_named(name).build_network()
     except FileNotFoundError:
         pytest.skip("weights are not there")
-    x = torch.randn(2, *sample(name).input_shape)
+    x = torch.randn(2, *sample_named(name).input_shape)
     batch = torch.export.Dim("batch", min=1)
     program = torch.export.export(model, (x,), dynamic_shapes=({0: batch},))
     torch.export.save(program, tmp_path / "net.pt2")

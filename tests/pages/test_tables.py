@@ -1,12 +1,12 @@
 """A network that takes rows of a table: the bundled sample, and a table of the user's."""
 
-from data_io.letter_files import FEATURES, LETTERS, read_letters
+from data_io.letter_files import FEATURES, LETTERS, read_bundled_letters
 from tests.pages.visit import Visit
 
 
 def letters_csv(count: int) -> bytes:
     """Return the first test rows as a user would have them, the label first."""
-    rows, labels = (part[16_000 : 16_000 + count] for part in read_letters())
+    rows, labels = (part[16_000 : 16_000 + count] for part in read_bundled_letters())
     lines = [",".join(("letter", *FEATURES))]
     lines += [f"{LETTERS[k]},{','.join(map(str, r))}" for r, k in zip(rows, labels, strict=True)]
     return "\n".join(lines).encode()

@@ -6,7 +6,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from data_io.bundled import fashion_test, fashion_train_part
+from data_io.bundled import fashion_test_set, fashion_train_part
 from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.inputs import first_output_of
@@ -14,7 +14,7 @@ from quant.passes.calibrate import Calibrate, Calibration
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain_steps
 from quant.simulation.quant_graph import QuantGraph
-from sample_models.registry import sample
+from sample_models.registry import sample_named
 
 BATCH = 50
 
@@ -30,8 +30,8 @@ class Trained:
 @cache
 def trained(name: str) -> Trained:
     """Return the sample of that name; one for all tests, so none may change it."""
-    entry = sample(name)
-    graph = FoldBatchNorm()(capture_graph(entry.build(), entry.input_shape))
+    entry = sample_named(name)
+    graph = FoldBatchNorm()(capture_graph(entry.build_network(), entry.input_shape))
     data = fashion_train_part().sample(256)
     batches = (batch.inputs for batch in data.batches(BATCH))
     return Trained(graph, drain_steps(Calibrate(len(data))(graph, batches)))
@@ -40,7 +40,7 @@ def trained(name: str) -> Trained:
 @cache
 def images(count: int) -> tuple[Tensor, Tensor]:
     """Return the first `count` test images and their labels."""
-    batch = next(fashion_test().batches(count))
+    batch = next(fashion_test_set().batches(count))
     assert batch.labels is not None
     return first_output_of(batch.inputs), batch.labels
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from data_io.bundled import fashion_test
-from sample_models.imbalanced import ClippedReLU, unbalance
+from data_io.bundled import fashion_test_set
+from sample_models.imbalanced import ClippedReLU, unbalance_channels
 from sample_models.mobilenet import FashionMobileNet
-from sample_models.registry import sample
+from sample_models.registry import sample_named
 
 
 def network() -> FashionMobileNet:
@@ -26,18 +26,18 @@ def network() -> FashionMobileNet:
 
 def test_the_function_stays_the_same() -> None:
     model = network()
-    x = next(fashion_test().batches(32)).inputs
+    x = next(fashion_test_set().batches(32)).inputs
     with torch.no_grad():
         before = model(x)
-        after = unbalance(copy.deepcopy(model)).eval()(x)
+        after = unbalance_channels(copy.deepcopy(model)).eval()(x)
     assert (before - after).abs().max() <= 1e-4 * before.abs().max()
 
 
 def test_caps_are_reached() -> None:
     """Without clipping per channel the outputs would differ, so the test above can fail."""
     model = network()
-    x = next(fashion_test().batches(32)).inputs
-    spoilt = unbalance(copy.deepcopy(model)).eval()
+    x = next(fashion_test_set().batches(32)).inputs
+    spoilt = unbalance_channels(copy.deepcopy(model)).eval()
     for module in spoilt.modules():
         if isinstance(module, ClippedReLU):
             module.cap.fill_(6.0)
@@ -49,7 +49,7 @@ def test_caps_are_reached() -> None:
 def test_channels_differ_by_large_factors() -> None:
     model = network()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    after = unbalance(model).state_dict()
+    after = unbalance_channels(model).state_dict()
     for name in ("blocks.4.expand.1.weight", "blocks.4.depthwise.0.weight"):
         ratio = after[name] / before[name]
         assert float(ratio.max() / ratio.min()) > 100
@@ -58,13 +58,13 @@ def test_channels_differ_by_large_factors() -> None:
 
 
 def test_seeded() -> None:
-    first, again, other = (unbalance(network(), seed).state_dict() for seed in (0, 0, 1))
+    first, again, other = (unbalance_channels(network(), seed).state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not torch.equal(first["blocks.1.expand.1.weight"], other["blocks.1.expand.1.weight"])
 
 
 def test_all_but_expansions_and_their_depthwise_layers_are_left_alone() -> None:
-    before, after = network().state_dict(), unbalance(network()).state_dict()
+    before, after = network().state_dict(), unbalance_channels(network()).state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed == {
         f"blocks.{block}.{name}"
@@ -84,11 +84,11 @@ def test_clipped_relu_cuts_per_channel_and_exports_as_one_operator() -> None:
 
 def test_one_scale_a_tensor_ruins_it() -> None:
     """Symmetric 8-bit weights with batch norms folded, one scale a layer, 500 test images."""
-    part = next(fashion_test().batches(500))
+    part = next(fashion_test_set().batches(500))
     scores = {}
     for name in ("fashion-mobilenet", "fashion-mobilenet-imbalanced"):
         try:
-            model = sample(name).build()
+            model = sample_named(name).build_network()
         except FileNotFoundError as error:
             pytest.skip(str(error))
         with torch.inference_mode():
@@ -113,4 +113,4 @@ def test_another_network_is_refused() -> None:
     model = network()
     model.blocks.append(nn.Identity())
     with pytest.raises(TypeError, match="Blocks must be InvertedResidual, got Identity"):
-        unbalance(model)
+        unbalance_channels(model)

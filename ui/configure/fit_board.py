@@ -7,17 +7,17 @@ from typing import Any
 import streamlit as st
 
 from accelerator.calibration.calibrate import Calibration, calibrate_machine
-from accelerator.calibration.machine_file import with_name, write_machine
+from accelerator.calibration.machine_file import machine_with_name, write_machine
 from accelerator.calibration.measurement_file import (
     DEFAULT_CONFIG,
     MeasurementRow,
-    measurements_of,
-    read_rows,
+    measurements_of_rows,
+    read_measurement_rows,
     read_uniform_widths,
 )
-from accelerator.calibration.next_measurement import NextMeasurement, rank_measurements
+from accelerator.calibration.next_measurement import NextMeasurement, rank_next_measurements
 from accelerator.calibration.questions import find_questions
-from accelerator.interval import describe_trust
+from accelerator.interval import describe_machine_trust
 from accelerator.machine import Machine
 from accelerator.validation.networks import TINY, describe_networks, network_table
 from accelerator.workload import Workload
@@ -78,7 +78,7 @@ def _rows_from_file() -> tuple[MeasurementRow, ...]:
     if uploaded is None:
         return ()
     try:
-        return read_rows(uploaded.getvalue().decode())
+        return read_measurement_rows(uploaded.getvalue().decode())
     except ValueError as error:  # a UnicodeDecodeError is one too
         st.error(plain(str(error)))
         return ()
@@ -148,19 +148,19 @@ def _fit_machine(
         return build_workload(wanted, graph, uniform_config(*pair))
 
     base = workspace.machine
-    measurements = measurements_of(rows, find_workload)
+    measurements = measurements_of_rows(rows, find_workload)
     questions = () if accept else find_questions(base, measurements)
     if questions:
         st.warning(f"{questions[0]} If it is right, tick the box above and fit again.")
         return
     with st.spinner("Fitting"):
         calibration = calibrate_machine(base, measurements)
-    machine = with_name(calibration.machine, name)
+    machine = machine_with_name(calibration.machine, name)
     named = ", ".join(dict.fromkeys(row.network for row in rows))
     text = write_machine(machine, f"fitted to {len(rows)} measurements on your board ({named})")
     quantity = "energy" if machine.fit and machine.fit.energy else "latency"
     tables = {one: network_table(one) for one in TINY}
-    following = rank_measurements(machine, present, tables, quantity)
+    following = rank_next_measurements(machine, present, tables, quantity)
     workspace.add_machine(machine)
     st.session_state[_RESULT] = FitResult(calibration, machine, text, following)
     st.rerun()
@@ -180,7 +180,7 @@ def _sample_network(name: str) -> Network:
 
 def _show_fit(result: FitResult) -> None:
     """Show the result of a fit: errors, warnings, the file, and the best next measurement."""
-    st.success(describe_trust(result.machine), icon=":material/check:")
+    st.success(describe_machine_trust(result.machine), icon=":material/check:")
     for warning in result.calibration.warnings:
         st.caption(f":material/info: {warning}")
     if result.calibration.left_out:
@@ -216,7 +216,7 @@ def _left_out_row(one: Any) -> dict[str, str]:
         "predicted without it": write(unit * one.predicted),
         "90 % interval": f"{write(unit * one.low)} to {write(unit * one.high)}",
         "error": f"{100 * one.error:+.1f} %",
-        "inside": "yes" if one.inside else "no",
+        "inside": "yes" if one.lies_in_interval else "no",
     }
 
 

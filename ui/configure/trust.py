@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from accelerator.interval import describe_trust
-from accelerator.validation.compare import RowCheck, check_rows
+from accelerator.interval import describe_machine_trust
+from accelerator.validation.compare import RowCheck, check_measured_rows
 from analysis.cost.residency import find_residency_step
 from figures import takeaway
 from figures.cost.measured import measured_scatter
@@ -17,7 +17,7 @@ PJ_PER_J = 1e12
 @st.cache_data(show_spinner=False)
 def measured_row_checks() -> tuple[RowCheck, ...]:
     """Return the measured rows beside their estimates; the rows are the same for every user."""
-    return check_rows()
+    return check_measured_rows()
 
 
 def residency_note(workspace: Workspace, config: QuantConfig) -> None:
@@ -33,7 +33,7 @@ def trust_section(workspace: Workspace) -> None:
     """Show estimates over measurements, and the rows of the present machine with their sources."""
     machine = workspace.machine
     base = machine.name.partition("@")[0]
-    st.markdown(describe_trust(machine))
+    st.markdown(describe_machine_trust(machine))
     figure = measured_scatter(measured_row_checks(), base)
     st.plotly_chart(figure, key="configure.measured", alt=takeaway(figure))
     rows = [check for check in measured_row_checks() if check.row.machine == base]

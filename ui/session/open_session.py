@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from accelerator.machine import presets
+from accelerator.machine import preset_names
 from analysis.network import Network
 from analysis.runs.experiment import Experiment
 from analysis.runs.experiment_file import ExperimentRecord, encodings_reference
@@ -110,7 +110,7 @@ def _continue_session(
         workspace.take_network(*model)
     if session.data is not None and workspace.parts is not data[1]:
         workspace.take_data(data[0])
-    if experiment.machine.name not in presets():
+    if experiment.machine.name not in preset_names():
         workspace.machines[experiment.machine.name] = experiment.machine
     workspace.change(experiment)
     known = {run.id for run in workspace.store.all_runs()}

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from accelerator.machine import load_preset, presets
+from accelerator.machine import load_preset, preset_names
 from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.choices import Together
 from analysis.mixed_precision.recipe_noise import RecipeChoice
@@ -78,7 +78,7 @@ def front_request_form(workspace: Workspace, network: Network) -> tuple[FrontReq
         )  # fmt: skip
         machine_picker(workspace, "tradeoffs")
         others = st.multiselect(
-            "Beside it", [*presets(), *workspace.machines], default=list(last.others),
+            "Beside it", [*preset_names(), *workspace.machines], default=list(last.others),
             max_selections=MOST_MACHINES - 1, key="tradeoffs.others", placeholder="None",
             width=BESIDE_PX if last.others else 130,
             format_func=lambda name: find_machine(workspace, name).title,
@@ -175,7 +175,7 @@ def _gains_note(workspace: Workspace, wish: FrontRequest) -> None:
     machines = [workspace.machine, *(find_machine(workspace, name) for name in wish.others)]
     if wish.quantity is Quantity.BOPS or machines_that_gain(machines, wish.bits):
         return
-    others = machines_that_gain([load_preset(name) for name in presets()], wish.bits)
+    others = machines_that_gain([load_preset(name) for name in preset_names()], wish.bits)
     st.info(
         f"There is nothing to trade here. {plain(explain_machine_gains(workspace.machine))} "
         "Repairs may still bring accuracy back.",

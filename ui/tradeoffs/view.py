@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from accelerator.interval import describe_trust
+from accelerator.interval import describe_machine_trust
 from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.explain_costs import explain_handling
 from analysis.mixed_precision.forecast import ENOUGH, Foresight
@@ -277,7 +277,7 @@ def show_front_notes(
     )
     for panel in panels:
         machine = found.searches[panel.front.machine].machine
-        st.markdown(f"- {explain_machine_gains(machine)} {describe_trust(machine)}")
+        st.markdown(f"- {explain_machine_gains(machine)} {describe_machine_trust(machine)}")
     handled = [
         sentence
         for search in found.searches.values()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from accelerator.machine import parse_machine, presets
+from accelerator.machine import parse_machine, preset_names
 from accelerator.report import CostReport, LayerCost
 from figures.cost.wording import energy_text
 from ui.state.workspace import Workspace, find_machine
@@ -14,7 +14,7 @@ from ui.widgets.markdown import plain
 def machine_picker(workspace: Workspace, place: str) -> None:
     """Show the machines to choose from; the choice counts for all pages."""
     own = workspace.machines
-    names = [*presets(), *own]
+    names = [*preset_names(), *own]
     key = f"{place}.machine.{workspace.machine.name}"
 
     def choose_selected() -> None:

@@ -26,7 +26,7 @@ from analysis.ranges.tensors import RangeBook, open_range_book
 from analysis.sensitivity.analyze import analyze_sensitivity
 from analysis.sensitivity.sweep import Depth, Question, Sweep
 from analysis.study import Study
-from data_io.bundled import fashion_test, fashion_train_part
+from data_io.bundled import fashion_test_set, fashion_train_part
 from data_io.dataset import Dataset
 from quant.config import QuantConfig, uniform_config
 from quant.errors import QuantError
@@ -35,7 +35,7 @@ from quant.progress import drain_steps
 from quant.ranges.estimators import encode_weight
 from quant.simulation.plan import Side, plan_sites
 from quant.spec import Granularity, SpecChange
-from sample_models.registry import sample
+from sample_models.registry import sample_named
 
 CONFIG = uniform_config(8, 8, Granularity.PER_TENSOR)
 DEPTHWISE = Question("blocks.1.depthwise.0", 8, Side.WEIGHTS)
@@ -43,13 +43,13 @@ DEPTHWISE = Question("blocks.1.depthwise.0", 8, Side.WEIGHTS)
 
 @cache
 def network() -> Network:
-    chosen = sample("fashion-mobilenet-imbalanced")
-    return prepare_network(chosen.name, chosen.build(), chosen.input_shape, "digest")
+    chosen = sample_named("fashion-mobilenet-imbalanced")
+    return prepare_network(chosen.name, chosen.build_network(), chosen.input_shape, "digest")
 
 
 @cache
 def scored() -> Dataset:
-    return fashion_test().sample(64)
+    return fashion_test_set().sample(64)
 
 
 @cache

@@ -2,7 +2,7 @@
 
 import pytest
 
-from accelerator.machine import load_preset, presets
+from accelerator.machine import load_preset, preset_names
 from analysis.mixed_precision.choices import Pin, Rules, Together, find_free_knobs
 from analysis.mixed_precision.dependencies import find_width_origins
 from analysis.mixed_precision.useful_bits import (
@@ -168,4 +168,4 @@ def test_what_fewer_bits_gain_is_said() -> None:
     assert "gain no cycles in 1 x 1 and linear layers" in gap9
     ethos = explain_machine_gains(load_preset("ethos_u55_64_like"))
     assert "weights are multiplied at 8 bits or more: fewer bits gain only" in ethos
-    assert all(explain_machine_gains(load_preset(name)).endswith(".") for name in presets())
+    assert all(explain_machine_gains(load_preset(name)).endswith(".") for name in preset_names())

@@ -7,7 +7,7 @@ from functools import cache
 
 import pytest
 
-from accelerator.machine import Machine, load_preset, presets
+from accelerator.machine import Machine, load_preset, preset_names
 from accelerator.report import CostReport
 from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.choices import Pin, Rules, find_free_knobs
@@ -208,7 +208,7 @@ def test_the_least_itself_is_within_reach() -> None:
         ) == pytest.approx(least)
 
 
-@pytest.mark.parametrize("machine", presets())
+@pytest.mark.parametrize("machine", preset_names())
 def test_the_front_has_both_ends_on_every_machine(machine: str) -> None:
     search = search_of("kitchen", machine, Rules((8, 6, 4, 3, 2)))
     front = drain_steps(find_pareto_front(search, Quantity.ENERGY, 3))

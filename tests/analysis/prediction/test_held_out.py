@@ -14,7 +14,7 @@ from analysis.sensitivity.analyze import analyze_sensitivity
 from analysis.sensitivity.recheck import find_loud_layers, recheck_loud_layers
 from analysis.sensitivity.sweep import DEFAULT_BITS, Depth, Sweep
 from analysis.study import Study
-from data_io.bundled import fashion_test, fashion_train_part
+from data_io.bundled import fashion_test_set, fashion_train_part
 from model_io.load import load_sample_model
 from quant.assignment import cells_of_config, config_with_bits, parts_of_graph
 from quant.config import uniform_config
@@ -47,7 +47,7 @@ def known() -> tuple[Predictor, Measured]:
         bits = {part: draw.choice(offered) for part in parts}
         configs += [config_with_bits(config, graph, bits)]
     draw.shuffle(configs)
-    data, measured = fashion_test().sample(IMAGES), []
+    data, measured = fashion_test_set().sample(IMAGES), []
     for wish in configs:
         score = drain_steps(
             evaluate_network(network, quantize_graph(graph, wish, calibrated.statistics), data)

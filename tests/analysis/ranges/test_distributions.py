@@ -34,7 +34,7 @@ from quant.ranges.estimators import encode_statistics, encode_weight, histogram_
 from quant.ranges.statistics import ChannelStatistics, Statistics
 from quant.simulation.plan import Side
 from quant.spec import Estimator, Granularity, QuantSpec
-from sample_models.registry import sample
+from sample_models.registry import sample_named
 from tests.networks import CASES, graph_of
 
 SPECS = [
@@ -65,8 +65,8 @@ def kurtosis(values: Tensor) -> float:
 
 
 def network(name: str) -> Network:
-    found = sample(name)
-    return prepare_network(name, found.build(), found.input_shape, name)
+    found = sample_named(name)
+    return prepare_network(name, found.build_network(), found.input_shape, name)
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=str)

@@ -20,7 +20,7 @@ from analysis.runs.repair import RepairStep, repair_and_measure, repair_verdict,
 from analysis.runs.run_experiment import measure_experiment
 from analysis.runs.run_store import RunStore
 from analysis.study import Study
-from data_io.bundled import fashion_test, fashion_train_part
+from data_io.bundled import fashion_test_set, fashion_train_part
 from data_io.dataset import Dataset
 from quant.config import QuantConfig, uniform_config
 from quant.errors import QuantError
@@ -32,7 +32,7 @@ from quant.passes.methods import Method
 from quant.passes.recipe import RecipeError
 from quant.progress import drain_steps
 from quant.spec import Granularity
-from sample_models.registry import sample
+from sample_models.registry import sample_named
 
 CONFIG = uniform_config(8, 8, Granularity.PER_TENSOR)
 RECIPE = (Equalize(), CorrectBias())
@@ -40,13 +40,13 @@ RECIPE = (Equalize(), CorrectBias())
 
 @cache
 def network() -> Network:
-    chosen = sample("fashion-mobilenet-imbalanced")
-    return prepare_network(chosen.name, chosen.build(), chosen.input_shape, "digest")
+    chosen = sample_named("fashion-mobilenet-imbalanced")
+    return prepare_network(chosen.name, chosen.build_network(), chosen.input_shape, "digest")
 
 
 @cache
 def scored() -> Dataset:
-    return fashion_test().sample(200)
+    return fashion_test_set().sample(200)
 
 
 @cache

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from accelerator.machine import Machine, Storage, load_preset, presets
+from accelerator.machine import Machine, Storage, load_preset, preset_names
 from accelerator.report import CostReport
 from analysis.calibration import Calibrated, calibrate_network, config_needs_data
 from analysis.cost.estimate import estimate_config_cost
@@ -163,7 +163,7 @@ def test_bits_save_no_cycles_on_an_eight_bit_machine() -> None:
     assert all(layer.warnings for layer in asked)
 
 
-@pytest.mark.parametrize("name", presets())
+@pytest.mark.parametrize("name", preset_names())
 def test_every_machine_prices_every_kind_of_network(name: str) -> None:
     for model in ("plain", "kitchen", "gated", "attention", "one-dimensional", "transposed"):
         report = estimate_config_cost(network(model), uniform_config(8, 8), machine(name))
@@ -173,7 +173,7 @@ def test_every_machine_prices_every_kind_of_network(name: str) -> None:
 
 
 def test_entropy_counts_where_weights_are_compressed() -> None:
-    name = next(n for n in presets() if machine(n).weight_storage is Storage.ENTROPY)
+    name = next(n for n in preset_names() if machine(n).weight_storage is Storage.ENTROPY)
     known: Entropies = {}
     reports: list[CostReport] = [
         estimate_config_cost(network(), uniform_config(bits, 8), machine(name), known)
@@ -184,7 +184,7 @@ def test_entropy_counts_where_weights_are_compressed() -> None:
 
 
 def test_a_run_takes_the_entropies_that_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    name = next(n for n in presets() if machine(n).weight_storage is Storage.ENTROPY)
+    name = next(n for n in preset_names() if machine(n).weight_storage is Storage.ENTROPY)
     study = Study(network(), data(), calibrated=calibrated())
     report = estimate_config_cost(
         network(), uniform_config(8, 8), machine(name), study.weight_entropies

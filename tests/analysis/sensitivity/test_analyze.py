@@ -24,7 +24,7 @@ from analysis.sensitivity.exact.image_chunks import divide_into_chunks
 from analysis.sensitivity.screening.screen import screen_layers
 from analysis.sensitivity.sweep import Sensitivity, Sweep, View
 from analysis.study import Study
-from data_io.bundled import fashion_test
+from data_io.bundled import fashion_test_set
 from data_io.dataset import Dataset
 from model_io.load import load_sample_model
 from quant.config import QuantConfig, Rule, uniform_config
@@ -452,7 +452,7 @@ def trained_ranking(graph: FloatGraph, network: Network, data: Dataset) -> list[
 def test_unbalanced_depthwise_layers_and_those_before_are_guilty_until_they_are_equalized() -> None:
     loaded = load_sample_model("fashion-mobilenet-imbalanced")
     network = prepare_network(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
-    data = fashion_test().sample(128)
+    data = fashion_test_set().sample(128)
     equalized = Equalize()(network.graph).graph
     before = trained_ranking(network.graph, network, data)
     after = trained_ranking(equalized, network, data)

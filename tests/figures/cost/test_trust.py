@@ -1,7 +1,7 @@
 """Estimates with their intervals in words, and beside measured chips."""
 
-from accelerator import estimate, load_preset
-from accelerator.validation.compare import check_rows
+from accelerator import estimate_workload, load_preset
+from accelerator.validation.compare import check_measured_rows
 from accelerator.validation.networks import network_table
 from figures import takeaway
 from figures.cost.measured import measured_scatter
@@ -9,7 +9,7 @@ from figures.cost.wording import energy_text, latency_interval
 
 
 def test_an_estimate_has_its_interval_and_the_error_of_its_machine() -> None:
-    report = estimate(network_table("ic", 7), load_preset("gap9_ne16_like"))
+    report = estimate_workload(network_table("ic", 7), load_preset("gap9_ne16_like"))
     text = energy_text(report)
     assert text.startswith("27.8 µJ, ")
     assert "this machine's error on 4 measured networks, leave one out" in text
@@ -17,13 +17,13 @@ def test_an_estimate_has_its_interval_and_the_error_of_its_machine() -> None:
 
 
 def test_a_machine_that_was_never_measured_says_so() -> None:
-    report = estimate(network_table("ic"), load_preset("edge_systolic_8b"))
+    report = estimate_workload(network_table("ic"), load_preset("edge_systolic_8b"))
     assert energy_text(report).endswith("never measured: compare choices only")
     assert latency_interval(report) == ""
 
 
 def test_the_plot_has_every_row_and_names_the_worst() -> None:
-    checks = check_rows()
+    checks = check_measured_rows()
     figure = measured_scatter(checks, "gap9_ne16_like")
     points = [len(trace.x) for trace in figure.data if trace.mode == "markers"]
     assert sorted(points) == [8, len(checks) - 8]

@@ -163,7 +163,7 @@ class TestNumbers:
             price.peak_activation_bytes, price.macs, price.bops, price.cycles, found.seed,
             *(layer.energy_pj for layer in price.layers),
             *(layer.latency_s for layer in price.layers),
-            *(part for part in price.energy.parts().values() if part),
+            *(part for part in price.energy.parts_by_name().values() if part),
         ):  # fmt: skip
             assert repr(exact) in values, exact
 

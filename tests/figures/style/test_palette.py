@@ -87,7 +87,7 @@ def test_colours_are_seen_on_light_and_dark(name: str) -> None:
 
 
 def test_every_component_has_a_colour_and_a_name() -> None:
-    assert set(palette.COMPONENTS) == set(Energy().parts()) == set(palette.COMPONENT_NAMES)
+    assert set(palette.COMPONENTS) == set(Energy().parts_by_name()) == set(palette.COMPONENT_NAMES)
 
 
 def test_before_and_after_share_a_hue() -> None:

@@ -10,7 +10,7 @@ import torch
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from data_io.bundled import fashion_test, fashion_train_part
+from data_io.bundled import fashion_test_set, fashion_train_part
 from model_io.errors import ModelError
 from model_io.onnx_import.load_onnx import load_onnx_network
 from model_io.onnx_import.reading.remove_qdq import NARROW_KEY
@@ -30,7 +30,7 @@ from quant.progress import drain_steps
 from quant.simulation.plan import Side, plan_sites
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.spec import Granularity, ScaleKind, SpecChange
-from sample_models.registry import sample
+from sample_models.registry import sample_named
 from tests.model_io.qdq_cases import calibrated, config, exported, inputs_of, simulated
 from tests.networks import SMALL, graph_of
 
@@ -258,12 +258,12 @@ def test_what_is_written_leaves_the_simulation_as_it_was() -> None:
 @pytest.mark.parametrize("name", ["fashion-mobilenet-imbalanced", "fashion-vit"])
 def test_at_8_bits_integers_answer_as_the_simulation_of_what_is_written(name: str) -> None:
     """At least 99 of 100; 100 and 99.6 % of 500 images."""
-    entry = sample(name)
-    folded = FoldBatchNorm()(capture_graph(entry.build(), entry.input_shape))
+    entry = sample_named(name)
+    folded = FoldBatchNorm()(capture_graph(entry.build_network(), entry.input_shape))
     seen = first_output_of(next(fashion_train_part().sample(64).batches(64)).inputs)
     graph = quantize_graph(folded, uniform_config(8, 8), drain_steps(Calibrate(64)(folded, [seen])))
     made = export_qdq_onnx(graph)
-    images = first_output_of(next(fashion_test().sample(200).batches(200)).inputs)
+    images = first_output_of(next(fashion_test_set().sample(200).batches(200)).inputs)
     written = simulate_written_file(graph, made)
     with torch.inference_mode():
         wanted = written(images).argmax(1)

@@ -19,7 +19,7 @@ from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain_steps
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.spec import Granularity
-from sample_models.registry import sample
+from sample_models.registry import sample_named
 from tests.quant.trained import images, logits
 
 POINT = 0.01
@@ -42,8 +42,8 @@ def unlabelled(count: int) -> list[Tensor]:
 
 @cache
 def float_graph(name: str) -> FloatGraph:
-    entry = sample(name)
-    return FoldBatchNorm()(capture_graph(entry.build(), entry.input_shape))
+    entry = sample_named(name)
+    return FoldBatchNorm()(capture_graph(entry.build_network(), entry.input_shape))
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from analysis.runs.run_experiment import measure_experiment
 from analysis.runs.run_store import RunStore
 from analysis.study import Study
 from data_io.arrays import ArraySource
-from data_io.bundled import fashion_test, fashion_train_part, letter_test, letter_train
+from data_io.bundled import fashion_test_set, fashion_train_part, letter_test, letter_train
 from data_io.dataset import Dataset
 from data_io.preprocessing import Preprocess
 from quant.config import QuantConfig, uniform_config
@@ -26,20 +26,20 @@ from quant.passes.equalize import Equalize
 from quant.progress import drain_steps
 from quant.simulation.plan import Side
 from quant.spec import Granularity
-from sample_models.registry import sample
+from sample_models.registry import sample_named
 
 PER_TENSOR = uniform_config(8, 8, Granularity.PER_TENSOR)
 
 
 @cache
 def network(name: str) -> Network:
-    chosen = sample(name)
-    return prepare_network(chosen.name, chosen.build(), chosen.input_shape, "digest")
+    chosen = sample_named(name)
+    return prepare_network(chosen.name, chosen.build_network(), chosen.input_shape, "digest")
 
 
 def study_of(name: str, images: int = 200) -> Study:
     letters = name == "letter-mlp"
-    scored = (letter_test() if letters else fashion_test()).sample(images)
+    scored = (letter_test() if letters else fashion_test_set()).sample(images)
     seen = (letter_train() if letters else fashion_train_part()).sample(32)
     return Study(network(name), scored, seen)
 

@@ -23,7 +23,7 @@ from analysis.sensitivity.screening.screen import (
 )
 from analysis.sensitivity.sweep import Depth, Question, Sensitivity, Sweep, View
 from analysis.study import Study
-from data_io.bundled import fashion_test, fashion_train_part
+from data_io.bundled import fashion_test_set, fashion_train_part
 from model_io.load import load_model
 from quant.config import uniform_config
 from quant.errors import ConfigError, QuantError
@@ -157,7 +157,7 @@ def trained(name: str) -> Case:
     loaded = load_model(name)
     network = prepare_network(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
     calibrated = drain_steps(calibrate_network(network, fashion_train_part().sample(64)))
-    return Case(network, fashion_test().sample(32), calibrated)
+    return Case(network, fashion_test_set().sample(32), calibrated)
 
 
 @pytest.mark.parametrize("name", ["fashion-mobilenet", "fashion-resnet"])
