@@ -140,8 +140,8 @@ def export_network(
         asked = write_export.ExportWish(
             study, tried, kind, out, model, check=check, notes=notes, runs=runs
         )
-        found = watch_steps(write_export.write_export(asked))
-        told = (*(how.notes if how else ()), *found["warnings"])
+        found, warnings = watch_steps(write_export.write_export(asked))
+        told = (*(how.notes if how else ()), *warnings)
         write_answer(answer, add_warnings(found, told))
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from accelerator.machine import Machine, load_machine, load_preset, machine_at_point, preset_names
 from commands.output import print_line
@@ -186,10 +186,12 @@ class ExperimentOptions:
         from analysis.runs.experiment_file import read_experiment_json  # noqa: PLC0415
 
         record = read_experiment_json(read_text_file(self.experiment), machine)
-        changes: dict[str, Any] = {} if self.machine is None else {"machine": machine}
+        tried = record.experiment
+        if self.machine is not None:
+            tried = replace(tried, machine=machine)
         if self.seed is not None:
-            changes["seed"] = self.seed
-        return replace(record, experiment=replace(record.experiment, **changes))
+            tried = replace(tried, seed=self.seed)
+        return replace(record, experiment=tried)
 
     def _record_from_options(self, config: QuantConfig, machine: Machine) -> "ExperimentRecord":
         from analysis.runs.experiment import Experiment, smooth_for  # noqa: PLC0415

@@ -1,7 +1,7 @@
 """The commands machines and calibrate-machine: the machines, and the accuracy of the estimates."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -85,7 +85,7 @@ def calibrate_board_machine(
         write_answer(answer, summarize_fit(calibration, fitted, out, present))
 
 
-def _machine_facts(machine: Machine) -> dict[str, Any]:
+def _machine_facts(machine: Machine) -> dict[str, object]:
     wanted = ("name", "title", "illustrative", "technology_nm", "clock_hz")
     errors = {
         quantity: getattr(getattr(machine.fit, quantity, None), "mean_error", None)
@@ -96,7 +96,7 @@ def _machine_facts(machine: Machine) -> dict[str, Any]:
     }
 
 
-def _validation_values() -> dict[str, Any]:
+def _validation_values() -> dict[str, object]:
     """Return rows and machines of the validation, for JSON."""
     rows = [
         {

@@ -1,5 +1,7 @@
-"""Pictures of results: every function is pure and returns a plotly Figure."""
+"""Pictures of results: pure functions that return a plotly Figure."""
+
+from plotly.graph_objects import Figure
 
 from figures.style.layout import takeaway
 
-__all__ = ["takeaway"]
+__all__ = ["Figure", "takeaway"]

@@ -6,7 +6,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any
+from functools import partial
+from typing import TypeVar
 
 import streamlit as st
 
@@ -15,6 +16,7 @@ from quant.progress import Progress, Steps
 from ui.job_kind import JobKind
 from ui.plain_text import plain
 
+T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 
 
@@ -45,19 +47,23 @@ class Job:
         self,
         kind: JobKind,
         title: str,
-        steps: Callable[[], Steps[Any]],
-        finish: Callable[[Any], None],
+        steps: Callable[[], Steps[T]],
+        finish: Callable[[T], None],
     ) -> None:
         self.kind, self.title = kind, title
         self.state = JobState.QUEUED
         self.progress = Progress(0.0, "Waiting for the job before it")
         self.problem: Exception | None = None
         self.shown = False
-        self._steps = steps
-        self._finish = finish
+
+        def delivery() -> Steps[Callable[[], None]]:
+            result = yield from steps()
+            return partial(finish, result)
+
+        self._steps = delivery
         self._cancel = threading.Event()
         self._started = 0.0
-        self._result: Any = None
+        self._deliver: Callable[[], None] | None = None
 
     @property
     def is_active(self) -> bool:
@@ -94,12 +100,12 @@ class Job:
             self.problem = error
         self.state = JobState.ENDED
 
-    def _drive_steps(self, steps: Steps[Any]) -> None:
+    def _drive_steps(self, steps: Steps[Callable[[], None]]) -> None:
         while not self._cancel.is_set():
             try:
                 self.progress = next(steps)
             except StopIteration as stop:
-                self._result = stop.value
+                self._deliver = stop.value
                 return
         steps.close()
 
@@ -107,9 +113,9 @@ class Job:
         """Call `finish` with the result on the calling thread, unless the job was cancelled."""
         if self.state is not JobState.ENDED:
             return
-        if self.problem is None and not self._cancel.is_set():
+        if self._deliver is not None and not self._cancel.is_set():
             try:
-                self._finish(self._result)
+                self._deliver()
             except Exception as error:  # noqa: BLE001  the page shows it in its own words
                 self.problem = error
         called_off = JobState.CANCELLED if self._cancel.is_set() else JobState.DONE

@@ -4,7 +4,6 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as ET
 
 from analysis.gate.decide import Decision, GateOutcome, join_outcomes
@@ -28,7 +27,7 @@ _MARKS = re.compile(r"([\\`*_{}\[\]<>#~$|&!@])")
 
 def summarize_check(
     decisions: Sequence[Decision], scored: ScoredPair, network: Network
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return the outcome for JSON; values in shares of 1, dB, pJ, s and bytes, or multiples."""
     return {
         "outcome": join_outcomes(decisions).value,

@@ -1,7 +1,5 @@
 """A diagnosis as plain values for JSON."""
 
-from typing import Any
-
 from analysis.diagnosis.flow.contents import Diagnosis, FlowStep, LayerLoss, NamedCause
 from analysis.evaluation.measures import Interval
 from analysis.runs.experiment_file import experiment_to_plain
@@ -10,7 +8,7 @@ from quant.config import config_to_plain
 from quant.graph.float_graph import FloatGraph
 
 
-def summarize_diagnosis(found: Diagnosis, graph: FloatGraph) -> dict[str, Any]:
+def summarize_diagnosis(found: Diagnosis, graph: FloatGraph) -> dict[str, object]:
     """Return a diagnosis for JSON: losses in points of top-1, accuracies in shares of 1."""
     score = None if found.run is None else found.run.evaluation
     cost = None if found.run is None else found.run.cost
@@ -46,7 +44,7 @@ def _scaled_bounds(interval: Interval | None, factor: float) -> list[float] | No
     return None if interval is None else [factor * interval.low, factor * interval.high]
 
 
-def _cause_values(one: NamedCause) -> dict[str, Any]:
+def _cause_values(one: NamedCause) -> dict[str, object]:
     return {
         "layer": one.layer,
         "side": one.side.value,
@@ -58,7 +56,7 @@ def _cause_values(one: NamedCause) -> dict[str, Any]:
     }
 
 
-def _layer_values(one: LayerLoss) -> dict[str, Any]:
+def _layer_values(one: LayerLoss) -> dict[str, object]:
     return {
         "layer": one.layer,
         "side": one.side.value,
@@ -70,7 +68,7 @@ def _layer_values(one: LayerLoss) -> dict[str, Any]:
     }
 
 
-def _step_values(one: FlowStep) -> dict[str, Any]:
+def _step_values(one: FlowStep) -> dict[str, object]:
     """Return a step; `measured` are points lost, or of the float network the right answers in %."""
     if one.loss is not None:
         labelled = one.loss.labelled

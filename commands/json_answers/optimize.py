@@ -1,7 +1,6 @@
 """An answer of the optimizer as plain values for JSON."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.optimize import Answer
@@ -20,7 +19,7 @@ from quant.assignment import bits_by_part, cells_of_config
 from quant.simulation.plan import Side
 
 
-def summarize_optimum(answer: Answer, network: Network) -> dict[str, Any]:
+def summarize_optimum(answer: Answer, network: Network) -> dict[str, object]:
     """Return an answer for JSON; shares of 1, intervals of 95 % as [low, high]."""
     task, known = answer.task, answer.sensitivity
     runs = {one.proposal.name: one for one in answer.measured}
@@ -68,7 +67,7 @@ def _known_granularities(answer: Answer, network: Network) -> list[str]:
     return sorted({str(grain) for _, _, grain in cells if grain is not None})
 
 
-def _front_points(answer: Answer, network: Network) -> list[dict[str, Any]] | None:
+def _front_points(answer: Answer, network: Network) -> list[dict[str, object]] | None:
     if answer.front is None:
         return None
     points: Sequence[Proposal] = (*answer.front.proposals, *answer.front.references)
@@ -77,7 +76,7 @@ def _front_points(answer: Answer, network: Network) -> list[dict[str, Any]] | No
 
 def _proposal_values(
     found: Proposal, reference: Proposal, runs: dict[str, Measured], network: Network
-) -> dict[str, Any]:
+) -> dict[str, object]:
     bits = bits_by_part(found.config, network.graph)
     grains = {part: grain for part, _, grain in cells_of_config(found.config, network.graph)}
     layers = dict.fromkeys(layer for layer, _ in bits)
@@ -106,7 +105,7 @@ def _proposal_values(
     }
 
 
-def _prediction_values(found: Prediction) -> dict[str, Any]:
+def _prediction_values(found: Prediction) -> dict[str, object]:
     return {
         "sqnr_db": finite_or_none(found.sqnr_db),
         "sqnr_ci95": interval_bounds(found.sqnr_ci95),
@@ -117,7 +116,7 @@ def _prediction_values(found: Prediction) -> dict[str, Any]:
     }
 
 
-def _run_values(measured: Measured) -> dict[str, Any]:
+def _run_values(measured: Measured) -> dict[str, object]:
     score = measured.run.evaluation
     return {
         "data": measured.run.data,

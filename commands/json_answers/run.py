@@ -1,7 +1,6 @@
 """A run or a cost as plain values for the JSON of the command line."""
 
 import math
-from typing import Any
 
 from accelerator.report import CostReport
 from analysis.evaluation.evaluate import Evaluation
@@ -25,7 +24,7 @@ NO_CLASSES = (
 IDENTICAL = "The outputs of both networks are identical: their SQNR is infinite, written as null."
 
 
-def summarize_run(run: Run, network: Network, notes: tuple[str, ...] = ()) -> dict[str, Any]:
+def summarize_run(run: Run, network: Network, notes: tuple[str, ...] = ()) -> dict[str, object]:
     """Return a run for JSON; shares of 1, intervals of 95 % as [low, high], units in the names.
 
     Unknown or infinite figures are None, and a note tells the reason.
@@ -64,7 +63,7 @@ def summarize_run(run: Run, network: Network, notes: tuple[str, ...] = ()) -> di
     }
 
 
-def summarize_cost(network: Network, config: QuantConfig, report: CostReport) -> dict[str, Any]:
+def summarize_cost(network: Network, config: QuantConfig, report: CostReport) -> dict[str, object]:
     """Return an estimate without a score for JSON."""
     return {
         "model": network.name,
@@ -82,7 +81,7 @@ def summarize_cost(network: Network, config: QuantConfig, report: CostReport) ->
     }
 
 
-def summarize_samples() -> list[dict[str, Any]]:
+def summarize_samples() -> list[dict[str, object]]:
     """Return the sample networks of the project for JSON."""
     return [
         {
@@ -100,7 +99,7 @@ def summarize_samples() -> list[dict[str, Any]]:
     ]
 
 
-def _metric_values(score: Evaluation) -> dict[str, Any] | None:
+def _metric_values(score: Evaluation) -> dict[str, object] | None:
     """Return the user's metric of both networks, or the problem of the metric."""
     found = score.metric
     if found is None:
@@ -117,7 +116,7 @@ def _metric_values(score: Evaluation) -> dict[str, Any] | None:
     }
 
 
-def _config_values(config: QuantConfig, network: Network) -> dict[str, Any]:
+def _config_values(config: QuantConfig, network: Network) -> dict[str, object]:
     """Return the configuration; a rule tells the number of matched layers."""
     return config_to_plain(config, network.graph.layers)
 

@@ -1,7 +1,6 @@
 """The answers of a sensitivity analysis as plain values for the JSON of the command line."""
 
 import math
-from typing import Any
 
 from analysis.calibration import Calibrated
 from analysis.network import Network
@@ -22,7 +21,7 @@ def summarize_sensitivity(
     data: IdentifiedData | None,
     calibrated: Calibrated,
     notes: tuple[str, ...] = (),
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return a sweep's answers for JSON; shares of 1, intervals of 95 % as [low, high].
 
     `baseline` is the float network. In the view all-but, `whole` holds the scores of the network
@@ -48,7 +47,7 @@ def summarize_sensitivity(
     }
 
 
-def _cell_values(score: CellScore) -> dict[str, Any]:
+def _cell_values(score: CellScore) -> dict[str, object]:
     question = score.question
     return {
         **({"layer": question.layer} if question.layer else {}),

@@ -1,7 +1,6 @@
 """A training as plain values for JSON."""
 
 from dataclasses import asdict
-from typing import Any
 
 from analysis.evaluation.evaluate import Evaluation
 from analysis.runs.apply_recipe import title_of_pass
@@ -12,7 +11,7 @@ from commands.json_answers.run import NO_LABELS
 from quant.config import config_to_plain
 
 
-def summarize_training(outcome: TrainingOutcome) -> dict[str, Any]:
+def summarize_training(outcome: TrainingOutcome) -> dict[str, object]:
     """Return a training for JSON; shares of 1, intervals of 95 % as [low, high].
 
     `before` is the network quantized and repaired alike without training.
@@ -49,7 +48,7 @@ def summarize_training(outcome: TrainingOutcome) -> dict[str, Any]:
     }
 
 
-def _score_values(score: Evaluation) -> dict[str, Any]:
+def _score_values(score: Evaluation) -> dict[str, object]:
     return {
         "top1": score.quantized_top1,
         "top1_ci95": interval_bounds(score.quantized_top1_ci95),

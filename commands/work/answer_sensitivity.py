@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from analysis.calibration import Calibrated
 from analysis.network import Network
@@ -52,7 +51,7 @@ def answer_sensitivity(
     depth: str,
     runs: Path | None,
     scheduler: str | None,
-) -> Steps[dict[str, Any]]:
+) -> Steps[dict[str, object]]:
     """Choose images, calibrate for questions about activations, and answer for JSON.
 
     Raises:

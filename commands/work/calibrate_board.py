@@ -3,7 +3,6 @@
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from accelerator.calibration.calibrate import Calibration, calibrate_machine
 from accelerator.calibration.machine_file import machine_with_name, write_machine
@@ -16,12 +15,13 @@ from accelerator.calibration.measurement_file import (
 from accelerator.calibration.next_measurement import rank_next_measurements
 from accelerator.calibration.questions import find_questions
 from accelerator.machine import Machine, load_machine
+from accelerator.parts import FitError
 from accelerator.validation.networks import NETWORKS, TINY, network_table
 from accelerator.workload import Workload
 from commands.inputs import open_network, read_text_file
 from quant.config import config_from_json, uniform_config
 
-Answer = dict[str, Any]
+Answer = dict[str, object]
 
 
 def read_measurements(path: Path) -> tuple[Measurement, ...]:
@@ -94,7 +94,7 @@ def summarize_fit(
     return answer
 
 
-def _fit_error_values(error: Any) -> Answer:
+def _fit_error_values(error: FitError) -> Answer:
     wanted = ("networks", "mean_error", "worst_error", "noise")
     return {name: getattr(error, name) for name in wanted}
 

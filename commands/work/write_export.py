@@ -2,9 +2,9 @@
 
 import math
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -112,8 +112,8 @@ def choose_export_images(
         return None
 
 
-def write_export(wish: ExportWish) -> Steps[dict[str, Any]]:
-    """Calibrate, quantize, repair, write the files, and check the files; return a summary.
+def write_export(wish: ExportWish) -> Steps[tuple[dict[str, object], list[str]]]:
+    """Calibrate, quantize, repair, write and check the files; return a summary and warnings.
 
     Raises:
         ValueError: the experiment cannot be exported; the sentence tells the reason.
@@ -122,7 +122,7 @@ def write_export(wish: ExportWish) -> Steps[dict[str, Any]]:
     yield Progress(0.6, f"Making {FORMATS[wish.format].title}")
     source = _artefact_source(wish, stage)
     made = FORMATS[wish.format].make(source)
-    answer: dict[str, Any] = {
+    answer: dict[str, object] = {
         "format": wish.format,
         "files": write_artefact_files(made, wish.out),
         "checks": list(made.checks),
@@ -130,7 +130,8 @@ def write_export(wish: ExportWish) -> Steps[dict[str, Any]]:
         "notes": [*wish.notes, *made.notes],
         "command": made.command.replace(made.main_file, wish.out.name),
     }
-    answer["file_check"], answer["warnings"] = None, []
+    answer["file_check"] = None
+    warnings: list[str] = []
     if wish.format in QDQ and wish.study.scored is not None:
         session = open_bytes(made.files[made.main_file])
         images = wish.study.scored.first(USUAL_IMAGES)
@@ -138,7 +139,7 @@ def write_export(wish: ExportWish) -> Steps[dict[str, Any]]:
         told = yield from part_of_progress(steps, 0.6, 0.7)
         run = _run_of_name(wish)
         answer["file_check"] = _finite_values(asdict(told))
-        answer["warnings"] = [text for text in [find_mismatch(told, run)] if text]
+        warnings = [text for text in [find_mismatch(told, run)] if text]
     if wish.check:
         file = export_qdq_onnx(source.quantized, QDQ[wish.format], source.marked_onnx)
         executed = open_exported_model(file, torch.get_num_threads())
@@ -148,7 +149,7 @@ def write_export(wish: ExportWish) -> Steps[dict[str, Any]]:
         )
         found = yield from part_of_progress(checking, 0.7, 1.0)
         answer["execution"] = summarize_execution(found)
-    return answer
+    return answer, warnings
 
 
 def _run_of_name(wish: ExportWish) -> Run | None:
@@ -177,7 +178,7 @@ def _artefact_source(wish: ExportWish, stage: Stage) -> ArtefactSource:
     )
 
 
-def write_artefact_files(made: Artefact, out: Path) -> list[dict[str, Any]]:
+def write_artefact_files(made: Artefact, out: Path) -> list[dict[str, object]]:
     """Write the main file to `out` and the other files beside `out`; return names and sizes.
 
     Raises:
@@ -202,7 +203,7 @@ def write_artefact_files(made: Artefact, out: Path) -> list[dict[str, Any]]:
     return [{"file": str(p), "bytes": len(made.files[name])} for name, p in paths.items()]
 
 
-def summarize_execution(found: ExecutionCheck) -> dict[str, Any]:
+def summarize_execution(found: ExecutionCheck) -> dict[str, object]:
     """Return a check for JSON; an infinite ratio, without noise, becomes null."""
     return {
         "samples": found.samples,
@@ -217,7 +218,7 @@ def summarize_execution(found: ExecutionCheck) -> dict[str, Any]:
     }
 
 
-def _finite_values(values: dict[str, Any]) -> dict[str, Any]:
+def _finite_values(values: Mapping[str, object]) -> dict[str, object]:
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in values.items()

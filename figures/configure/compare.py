@@ -1,7 +1,6 @@
 """Changes from a configuration to a second configuration: widths, and the moved energy."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -62,7 +61,7 @@ def transition_matrix(diff: ConfigDiff) -> go.Figure:
     return finish_figure(figure, _matrix_title(diff), max(70, CELL_PX * len(rows)), subtitle_px=24)
 
 
-def _bits_axis(widths: Sequence[int]) -> dict[str, Any]:
+def _bits_axis(widths: Sequence[int]) -> dict[str, object]:
     return {
         "tickmode": "array",
         "tickvals": list(range(len(widths))),

@@ -1,7 +1,6 @@
 """The last pages of the report: how to reproduce the run, and every layer in full."""
 
 import json
-from typing import Any
 
 from accelerator.report import LayerCost
 from accelerator.workload import WEIGHT_KINDS
@@ -67,7 +66,7 @@ def reproduce_section(report: Report) -> Html:
     return html_element("section", html_element("h2", "To reproduce it", id="reproduce"), *content)
 
 
-def config_text(config: dict[str, Any]) -> str:
+def config_text(config: dict[str, object]) -> str:
     """Return a configuration as JSON with one line per rule."""
     parts = []
     for key, value in config.items():

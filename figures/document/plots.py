@@ -4,7 +4,6 @@ import base64
 import gzip
 import json
 from functools import cache
-from typing import Any
 
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
@@ -49,7 +48,7 @@ def plot_element(figure: go.Figure, note: str = "") -> Html:
     return html_element("figure", place, below, data)
 
 
-def _figure_json(figure: go.Figure) -> Any:
+def _figure_json(figure: go.Figure) -> object:
     """Return the figure's JSON without unused parts of the template."""
     plain = json.loads(figure.to_json())
     template = plain["layout"]["template"]
@@ -57,7 +56,7 @@ def _figure_json(figure: go.Figure) -> Any:
     return plain
 
 
-def script_json(content: Any) -> Html:
+def script_json(content: object) -> Html:
     """Return JSON without angle brackets, so that a name cannot end the script."""
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -129,7 +128,7 @@ def _add_markers(
     figure: go.Figure,
     some: Sequence[LayerPlace],
     texts: Mapping[str, str],
-    marker: Mapping[str, Any],
+    marker: Mapping[str, object],
 ) -> None:
     if not some:
         return

@@ -1,7 +1,5 @@
 """The ranges of the channels of a tensor."""
 
-from typing import Any
-
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
@@ -89,7 +87,7 @@ def channel_ranges(channels: Channels, fit: Fit | None, noun: str, *, by_range: 
     )
 
 
-def _channel_numbers(channels: Channels, order: NDArray[Any]) -> Numbers:
+def _channel_numbers(channels: Channels, order: NDArray[np.intp]) -> Numbers:
     return np.column_stack(
         [
             order,
@@ -102,13 +100,13 @@ def _channel_numbers(channels: Channels, order: NDArray[Any]) -> Numbers:
     )
 
 
-def _channel_order(channels: Channels, by_range: bool) -> NDArray[Any]:
+def _channel_order(channels: Channels, by_range: bool) -> NDArray[np.intp]:
     if by_range:
         return np.argsort(-channels.largest_by_channel, kind="stable")
     return np.arange(len(channels.low))
 
 
-def _label_axis(figure: go.Figure, order: NDArray[Any], *, by_range: bool) -> None:
+def _label_axis(figure: go.Figure, order: NDArray[np.intp], *, by_range: bool) -> None:
     figure.update_layout(barmode="overlay", bargap=0.15 if len(order) < 150 else 0.0)
     figure.update_xaxes(
         title="Channel, widest first" if by_range else "Channel",
@@ -118,7 +116,7 @@ def _label_axis(figure: go.Figure, order: NDArray[Any], *, by_range: bool) -> No
     )
 
 
-def _per_channel(values: Numbers, order: NDArray[Any]) -> Numbers:
+def _per_channel(values: Numbers, order: NDArray[np.intp]) -> Numbers:
     """Return a value for each channel, from a single shared value or from C values."""
     return values[order] if len(values) == len(order) else np.full(len(order), values[0])
 

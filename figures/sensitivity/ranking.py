@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import plotly.graph_objects as go
 
@@ -98,13 +97,13 @@ def _add_layer_bars(
         return
     values = [_finite_or_none(shown_layer_value(found, score, metric)) for score in scores]
     color = SIDE_COLOR[scores[0].question.side]
-    bars: dict[str, Any] = {
+    bars: dict[str, object] = {
         "marker": {"color": with_opacity(color, 0.3), "line": {"width": 0}},
         "width": 0.5,
         "showlegend": False,
         "hoverinfo": "skip",
     }
-    points: dict[str, Any] = {
+    points: dict[str, object] = {
         "marker": {"color": color, "size": 9},
         "mode": "markers",
         "showlegend": False,

@@ -5,7 +5,6 @@ import math
 import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import plotly.graph_objects as go
 
@@ -95,7 +94,7 @@ def finish_figure(
     return figure
 
 
-def decade_axis(low: float, high: float) -> dict[str, Any]:
+def decade_axis(low: float, high: float) -> dict[str, object]:
     """Return a log axis over whole powers of ten from `low` to `high`, with SI prefixes."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
     powers = range(first, last + 1)

@@ -1,9 +1,10 @@
 """The configuration's editor: presets, the layer table, bulk edits, rules."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import streamlit as st
+from streamlit.elements.lib.column_config_utils import ColumnConfigMappingInput
 
 from accelerator.report import CostReport
 from quant.config import QuantConfig, Resolved, Rule
@@ -16,6 +17,7 @@ from ui.state.workspace import Workspace
 from ui.widgets.markdown import plain
 from ui.widgets.tables import BIT_CHOICES, config_table
 
+Option = TypeVar("Option")
 WEIGHT_ESTIMATORS = tuple(str(e) for e in (Estimator.MIN_MAX, Estimator.PERCENTILE, Estimator.MSE))
 ESTIMATORS = tuple(str(e) for e in Estimator)
 GRANULARITIES = tuple(str(g) for g in Granularity)
@@ -35,7 +37,7 @@ _ACTIVATION_COLUMNS = {
     "activation_symmetric": "symmetric",
     "activation_estimator": "estimator",
 }
-_READERS: dict[str, Any] = {
+_READERS: dict[str, Callable[[Any], object]] = {
     "bits": int,
     "granularity": Granularity,
     "symmetric": bool,
@@ -44,7 +46,7 @@ _READERS: dict[str, Any] = {
 
 
 def apply_row_edits(
-    config: QuantConfig, layers: Sequence[Layer], edits: Mapping[int, Any]
+    config: QuantConfig, layers: Sequence[Layer], edits: Mapping[int, Mapping[str, object]]
 ) -> QuantConfig:
     """Return the configuration after the edits of the table, with a rule for each changed layer.
 
@@ -75,10 +77,10 @@ def apply_row_edits(
 
 
 def _edited_fields(
-    spec: QuantSpec, fields: Mapping[str, str], columns: Mapping[str, Any]
+    spec: QuantSpec, fields: Mapping[str, str], columns: Mapping[str, object]
 ) -> SpecChange:
     """Return the fields of the row's spec that the edited columns change."""
-    wanted = {
+    wanted: dict[str, Any] = {
         fields[column]: _READERS[fields[column]](value)
         for column, value in columns.items()
         if column in fields and value is not None
@@ -128,7 +130,7 @@ def layer_editor(workspace: Workspace, chosen: Resolved, report: CostReport) -> 
     return [name for name, ticked in zip(names, edited["select"], strict=True) if ticked]
 
 
-def _editor_columns(report: CostReport) -> dict[str, Any]:
+def _editor_columns(report: CostReport) -> ColumnConfigMappingInput:
     column = st.column_config
     most = max((layer.energy_pj for layer in report.layers), default=0.0)
     return {
@@ -200,7 +202,7 @@ def _bulk_change_fields(
     """Show a field for each property of a spec; a field left at "keep" changes nothing."""
     row = st.container(horizontal=True)
 
-    def pick_value(label: str, options: tuple[Any, ...], explanation: str) -> Any:
+    def pick_value(label: str, options: Sequence[Option], explanation: str) -> Option | None:
         return row.selectbox(
             label, [None, *options], key=f"configure.bulk.{place}.{label}", help=explanation,
             format_func=lambda value: "keep" if value is None else str(value),

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from accelerator.calibration.calibrate import Calibration, calibrate_machine
+from accelerator.calibration.calibrate import Calibration, LeftOut, calibrate_machine
 from accelerator.calibration.machine_file import machine_with_name, write_machine
 from accelerator.calibration.measurement_file import (
     DEFAULT_CONFIG,
@@ -206,7 +206,7 @@ def _show_fit(result: FitResult) -> None:
     )
 
 
-def _left_out_row(one: Any) -> dict[str, str]:
+def _left_out_row(one: LeftOut) -> dict[str, str]:
     unit = PJ_PER_J if one.quantity == "energy" else 1.0
     write = format_energy if one.quantity == "energy" else format_time
     return {

@@ -1,14 +1,12 @@
 """The pieces of the page Ranges: calibration, the overview, suspects, the figures of a tensor."""
 
-from typing import Any
-
 import streamlit as st
 
 from analysis.ranges.distributions import Distribution
 from analysis.ranges.encoding_fit import Fit
 from analysis.ranges.findings import CHANNEL_RATIO, ExaminedTensor, rank_suspect_tensors
 from analysis.ranges.tensors import RangeBook
-from figures import takeaway
+from figures import Figure, takeaway
 from figures.ranges.by_layer import ranges_along_depth
 from figures.ranges.channels import channel_magnitudes, channel_ranges
 from figures.ranges.histogram import small_share, value_histogram
@@ -191,5 +189,5 @@ def tensor_figures(distribution: Distribution, fit: Fit | None) -> None:
         )
 
 
-def _show_figure(figure: Any, key: str) -> None:
+def _show_figure(figure: Figure, key: str) -> None:
     st.plotly_chart(figure, key=key, alt=takeaway(figure), config={"displayModeBar": False})

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
 import streamlit as st
 
@@ -100,9 +99,9 @@ def step_score(step: RepairStep) -> float:
     return step.evaluation.agreement if found is None else found
 
 
-def repair_step_table(steps: Sequence[RepairStep]) -> list[dict[str, Any]]:
+def repair_step_table(steps: Sequence[RepairStep]) -> list[dict[str, object]]:
     """Return a row for each step: score with interval, worst layer, time in seconds."""
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     for step in steps:
         interval = step.evaluation.quantized_top1_ci95 or step.evaluation.agreement_ci95
         worst = min(step.layer_sqnr_db, key=lambda name: step.layer_sqnr_db[name])

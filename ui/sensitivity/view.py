@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import streamlit as st
+from streamlit.elements.lib.column_config_utils import ColumnConfigMappingInput
 
 from analysis.sensitivity.ranking import (
     HarmMetric,
@@ -16,7 +16,7 @@ from analysis.sensitivity.ranking import (
     value_in_metric,
 )
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, View
-from figures import takeaway
+from figures import Figure, takeaway
 from figures.sensitivity.heat_map import harm_map
 from figures.sensitivity.metrics_compared import noise_against_harm, views_against
 from figures.sensitivity.ranking import along_depth, worst_layers
@@ -182,7 +182,7 @@ def layer_list(workspace: Workspace, found: Sensitivity, lens: Lens) -> None:
     csv_download_button(answer_table(found), "sensitivity", "sensitivity.save")
 
 
-def _list_columns(found: Sensitivity, lens: Lens) -> dict[str, Any]:
+def _list_columns(found: Sensitivity, lens: Lens) -> ColumnConfigMappingInput:
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     return {
         "layer": text("Layer", width=160, pinned=True),
@@ -261,7 +261,7 @@ def metric_comparisons(
         )
 
 
-def _clickable_chart(figure: Any, key: str, take: Callable[[], None]) -> None:
+def _clickable_chart(figure: Figure, key: str, take: Callable[[], None]) -> None:
     st.plotly_chart(
         figure, key=key, alt=takeaway(figure), on_select=take, selection_mode="points",
         config=CHART,

@@ -1,7 +1,6 @@
 """What the page Trade-offs asks and keeps, as plain values."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from accelerator.machine import Machine
 from analysis.cost.quantity import Quantity
@@ -133,9 +132,9 @@ class TradeoffWork:
     """
 
     found: dict[str, Found] = field(default_factory=dict)
-    answers: dict[Any, Proposal | str] = field(default_factory=dict)
+    answers: dict[object, Proposal | str] = field(default_factory=dict)
     noises: dict[str, dict[Recipe, RecipeNoise]] = field(default_factory=dict)
-    foresights: dict[Any, Foresight | None] = field(default_factory=dict)
+    foresights: dict[object, Foresight | None] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
     picked: tuple[str, str] | None = None
     rounded: bool = False

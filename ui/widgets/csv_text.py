@@ -1,7 +1,5 @@
 """Tables as CSV, safe for a spreadsheet: no cell is a formula."""
 
-from typing import Any
-
 import pandas as pd
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -18,7 +16,7 @@ def csv_text(table: pd.DataFrame) -> str:
     return safe.to_csv(index=False)
 
 
-def _spreadsheet_cell(value: Any) -> Any:
+def _spreadsheet_cell(value: object) -> object:
     """Return a value of a table in a form that a spreadsheet never runs."""
     if not isinstance(value, str):
         return value

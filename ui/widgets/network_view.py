@@ -1,12 +1,10 @@
 """The layers of the model as a graph and as a table, with a shared selection."""
 
-from typing import Any
-
 import streamlit as st
 
 from analysis.network import Network
 from analysis.network_layout import LayerPlace, layer_places
-from figures import takeaway
+from figures import Figure, takeaway
 from figures.network.colors import colored_by_bits, colored_by_share, colored_by_sqnr
 from ui.navigation import RANGES
 from ui.state.workspace import Workspace
@@ -59,7 +57,7 @@ def show_network_graph(workspace: Workspace, network: Network) -> None:
     )
 
 
-def _network_figure(workspace: Workspace, network: Network, color: str) -> Any:
+def _network_figure(workspace: Workspace, network: Network, color: str) -> Figure | None:
     spots, layers = cached_layer_places(network.digest, network), network.graph.layers
     picked = workspace.picked.layer
     chosen = workspace.config.resolve_layers(layers)

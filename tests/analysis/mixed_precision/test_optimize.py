@@ -20,6 +20,7 @@ from analysis.mixed_precision.pareto_front import (
 )
 from analysis.mixed_precision.proposal import Budget, BudgetError
 from analysis.mixed_precision.search import BitSearch
+from analysis.network import Network
 from analysis.runs.apply_recipe import repair_float_network
 from analysis.runs.experiment_file import experiment_from_plain
 from analysis.runs.run_store import Run, RunStore
@@ -80,6 +81,11 @@ def search_of(name: str = "kitchen") -> BitSearch:
     )
 
 
+def json_answer(found: Answer, network: Network) -> Any:
+    """Return the answer of the command, as read from its JSON."""
+    return json.loads(json.dumps(summarize_optimum(found, network), allow_nan=False))
+
+
 def test_the_answer_keeps_the_budget_and_is_measured() -> None:
     found = answer(measured=True, front=4)
     assert found.proposal.cost.energy_pj <= 0.6 * found.reference.cost.energy_pj
@@ -88,8 +94,8 @@ def test_the_answer_keeps_the_budget_and_is_measured() -> None:
         assert one.run.cost == one.proposal.cost
         assert one.run.evaluation.samples == 12
     assert found.front is not None
-    told = summarize_optimum(found, case("kitchen").network)
-    assert json.loads(json.dumps(told, allow_nan=False)) == told
+    told = json_answer(found, case("kitchen").network)
+    assert told == summarize_optimum(found, case("kitchen").network)
     choice = told["choice"]
     assert choice["of_reference"]["energy"] <= 0.6
     assert choice["measured"]["cost"]["energy"] == choice["cost"]["energy"]
@@ -123,7 +129,7 @@ def test_repairs_take_part_in_the_search() -> None:
     assert found.sensitivity.scores != plain.sensitivity.scores
     for one in found.measured:
         assert one.run.recipe == ("Equalize", "Correct biases (empirical)")
-    told = summarize_optimum(found, small.network)
+    told = json_answer(found, small.network)
     assert told["recipe"] == ["Equalize", "Correct biases (empirical)"]
     chosen = experiment_from_plain(told["choice"]["experiment"]).experiment
     assert (chosen.recipe, chosen.config) == (recipe, found.proposal.config)
@@ -174,7 +180,7 @@ def test_how_costs_that_are_no_sums_are_dealt_with_is_written(
     quantity: Quantity, sentence: str
 ) -> None:
     found = answer(budgets=(Budget(quantity, 0.9, relative=True),))
-    told = summarize_optimum(found, case("kitchen").network)
+    told = json_answer(found, case("kitchen").network)
     assert sum(sentence in note for note in told["notes"]) == 1
     assert quantity.value_in(found.proposal.cost) <= 0.9 * quantity.value_in(
         found.reference.cost
@@ -216,7 +222,7 @@ def test_runs_in_the_store_teach_and_new_ones_are_kept(tmp_path: Path) -> None:
     assert second.proposal.config == first.proposal.config
     before, after = first.proposal.prediction, second.proposal.prediction
     assert after.sqnr_ci95.high - after.sqnr_ci95.low < before.sqnr_ci95.high - before.sqnr_ci95.low
-    told = summarize_optimum(second, small.network)
+    told = json_answer(second, small.network)
     assert told["taught_by_runs"] == 2
     assert told["sensitivity"]["granularities"] == ["per-channel", "per-tensor"]
     grains = {row["weight_granularity"] for row in told["choice"]["layers"]}
