@@ -32,7 +32,7 @@ def counted(patch: pytest.MonkeyPatch) -> list[int]:
 def test_a_run_that_was_ended_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, damage: bool
 ) -> None:
-    monkeypatch.setattr(type(network()), "batch_size", property(lambda _: 8))
+    monkeypatch.setattr(type(network()), "forward_batch_size", property(lambda _: 8))
     config = uniform_config(4, 4)
     whole = run(config)
     calls = counted(monkeypatch)
