@@ -1,4 +1,4 @@
-"""Statistics of activations: what their ranges are chosen from."""
+"""Statistics of activations, the source of activation ranges."""
 
 import hashlib
 from collections.abc import Iterator
@@ -18,10 +18,10 @@ from quant.spec import Estimator
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Calibrated:
-    """What activation ranges are chosen from.
+    """The statistics for activation ranges.
 
-    `statistics` by site, from `images` images; `input_range` bounds the network's input by its
-    preprocessing, for data-free ranges.
+    `statistics` by site come from `images` images; `input_range` bounds the network's input by the
+    preprocessing, for ranges without data.
     """
 
     statistics: Calibration = field(default_factory=dict)
@@ -30,7 +30,7 @@ class Calibrated:
     _digests: dict[str, str] = field(default_factory=dict, init=False, repr=False)
 
     def statistics_digest(self, site: str) -> str:
-        """Return a digest of the statistics that the encoding of `site` is chosen from."""
+        """Return a digest of the statistics behind the encoding of `site`."""
         statistics = self.statistics.get(site)
         if statistics is None:
             return repr(self.input_range)
@@ -51,7 +51,7 @@ def _digest_of_statistics(statistics: Statistics) -> str:
 def calibrate_network(
     network: Network, data: Data, input_range: tuple[float, float] | None = None
 ) -> Steps[Calibrated]:
-    """Collect the statistics of all activations from the images of `data`.
+    """Collect the statistics of the activations from the images of `data`.
 
     Raises:
         CalibrationError: there is no image, fewer than the network's fixed batch, or an activation
@@ -78,7 +78,7 @@ def calibrate_network(
 
 
 def config_needs_data(network: Network, config: QuantConfig) -> bool:
-    """Whether some activation's range has to be calibrated on images."""
+    """Whether an activation's range needs calibration on images."""
     chosen = config.resolve_layers(network.graph.layers)
     return any(
         not chosen[name].activation.is_float

@@ -1,4 +1,4 @@
-"""All that can be said of a network before anything is measured: what came in, and as what."""
+"""The facts about a network before the first measurement."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from quant.inputs import Input
 
 @dataclass(frozen=True, slots=True)
 class LayerFacts:
-    """One layer: its kind, the shape of its output for one sample, its weight, its products."""
+    """One layer: kind, shape of the output for one sample, weight, multiply-accumulates."""
 
     name: str
     kind: str
@@ -24,22 +24,22 @@ class LayerFacts:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What is known of a network.
+    """The facts about a network.
 
     Attributes:
-        name: of the network.
-        inputs: what it takes, in order.
-        output_shapes: of each output for one sample.
-        batch: the only batch size that runs, or None for any.
+        name: name of the network.
+        inputs: the inputs, in order.
+        output_shapes: the shape of every output for one sample.
+        batch: the only batch size, or None for a free batch.
         operators: (operator, number of nodes), the most frequent first.
-        layers: everything that has an encoding, inputs apart.
-        encoded_weights: how many numbers have an encoding as weights of layers.
+        layers: the layers with an encoding, without inputs.
+        encoded_weights: count of numbers with an encoding as weights of layers.
         float_weights: stored tensors that enter products without an encoding.
-        parameters: weights, biases and norms of the file, before norms are folded.
+        parameters: count of weights, biases and norms of the file, before folding.
         macs: multiply-accumulates of one sample.
-        float_layers: layers whose operation computes in float between two encodings.
-        notes: what reading the file changed or left out.
-        limits: what cannot be asked of this network, and why.
+        float_layers: layers with a float operation between two encodings.
+        notes: changes and omissions while reading the file.
+        limits: questions that QuantScope cannot answer for the network, with reasons.
     """
 
     name: str
@@ -90,7 +90,7 @@ class Inspection:
 
 
 def inspect_network(network: Network) -> Inspection:
-    """Return what is known of a network without data.
+    """Return the facts about a network, without data.
 
     Example:
         >>> from torch import nn
@@ -133,7 +133,7 @@ def inspect_network(network: Network) -> Inspection:
 
 
 def _network_limits(network: Network) -> list[str]:
-    """Return what would be refused, and why."""
+    """Return the refused questions, with reasons."""
     graph, found = network.graph, []
     if not network.is_classifier:
         found.append(

@@ -1,4 +1,4 @@
-"""A model made ready for every question: captured, batch norms folded, measured by shape."""
+"""A prepared model: captured, batch norms folded, sizes known."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -39,19 +39,23 @@ LARGEST_BATCH = 64
 
 
 def batch_that_fits(room: int, each: int) -> int:
-    """Return the largest power of two of images of `each` bytes that fit into `room`, or 1."""
+    """Return the largest power of two of images of `each` bytes that fit into `room` bytes, or 1.
+
+    Example:
+        >>> batch_that_fits(100, 30)
+        2
+    """
     fitting = max(1, room // max(1, each))
     return 1 << (fitting.bit_length() - 1)
 
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A folded graph and what identifies it.
+    """A folded graph with the identity of the model.
 
-    `parameters` counts weights before folding. `digest` is that of the file or sample. `notes` are
-    sentences on how the file was read. `targets` say which grids the tensors of that file have, by
-    their names in it, and `given` what it says of them, if it was quantized already. `takes_pixels`
-    says that the input is pixels of 0 to 255, which the network scales itself.
+    `parameters` counts weights before folding. `digest` is the digest of the file or sample.
+    `notes` are sentences on reading the file. `targets` name the site of every tensor of the file,
+    by tensor name; `given` holds the encodings of a quantized file.
     """
 
     name: str
@@ -65,7 +69,7 @@ class Network:
 
     @property
     def forward_batch_size(self) -> int:
-        """The number of images in a forward that suits the cache, or the only one that runs."""
+        """The number of images in a forward that suits the cache, or the fixed batch size."""
         if self.graph.batch is not None:
             return self.graph.batch
         largest = max(4 * math.prod(layer.shape) for layer in self.graph.layers)
@@ -78,7 +82,7 @@ class Network:
 
     @cached_property
     def graph_digest(self) -> str:
-        """A digest of all that the graph computes with, whatever it was made from."""
+        """A digest of the computation of the graph, independent of the file."""
         return self.compiled_program.portable.digest
 
     @property
@@ -88,7 +92,7 @@ class Network:
 
     @property
     def is_classifier(self) -> bool:
-        """Whether the (first) output has a number for each of several classes, and nothing else."""
+        """Whether the (first) output has one number for each of several classes, without other axes."""
         return len(self.graph.output_shape) == 1 and self.output_count > 1
 
     @property
@@ -98,12 +102,12 @@ class Network:
 
     @property
     def float_weights(self) -> tuple[FloatWeight, ...]:
-        """Stored tensors that enter products and stay float whatever is configured."""
+        """Stored tensors that enter products and stay float under every configuration."""
         return find_float_weights(self.graph)
 
     @property
     def mac_count(self) -> int:
-        """Multiply-accumulates for one image."""
+        """Multiply-accumulates of one image."""
         return sum(layer.macs for layer in self.graph.layers)
 
 
@@ -115,13 +119,13 @@ def prepare_network(
     batch: int | None = None,
     notes: tuple[str, ...] = (),
 ) -> Network:
-    """Capture and fold a model that takes these inputs, or only N = `batch` of them.
+    """Capture and fold a model for the given inputs, with a free batch or only N = `batch`.
 
-    `inputs` is the shape of its one input without the batch, or describes each of its inputs.
+    `inputs` is the shape of the only input without the batch, or a description of the inputs.
 
     Raises:
-        CaptureError: the model cannot be traced, or its simulation at 32 bits is not its float run;
-            the message says where and what to do.
+        CaptureError: torch cannot trace the model, or the simulation at 32 bits differs from the
+            float run; the message says the place and the remedy.
     """
     graph = capture_graph(model, inputs, batch)
     folded = FoldBatchNorm()(graph)
@@ -135,22 +139,22 @@ class Runnable(Protocol):
     """A network as a graph, simulated or not."""
 
     def run(self, inputs: Inputs) -> Outputs:
-        """Return all outputs."""
+        """Return the outputs for `inputs`."""
 
 
 def forward_first_output(
     run: Callable[[Inputs], Tensor], batch: int | None, inputs: Inputs
 ) -> Tensor:
-    """Run a graph on inputs (N, ...) and return its (first) output.
+    """Run a graph on inputs of shape (N, ...) and return the (first) output.
 
-    A network with a fixed batch is fed padded ones. `run` may be any callable graph; `batch` is
+    A network with a fixed batch gets padded batches. `run` may be any callable graph; `batch` is
     the fixed batch size or None.
     """
     return first_output_of(_forward_in_pieces(run, batch, inputs))
 
 
 def forward_all_outputs(graph: Runnable, batch: int | None, inputs: Inputs) -> tuple[Tensor, ...]:
-    """Run a graph on inputs (N, ...) as `forward` does, and return all its outputs."""
+    """Run a graph on inputs of shape (N, ...), padded for a fixed batch; return the outputs."""
     return tensors_of_batch(_forward_in_pieces(graph.run, batch, inputs))
 
 

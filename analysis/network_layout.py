@@ -1,4 +1,4 @@
-"""The network as layers and what feeds them, placed for a drawing."""
+"""The network as layers with sources, placed for a drawing."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from quant.graph.layers import Layer
 
 @dataclass(frozen=True, slots=True)
 class LayerPlace:
-    """Where a layer stands in a drawing of the network, and which layers feed it.
+    """The place of a layer in a drawing of the network, and the source layers.
 
-    `depth` is the longest way from the input in layers. `lane` is 0 on the longest way through
-    the network; what runs beside it has lanes -1, 1, -2, ...
+    `depth` is the longest way from the input in layers. `lane` is 0 on the longest way through the
+    network; parallel layers have lanes -1, 1, -2, ...
     """
 
     layer: str
@@ -41,7 +41,7 @@ def layer_places(graph: FloatGraph) -> tuple[LayerPlace, ...]:
 
 
 def _source_layers(graph: FloatGraph, layer: Layer, owner: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the layers whose values reach `layer` through moves alone, each once."""
+    """Return the layers with values that reach `layer` through moves alone, without repetition."""
     found: dict[str, None] = {}
     seen: set[str] = set()
     waiting = [graph.node_named(name) for name in reversed(layer.inputs)]
@@ -58,7 +58,7 @@ def _source_layers(graph: FloatGraph, layer: Layer, owner: Mapping[str, str]) ->
 
 
 def _layer_by_node(graph: FloatGraph) -> dict[str, str]:
-    """Return the layer of every node that makes its value: its operation and what is fused."""
+    """Return the layer of every computing node: the layer's operation and the fused nodes."""
     owner: dict[str, str] = {}
     for layer in graph.layers:
         owner[layer.node] = layer.name
@@ -79,7 +79,7 @@ def _heights_by_layer(feeds: dict[str, tuple[str, ...]]) -> dict[str, int]:
 
 
 def _lanes_by_layer(depths: Mapping[str, int], heights: Mapping[str, int]) -> dict[str, int]:
-    """Return a lane for every layer: 0 for the one with most before it, then -1, 1, -2, ..."""
+    """Return a lane for every layer: 0 after the longest way from the input, then -1, 1, -2, ..."""
     by_depth: dict[int, list[str]] = {}
     for name, depth in depths.items():
         by_depth.setdefault(depth, []).append(name)

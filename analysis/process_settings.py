@@ -1,10 +1,11 @@
-"""How this process computes: its threads, and what it does with memory that a layer gives back.
+"""Settings of the process: the number of threads, and the memory that a layer frees.
 
-torch's threads are measured once a process, since the best number depends on the load.
+The number of torch's threads is measured once for a process, since the best number depends on the
+load.
 
-A forward takes and gives back a few megabytes for each layer. By default glibc returns these to the
-system, and taking them anew costs a page fault for each 4 KiB: measured, 30 to 45 % of the time
-of a simulated forward. How often it does so depends on what happened to be allocated before.
+A forward allocates and frees a few megabytes for each layer. By default glibc returns the memory to
+the system; a new allocation costs a page fault for each 4 KiB: measured, 30 to 45 % of the time of
+a simulated forward. The frequency depends on earlier allocations.
 """
 
 import ctypes
@@ -26,8 +27,9 @@ GAIN = 0.95  # another thread must save at least 5 %: fewer leave room for other
 def choose_thread_count() -> int:
     """Time a small convolutional forward with 1, 2, 4, ... threads; set and return the fastest.
 
-    Memory is kept from then on: how fast it is had decides as well. Never more than torch would
-    take by itself, so OMP_NUM_THREADS still bounds it. Takes about 50 ms, once a process.
+    Afterwards the process keeps freed memory, since allocation time influences the result. The
+    count never exceeds torch's default, so OMP_NUM_THREADS remains an upper bound. The measurement
+    takes about 50 ms, once for a process.
     """
     keep_freed_memory()
     most = torch.get_num_threads()
@@ -44,9 +46,9 @@ def choose_thread_count() -> int:
 
 @contextmanager
 def fixed_thread_count() -> Iterator[None]:
-    """Compute with a number of threads that no measurement decides, so that bits repeat.
+    """Compute with a fixed number of threads, independent of measurements, for repeatable bits.
 
-    Sums of float32 depend on how many threads share them.
+    Float32 sums depend on the number of threads.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(OWN_THREADS)
@@ -58,7 +60,7 @@ def fixed_thread_count() -> Iterator[None]:
 
 @torch.inference_mode()
 def _fastest_forward_seconds() -> float:
-    """Return the shortest of a few forwards of what mobile networks are made of."""
+    """Return the shortest time of a few forwards with the layers of mobile networks, in seconds."""
     x = torch.ones(8, 48, 28, 28).contiguous(memory_format=torch.channels_last)
     pointwise = torch.full((96, 48, 1, 1), 0.01)
     depthwise = torch.full((96, 1, 3, 3), 0.1)
@@ -79,10 +81,10 @@ LARGEST_KEPT_BYTES = 32 * 2**20  # the most that glibc takes for MMAP_THRESHOLD
 
 @cache
 def keep_freed_memory() -> bool:
-    """Let this process keep up to 512 MiB that were given back; return whether it can.
+    """Let the process keep up to 512 MiB of freed memory; return whether the C library allows it.
 
-    Threads that start later share one heap, so that what one gives back serves the next. A C
-    library other than glibc is left as it is.
+    Threads started later share one heap, so that memory freed by one thread serves the next. A C
+    library other than glibc stays unchanged.
     """
     try:
         change = ctypes.CDLL(None).mallopt

@@ -1,6 +1,6 @@
-"""A session in one file: what was chosen and what came out; JSON, checked when it is read.
+"""A session in one JSON file: choices and results, checked when QuantScope reads the file.
 
-Nothing in it is run. Paths are references of the machine that wrote them.
+Reading runs no content. Paths refer to the machine that wrote the file.
 """
 
 import json
@@ -38,14 +38,15 @@ MOST_FOUND, MOST_POINTS = 20, 200
 
 
 class SessionError(QuantError):
-    """A file that is no session, or one that contradicts itself."""
+    """A file without a session, or with a contradiction."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelReference:
-    """Which network it was, and where it lay: a sample's name or a path on that machine.
+    """The network of a session: a sample's name or a path on the writing machine.
 
-    `shown` is the name that a user gave an upload. `builder` names code, which nothing here runs.
+    `shown` is the user's name of an upload. `builder` names code; reading a session never runs
+    code.
     """
 
     name: str
@@ -59,9 +60,10 @@ class ModelReference:
 
 @dataclass(frozen=True, slots=True)
 class DataReference:
-    """Which images were scored, and how they are found again.
+    """The scored images, and the choices that find the images again.
 
-    `preprocess` is JSON; `samples` of 0 means all; `digest` is that of the images scored.
+    `preprocess` is JSON; `samples` of 0 means every image; `digest` is the digest of the scored
+    images.
     """
 
     name: str
@@ -75,7 +77,7 @@ class DataReference:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Everything that one may want to look at again, on another machine too."""
+    """The choices and results of a session, for another look on any machine."""
 
     model: ModelReference
     data: DataReference | None
@@ -105,11 +107,11 @@ def write_session_json(session: Session) -> str:
 
 
 def read_session_file(content: bytes) -> Session:
-    """Return the session in a file; every value is checked, nothing is run or opened.
+    """Return the session in a file; reading checks the values and runs and opens nothing.
 
     Raises:
-        SessionError: it is none, of another version, or a value in it cannot be; the sentence
-            says which.
+        SessionError: no session, an unknown version, or an impossible value; the sentence names the
+            value.
     """
     raw = _parse_session_json(content)
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
@@ -147,7 +149,7 @@ def _parse_session_json(content: bytes) -> object:
 
 
 def _read_session_part(kind: type[T], raw: dict[str, Any], key: str) -> T:
-    """Return a part of the session, with its place in what goes wrong."""
+    """Return a part of the session; an error names the place of the part."""
     try:
         return result_from_plain(kind, raw[key])
     except KeyError as error:
@@ -190,7 +192,7 @@ def _read_config(raw: dict[str, Any], key: str) -> QuantConfig:
 
 
 def _read_experiment_record(raw: dict[str, Any]) -> ExperimentRecord:
-    """Return the experiment of a session; of one of version 1, what stood in its place."""
+    """Return the experiment of a session; version 1 has the parts of the experiment instead."""
     try:
         if "experiment" in raw:
             return experiment_from_plain(raw["experiment"])
@@ -241,7 +243,7 @@ def _check_run_values(run: Run, number: int, seen: set[str]) -> None:
 
 
 def _read_found_fronts(raw: dict[str, Any]) -> Iterator[FoundRecord]:
-    """Yield the fronts of questions; a session of before there were any has none."""
+    """Yield the fronts of questions; old sessions have no fronts."""
     items = raw.get("found", [])
     if not isinstance(items, list) or len(items) > MOST_FOUND:
         raise SessionError(
@@ -276,7 +278,7 @@ def _check_front_values(front: FrontRecord, where: str) -> None:
 
 
 def _sensitivity_to_plain(found: Sensitivity | None) -> Any:
-    """Return a sensitivity with its configuration as a configuration's file holds it."""
+    """Return a sensitivity with the configuration in the form of a configuration file."""
     if found is None:
         return None
     plain = plain_from_result(found)

@@ -1,4 +1,4 @@
-"""Encodings of all sites of a network for any bits, each chosen once."""
+"""Encodings of a network's sites for every width, each chosen once."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -18,9 +18,9 @@ from quant.spec import Estimator
 
 
 class SiteEncodings:
-    """The encoding of each site at any bits, with one configuration's other choices.
+    """The encoding of each site at every width; a configuration gives the other choices.
 
-    An encoding is chosen when it is first asked for.
+    An encoding is chosen at the first request.
 
     Raises:
         ConfigError: a rule of the configuration matches no layer.
@@ -35,7 +35,7 @@ class SiteEncodings:
         self.program = network.compiled_program
 
     def site_names(self, layer: str | None, side: Side) -> tuple[str, ...]:
-        """Return the names of the sites of a layer, or of all layers, on a side."""
+        """Return the names of the sites of a layer, or of the whole network, on a side."""
         found = self._found.get((layer, side))
         if found is None:
             found = self._found[layer, side] = tuple(
@@ -46,7 +46,7 @@ class SiteEncodings:
         return found
 
     def encodings_at_bits(self, sites: Iterable[str], bits: int) -> dict[str, Encoding]:
-        """Return the encoding of each site at these bits.
+        """Return the encoding of each site at `bits` bits.
 
         Raises:
             CalibrationError: an activation has no statistics.
@@ -54,7 +54,7 @@ class SiteEncodings:
         return {name: self._encoding_at_bits(self._root_site(name), bits) for name in sites}
 
     def _root_site(self, name: str) -> Site:
-        """Return the site whose encoding a site has: itself, or the source that it shares with."""
+        """Return the owner of a site's encoding: the site, or the source of a shared encoding."""
         site = self._sites[name]
         while site.shared_with is not None:
             site = self._sites[site.shared_with]
@@ -68,7 +68,7 @@ class SiteEncodings:
         return self._made[site.name, bits]
 
     def _search_shared_spec(self, site: Site, bits: int) -> dict[tuple[str, int], Encoding]:
-        """Return the encodings of all activations that share the spec of `site`, found together."""
+        """Return the encodings of the activations with the spec of `site`, found in one search."""
         if site.side is Side.WEIGHTS:
             return {}
         alike = [
@@ -87,7 +87,7 @@ class SiteEncodings:
         )
 
     def encoding_identities(self, sites: Iterable[str], bits: int) -> Iterator[str]:
-        """Yield for each site all that its encoding follows from, besides the graph."""
+        """Yield for each site the facts that determine the encoding, besides the graph."""
         for name in sites:
             root = self._root_site(name)
             parts = [name, root.name, repr(_site_at_bits(root, bits).spec)]

@@ -1,4 +1,4 @@
-"""Which images a run is scored on, and which others choose the ranges."""
+"""The images that score a run, and the other images that choose ranges."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -23,10 +23,10 @@ LARGEST_SHARE = 2  # calibration takes at most 1 / LARGEST_SHARE of the user's o
 
 @dataclass(frozen=True, slots=True)
 class ImageChoice:
-    """What the user says about images; None stands for a sample's own, or for all of them.
+    """The user's choice of images; None means a sample's own images, or every image.
 
     `data` is a folder of images, an .npz file or a .csv table. `calibration` images choose ranges
-    where any are needed; `samples` of the others are scored, drawn with `seed`.
+    if the configuration needs images; `samples` of the other images are scored, drawn with `seed`.
 
     Raises:
         DatasetError: a number is out of bounds.
@@ -47,11 +47,10 @@ class ImageChoice:
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Images to score on and images to calibrate on; they share none.
+    """Disjoint images for scores and for calibration.
 
-    `calibration` is None where no image chooses a range. `input_range` bounds the inputs that
-    8-bit pixels can become; None where the data are numbers of their own. `notes` say in words
-    what was done.
+    `calibration` is None if no range needs images. `input_range` bounds the inputs from 8-bit
+    pixels; None for data of real numbers. `notes` describe the choice in words.
     """
 
     score: Dataset
@@ -68,16 +67,15 @@ def choose_data_split(
     *,
     learning: bool = False,
 ) -> Split:
-    """Return the images for a model: those at `choice.data`, or a sample's own.
+    """Return the images for a model: the images at `choice.data`, or a sample's own.
 
-    `learning` says that a pass needs calibration images even where the ranges need none.
+    `learning` says that a pass needs calibration images, even if ranges need no images.
 
-    `model` is a sample's name or anything else. Samples with bundled data are scored on the test
-    set and calibrated on items of the training set; other data are divided at random.
+    `model` is the name of a sample or another model. Samples with bundled data are scored on the
+    test set and calibrated on items of the training set; other data are divided at random.
 
     Raises:
-        DatasetError: data or preprocessing is needed and was not named, cannot be read, or does
-            not fit the network.
+        DatasetError: data or preprocessing is missing, unreadable, or does not fit the network.
     """
     if choice.data is None:
         split = _bundled_data_split(
@@ -102,10 +100,10 @@ def choose_data_split(
 def open_user_data(
     model: str, network: Network, choice: ImageChoice
 ) -> tuple[Dataset, tuple[float, float] | None]:
-    """Return the user's data, and the range of inputs that 8-bit pixels can become; None without.
+    """Return the user's data and the range of inputs from 8-bit pixels; None for real numbers.
 
     Raises:
-        DatasetError: no data was named, they need preprocessing, or they cannot be read.
+        DatasetError: data or preprocessing is missing, or the data are unreadable.
     """
     if choice.data is None:
         raise DatasetError(
@@ -126,7 +124,7 @@ def open_user_data(
 def _calibration_image_count(
     network: Network, config: QuantConfig, choice: ImageChoice, *, free_of_data: bool
 ) -> int:
-    """Return how many images shall choose ranges: none where all ranges follow without data."""
+    """Return the number of images for ranges: 0 if ranges need no data."""
     if free_of_data and not config_needs_data(network, config):
         return 0
     if choice.calibration == 0:
@@ -138,7 +136,7 @@ def _calibration_image_count(
 
 
 def wanted_inputs(graph: FloatGraph) -> tuple[Input, ...]:
-    """Return what data must hold for a network; nothing where that is one array of real numbers."""
+    """Return the data that a network needs; nothing for one array of real numbers."""
     return () if len(graph.inputs) == 1 and graph.inputs[0].real else graph.inputs
 
 
@@ -168,7 +166,7 @@ def _input_is_float(network: Network, config: QuantConfig) -> bool:
 
 
 def _bundled_data_split(model: str, choice: ImageChoice, count: int) -> Split:
-    """Return a sample's own test set and, to calibrate, items of its training set."""
+    """Return a sample's own test set and, for calibration, items of the training set."""
     sample = SAMPLES.get(model)
     if sample is None or sample.dataset not in BUNDLED_DATA:
         raise DatasetError(
@@ -185,7 +183,7 @@ def _bundled_data_split(model: str, choice: ImageChoice, count: int) -> Split:
 
 
 def _open_data(data: Path, preprocess: Preprocess | None, wanted: tuple[Input, ...]) -> Dataset:
-    """Open the data; images need preprocessing, numbers in an .npz are ready as they are."""
+    """Open the data; images need preprocessing, numbers in an .npz need no preprocessing."""
     found = open_dataset(data, preprocess or Preprocess(), wanted)
     if preprocess is None and not _is_ready_input(found):
         raise DatasetError(
@@ -197,12 +195,12 @@ def _open_data(data: Path, preprocess: Preprocess | None, wanted: tuple[Input, .
 
 
 def _is_ready_input(data: Dataset) -> bool:
-    """Whether the data are numbers that the network takes as they are."""
+    """Whether the data are numbers in the form of the network's input."""
     return isinstance(data.source, ArraySource) and not data.source.has_pixels
 
 
 def _divide_data(data: Dataset, count: int, choice: ImageChoice) -> Split:
-    """Draw calibration images, at most half of `data`, and keep all others for the score."""
+    """Draw calibration images, at most half of `data`, and keep the other images for the score."""
     if count == 0:
         return Split(data, None)
     if len(data) < LARGEST_SHARE:
@@ -219,7 +217,7 @@ def _divide_data(data: Dataset, count: int, choice: ImageChoice) -> Split:
 
 
 def _limit_scored_images(split: Split, choice: ImageChoice) -> Split:
-    """Return the split with as many images to score on as were asked for."""
+    """Return the split with the requested number of scored images."""
     count = choice.samples
     if count is None or count >= len(split.score):
         return split
@@ -228,10 +226,10 @@ def _limit_scored_images(split: Split, choice: ImageChoice) -> Split:
 
 
 def check_first_image(network: Network, data: Dataset) -> None:
-    """Read one image and compare its shape, and all labels, with what the network takes and gives.
+    """Read one image and compare shape and labels with the network's inputs and outputs.
 
     Raises:
-        DatasetError: they do not fit; the sentence says which.
+        DatasetError: image or labels do not fit; the sentence names the mismatch.
     """
     if len(data) == 0:
         raise DatasetError(f"A score needs images; {data.name} has none. Choose other data.")
@@ -250,7 +248,7 @@ def check_first_image(network: Network, data: Dataset) -> None:
 
 
 def pixel_input_range(preprocess: Preprocess) -> tuple[float, float]:
-    """Return the least and greatest input that 8-bit pixels can become."""
+    """Return the smallest and the largest input that 8-bit pixels can become."""
     pairs = list(zip(preprocess.mean, preprocess.std, strict=True))
     return (
         min((0 - mean) / std for mean, std in pairs),

@@ -1,7 +1,7 @@
-"""A study: one network, its images and its store, and all that is worked out from them once.
+"""A study: one network with images and store, and the results computed once from the three.
 
-Every command and every page asks the study for statistics and encodings instead of preparing them.
-What a study holds goes when the study goes; nothing is kept at the level of a module.
+Commands and pages ask the study for statistics and encodings. The results live as long as the
+study; modules keep no results.
 """
 
 from collections.abc import Callable
@@ -30,20 +30,20 @@ MOST_ENCODINGS = 12
 
 
 class AnswerStore(Protocol):
-    """What keeps answers between starts, such as `analysis.runs.run_store.RunStore`."""
+    """A store of answers between starts, such as `analysis.runs.run_store.RunStore`."""
 
     path: Path | None
 
     def find_answer(self, question: str) -> Any:
-        """Return the JSON value kept under `question`, or None."""
+        """Return the JSON value stored under `question`, or None."""
 
     def keep_answer(self, question: str, answer: Any) -> None:
-        """Keep a JSON value under `question`, which names everything the answer depends on."""
+        """Store a JSON value under `question`; the question names every input of the answer."""
 
 
 @dataclass(eq=False, slots=True)
 class _Results:
-    """What was worked out for a network and its calibration images."""
+    """Results for a network and the calibration images."""
 
     calibrated: Calibrated | None = None
     encodings: dict[tuple[int, QuantConfig], SiteEncodings] = field(default_factory=dict)
@@ -54,14 +54,14 @@ class _Results:
 
 
 class Study:
-    """A network, the images that score it and those that calibrate it, and a store of answers.
+    """A network, the scored images, the calibration images, and a store of answers.
 
     Attributes:
         network: the float network.
-        scored: the images that scores are measured on; None where there are none.
-        calibration: the images that choose ranges and teach passes; they share none with `scored`.
-        input_range: (least, greatest) value of the network's input by its preprocessing.
-        store: keeps answers between starts; None keeps none.
+        scored: the images for scores; None without images.
+        calibration: the images for ranges and passes, disjoint from `scored`.
+        input_range: (smallest, largest) value of the network's input by the preprocessing.
+        store: stores answers between starts; None stores nothing.
     """
 
     def __init__(
@@ -91,10 +91,10 @@ class Study:
 
     @property
     def scored_images(self) -> Dataset:
-        """The images that scores are measured on.
+        """The images for scores.
 
         Raises:
-            QuantError: there are none.
+            QuantError: the study has no images.
         """
         if self.scored is None:
             raise QuantError("A score needs images; the data has none. Choose other data.")
@@ -107,7 +107,7 @@ class Study:
 
     @property
     def known_statistics(self) -> Calibrated:
-        """The statistics as far as they have been collected; else the input's range alone."""
+        """The statistics collected so far; at first, only the input's range."""
         return self._seen or self._results.calibrated or self._uncalibrated
 
     @property
@@ -117,16 +117,16 @@ class Study:
 
     @property
     def figures_by_digest(self) -> dict[bytes, Figures]:
-        """Figures of an exact sweep by a digest of the rows that they summarize."""
+        """Figures of an exact sweep, by a digest of the rows behind the figures."""
         return self._results.figures
 
     def collect_statistics(self, config: QuantConfig | None = None) -> Steps[Calibrated]:
-        """Return the statistics of activations; collect them once where `config` needs them.
+        """Return the statistics of activations, collected at the first need of a `config`.
 
-        Without a configuration they are collected wherever there are images for it.
+        Without a configuration, statistics are collected whenever the study has images.
 
         Raises:
-            CalibrationError: an activation is not finite, or there are too few images.
+            CalibrationError: an activation is not finite, or the images are too few.
         """
         known = self._results.calibrated
         if known is not None:
@@ -138,9 +138,9 @@ class Study:
         return calibrated
 
     def needs_images(self, config: QuantConfig) -> bool:
-        """Whether some activation's range has to be calibrated on images.
+        """Whether an activation's range needs calibration on images.
 
-        The range of an input follows from its preprocessing, where there is one.
+        The range of an input follows from the preprocessing, if known.
         """
         if config_needs_data(self.network, config):
             return True
@@ -149,7 +149,7 @@ class Study:
         return self.input_range is None and not all(spec.is_float for spec in inputs)
 
     def site_encodings(self, config: QuantConfig) -> SiteEncodings:
-        """Return the encodings of all sites, of any bits, with a configuration's other choices.
+        """Return the encodings of the sites at every width; a configuration gives other choices.
 
         Raises:
             ConfigError: a rule of the configuration matches no layer.
@@ -160,19 +160,19 @@ class Study:
         )
 
     def range_book(self) -> RangeBook:
-        """Return every tensor's distribution: of weights, and of activations once calibrated."""
+        """Return the distributions of the weights and, after calibration, of the activations."""
         known = self.known_statistics
         book = lambda: open_range_book(self.network.graph, known if known.images else None)  # noqa: E731
         return _value_kept_by_key(self._results.books, id(known), book)
 
     def equalizable_pairs(self) -> tuple[Pair, ...]:
-        """Return the pairs of layers between which channels can be rescaled."""
+        """Return the pairs of layers whose common channels can be rescaled."""
         if self._results.pairs is None:
             self._results.pairs = find_layer_pairs(self.network.graph)[0]
         return self._results.pairs
 
     def with_scored_images(self, images: Dataset | None) -> "Study":
-        """Return this study with other images to score on; both share what is worked out."""
+        """Return a study with other scored images; both studies share the results."""
         other = Study(self.network, images, self.calibration, self.input_range, self.store)
         other._results, other._uncalibrated, other._seen = (
             self._results,
@@ -182,13 +182,13 @@ class Study:
         return other
 
     def with_store(self, store: AnswerStore | None) -> "Study":
-        """Return this study with another store, or with none; both share what is worked out."""
+        """Return a study with another store, or without a store; both studies share the results."""
         other = self.with_scored_images(self.scored)
         other.store = store
         return other
 
     def share_results_with(self, other: "Study") -> None:
-        """Take over what `other` worked out, where network and calibration images are the same."""
+        """Take over the results of `other`, if network and calibration images are equal."""
         mine, theirs = (
             None if one.calibration is None else one.calibration.digest for one in (self, other)
         )
@@ -197,18 +197,18 @@ class Study:
             self._results, self._uncalibrated = other._results, other._uncalibrated  # noqa: SLF001
 
     def shares_results_with(self, other: "Study") -> bool:
-        """Whether both are of one network and share what is worked out."""
+        """Whether two studies have one network and share the results."""
         return self._results is other._results  # noqa: SLF001  another study of this class
 
     def with_present_statistics(self) -> "Study":
-        """Return this study with the statistics of this moment, whatever jobs collect meanwhile."""
+        """Return a study with the present statistics; running jobs do not change the copy."""
         other = self.with_scored_images(self.scored)
         other._seen = self.known_statistics  # noqa: SLF001  another study of this class
         return other
 
 
 def _value_kept_by_key(kept: dict[Key, Value], key: Key, make: Callable[[], Value]) -> Value:
-    """Return the value under a key; make it, and let the oldest go, where there is none."""
+    """Return the value under a key; make a missing value and drop the oldest."""
     value = kept.get(key)
     if value is None:
         while len(kept) >= MOST_ENCODINGS:

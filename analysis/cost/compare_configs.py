@@ -17,7 +17,7 @@ from quant.spec import FLOAT_BITS, QuantSpec
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """The layers whose bits on one side go from `before` to `after`; `before` may equal `after`.
+    """The layers whose bits on one side change from `before` to `after`, possibly equal.
 
     `values` counts the weights, or the output values, of the layers. Energies are in pJ.
     """
@@ -35,9 +35,9 @@ class Transition:
 class LayerChange:
     """One operation in both configurations: bits of weight and output, energies, other changes.
 
-    Bits are None where the layer has no weight or no output encoding. `own` is True where the
-    layer's own configuration changed; otherwise the energy moves because neighbouring layers
-    changed. `also` names changes besides bits, such as "weight granularity".
+    Bits are None for a layer without weight or output encoding. `own` is True if the layer's own
+    configuration changed; otherwise the energy moves because of neighbouring layers. `also` names
+    changes besides bits, such as "weight granularity".
     """
 
     layer: str
@@ -62,7 +62,7 @@ class LayerChange:
 
 @dataclass(frozen=True, slots=True)
 class ConfigDiff:
-    """The costs of both configurations, every operation, and the layers by change of bits."""
+    """The costs of both configurations, the operations, and the layers by change of bits."""
 
     before: CostReport
     after: CostReport
@@ -71,7 +71,7 @@ class ConfigDiff:
 
     @property
     def changed_layers(self) -> tuple[LayerChange, ...]:
-        """The layers whose own configuration changed."""
+        """The layers with a change of their own configuration."""
         return tuple(layer for layer in self.layers if layer.own)
 
     @property
@@ -80,7 +80,7 @@ class ConfigDiff:
         return self.after.energy_pj - self.before.energy_pj
 
     def moved_around_pj(self) -> float:
-        """Return the moved energy in pJ of layers whose own configuration stays."""
+        """Return the moved energy, in pJ, of layers without a change of their own configuration."""
         return sum(layer.moved_pj for layer in self.layers if not layer.own)
 
     def transition_matrix(self, side: Side) -> dict[tuple[int, int], Transition]:
@@ -97,8 +97,8 @@ def diff_configs(
 ) -> ConfigDiff:
     """Compare two configurations of a network on a machine; runs no image.
 
-    `known` caches weight entropies between calls. A layer that shares the encoding of another layer
-    has the bits of the shared encoding.
+    `known` caches weight entropies between calls. Layers with a shared encoding have the bits of
+    the shared encoding.
 
     Raises:
         ConfigError: a rule matches no layer.
@@ -116,7 +116,7 @@ def diff_configs(
 
 
 def specs_by_part(graph: FloatGraph, config: QuantConfig) -> dict[Part, QuantSpec]:
-    """Return the spec of each weight and each output; a shared encoding has its owner's spec."""
+    """Return the spec of each weight and each output; a shared encoding has the owner's spec."""
     return {(site.layer, site.side): site.spec for site in plan_sites(graph, config)}
 
 
@@ -125,7 +125,7 @@ Specs = tuple[dict[Part, QuantSpec], dict[Part, QuantSpec]]
 
 
 def _layer_changes(network: Network, costs: Pair, specs: Specs) -> tuple[LayerChange, ...]:
-    """Return the changes of the input, which has no cost itself, and of every operation."""
+    """Return the changes of the input, which costs nothing, and of every operation."""
     rows = [{layer.layer: layer for layer in report.layers} for report in costs]
     first = network.graph.layers[0].name
     changes = []
@@ -158,7 +158,7 @@ def _layer_changes(network: Network, costs: Pair, specs: Specs) -> tuple[LayerCh
 
 
 def _other_changes(layer: str, specs: Specs) -> Iterator[str]:
-    """Yield the names of changes besides bits; nothing where a side is float before or after."""
+    """Yield the names of changes besides bits; nothing for a side that is float before or after."""
     for side, word in ((Side.WEIGHTS, "weight"), (Side.ACTIVATIONS, "output")):
         old, new = (spec.get((layer, side)) for spec in specs)
         if old is None or new is None or FLOAT_BITS in (old.bits, new.bits):

@@ -1,4 +1,4 @@
-"""Sizes of an operation as the cost model counts them: channels, planes, windows, products."""
+"""Sizes of an operation for the cost model: channels, planes, windows, products."""
 
 import math
 from collections import Counter
@@ -41,7 +41,12 @@ def _channels_height_width(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def pooling_window_size(before: tuple[int, ...], after: tuple[int, ...]) -> tuple[int, int]:
-    """Return how many values of a plane make one of the other."""
+    """Return the number of input values, by height and width, behind one output value.
+
+    Example:
+        >>> pooling_window_size((1, 8, 6, 6), (1, 8, 3, 2))
+        (2, 3)
+    """
     _, in_h, in_w = _channels_height_width(before)
     _, out_h, out_w = _channels_height_width(after)
     return max(1, in_h // out_h), max(1, in_w // out_w)
@@ -56,13 +61,13 @@ def height_width_pair(value: object) -> tuple[int, int]:
 
 
 def columns_by_bits(spec: QuantSpec, columns: int) -> tuple[tuple[int, int], ...]:
-    """Return (bits, columns of the product), the narrowest first; empty for one width."""
+    """Return (bits, columns of the product), the narrowest first; empty for a single width."""
     counts, channels = Counter(spec.channel_bits), len(spec.channel_bits)
     return tuple((bits, counts[bits] * columns // channels) for bits in sorted(counts))
 
 
 def linear_layer_sizes(graph: FloatGraph, layer: Layer) -> dict[str, Any]:
-    """A linear layer, or a transposed convolution as the product that it is."""
+    """Return the sizes of a linear layer, or of a transposed convolution as a product."""
     rows = layer.macs // math.prod(layer.weight_shape)
     c_in = layer.weight_shape[layer.channel_axis ^ 1]
     return {
@@ -75,7 +80,7 @@ def linear_layer_sizes(graph: FloatGraph, layer: Layer) -> dict[str, Any]:
 
 
 def computed_weight_sizes(graph: FloatGraph, layer: Layer) -> dict[str, Any]:
-    """A convolution or linear layer whose weight is computed, as the product that it is."""
+    """Return the sizes of a convolution or linear layer with a computed weight, as a product."""
     node = graph.node_named(layer.node)
     second, groups = node.args[1], node.args[6] if len(node.args) > 6 else 1
     shape = shape_of_node(second) if isinstance(second, fx.Node) else ()

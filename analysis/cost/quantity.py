@@ -6,7 +6,7 @@ from accelerator.report import CostReport
 
 
 class Quantity(StrEnum):
-    """A quantity that a budget can bound, for one image."""
+    """A quantity of one image that a budget can bound."""
 
     ENERGY = "energy"
     LATENCY = "latency"
@@ -17,7 +17,7 @@ class Quantity(StrEnum):
     def value_in(self, report: CostReport) -> float:
         """Return the quantity in a cost report.
 
-        Units: pJ, s, bytes of all weights, bytes of the activations stored at once, or BOPs.
+        Units: pJ, s, bytes of the weights, bytes of the activations alive at once, or BOPs.
         """
         match self:
             case Quantity.ENERGY:

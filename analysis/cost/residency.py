@@ -1,4 +1,4 @@
-"""At which widths all weights of a network stay on chip."""
+"""The widths at which the weights of a network stay on chip."""
 
 from dataclasses import dataclass
 
@@ -17,10 +17,10 @@ STEPS = (16, 8, 7, 6, 5, 4, 3, 2)
 
 @dataclass(frozen=True, slots=True)
 class ResidencyStep:
-    """How weights lie on chip now, and the widest width at which all of them stay.
+    """The present residency of weights, and the widest width at which every weight stays on chip.
 
-    `needed_bytes` and `room_bytes` are those of the present configuration; `widest_bits` is None
-    where they do not fit at any width.
+    `needed_bytes` and `room_bytes` belong to the present configuration; `widest_bits` is None if no
+    width suffices.
     """
 
     fits_now: bool
@@ -47,9 +47,9 @@ class ResidencyStep:
 def find_residency_step(
     network: Network, config: QuantConfig, machine: Machine
 ) -> ResidencyStep | None:
-    """Return how weights lie on chip; None for a machine that never keeps them.
+    """Return the residency of weights; None for a machine without resident weights.
 
-    Every weight that is not float is tried at the same width; other choices stay.
+    The search gives the quantized weights one common width; other choices stay.
     """
     if machine.weights_resident is Residency.NEVER:
         return None
@@ -68,7 +68,7 @@ def find_residency_step(
 def _weight_residency(
     network: Network, config: QuantConfig, machine: Machine
 ) -> tuple[bool, int, int, int]:
-    """Return whether all fits, bytes needed, layers whose weights stay, and layers with weights."""
+    """Return (whether the weights fit, needed bytes, layers resident, layers with weights)."""
     weighted = [
         x for x in estimate_config_cost(network, config, machine).layers if x.weight_room_bits
     ]

@@ -11,9 +11,10 @@ SEED = 0
 
 
 class TableNetwork(nn.Module):
-    """The layers of a table in order, each followed by a ReLU but the last; weights are random.
+    """The layers of a table in order, with a ReLU after each but the last; weights are random.
 
-    The input has the shape `input_shape` without the batch; values mean nothing, times do.
+    The input has the shape `input_shape` without the batch. The network serves time measurements;
+    the values have no meaning.
     """
 
     def __init__(self, name: str) -> None:
@@ -63,7 +64,7 @@ def _pool_to_size(op: Op, x: Tensor) -> Tensor:
 
 
 def _padding_to_size(op: Op) -> list[int]:
-    """Return zeros at the left, right, top and bottom so that the output has the table's size."""
+    """Return zeros at the left, right, top and bottom that give the output the table's size."""
     pads: list[int] = []
     for size, out, kernel, stride in (
         (op.in_w, op.out_w, op.kernel_w, op.stride_w),

@@ -1,4 +1,4 @@
-"""From a graph and a configuration to the cost model's workload: the only bridge between them."""
+"""From a graph and a configuration to a workload of the cost model: the only bridge."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -52,10 +52,10 @@ _KINDS = {
 
 
 def weight_entropies(graph: FloatGraph, config: QuantConfig, known: Entropies) -> Entropies:
-    """Return the entropy in bits a weight of every quantized weight tensor.
+    """Return the entropy, in bits per weight, of every quantized weight tensor.
 
-    `known` holds earlier results by layer and spec; what it lacks is measured and added, so an
-    edit of one layer costs one layer.
+    `known` holds earlier results by layer and spec; missing results are measured and added, so an
+    edit of one layer costs one measurement.
     """
     chosen = config.resolve_layers(graph.layers)
     for layer in graph.layers:
@@ -71,10 +71,10 @@ def weight_entropies(graph: FloatGraph, config: QuantConfig, known: Entropies) -
 def build_workload(
     name: str, graph: FloatGraph, config: QuantConfig, entropies: Entropies | None = None
 ) -> Workload:
-    """Describe one image's work: operations in order, the widths asked for, stored activations.
+    """Describe one image's work: operations in order, requested widths, stored activations.
 
-    Fused functions, batch norms and reshapes are no operations and store nothing. `entropies` are
-    for machines that compress weights; without them the stored width is assumed.
+    Fused functions, batch norms and reshapes are no operations and store nothing. `entropies` serve
+    machines that compress weights; without entropies the stored width counts.
 
     Raises:
         ConfigError: a rule of `config` matches no layer.
@@ -83,7 +83,7 @@ def build_workload(
 
 
 class _Builder:
-    """Walks the graph once; `tensor_of` says which stored tensor holds each node's values."""
+    """Walks the graph once; `tensor_of` names the stored tensor with a node's values."""
 
     def __init__(self, graph: FloatGraph, config: QuantConfig, entropies: Entropies) -> None:
         self.graph = graph
@@ -134,14 +134,14 @@ class _Builder:
         return tuple(filter(None, map(self.tensor_of.get, nodes)))
 
     def _carried_tensors(self, layer: Layer) -> tuple[str, ...]:
-        """Return the tensor behind what has no encoding itself: complex numbers, tokens."""
+        """Return the tensor behind values without an encoding: complex numbers, tokens."""
         nodes = self.graph.node_named(layer.node).all_input_nodes
         return self._known_tensors(node.name for node in nodes)[:1] or (
             self._whole_number_input(layer),
         )
 
     def _whole_number_input(self, layer: Layer) -> str:
-        """Return the tensor of the whole numbers that a layer without real inputs depends on."""
+        """Return the integer tensor that a layer without real inputs depends on."""
         waiting, seen = [self.graph.node_named(layer.node)], set()
         while waiting:
             node = waiting.pop(0)
@@ -160,7 +160,7 @@ class _Builder:
         )
 
     def _add_recurrent_layer(self, node: fx.Node) -> None:
-        """A recurrent layer: two products in float for each direction, step after step."""
+        """Add a recurrent layer: two float products for each direction and time step."""
         source = self.tensor_of[node.all_input_nodes[0].name]
         shape = shape_of_node(node.all_input_nodes[0])
         stored = [
@@ -192,7 +192,7 @@ class _Builder:
         self.tensors[name] = TensorInfo(name, elements, bits)
 
     def _pass_values_on(self, node: fx.Node) -> None:
-        """A max-pool is work and a smaller tensor; all else that is no layer moves values on."""
+        """Add a max-pool as work with a smaller tensor; pass the values of other non-layers on."""
         sources = [s for s in node.all_input_nodes if s.name in self.tensor_of]
         if not sources or (shape_of_node(node) and not math.prod(shape_of_node(node))):
             return
@@ -247,7 +247,7 @@ class _Builder:
         )
 
     def _input_bits(self, layer: Layer, sources: tuple[str, ...]) -> int:
-        """Return the width of what a layer reads; whole numbers are moved, not computed with."""
+        """Return the width of a layer's input; integer inputs are moved, not multiplied."""
         return self.tensors[sources[0]].bits if layer.inputs else self.bits[layer.name]
 
     def _op_kind(self, layer: Layer) -> OpKind:
@@ -279,7 +279,7 @@ class _Builder:
         return sizes
 
     def _attention_operations(self, layer: Layer, sources: tuple[str, ...]) -> Iterator[Op]:
-        """Scores, softmax and mix; the scores and their softmax have the layer's output width."""
+        """Yield scores, softmax and mix; scores and softmax have the layer's output width."""
         # not `inputs`, which names a tensor that plays two parts once and leaves out constants
         operands = [o for o in self.graph.node_named(layer.node).args[:3] if isinstance(o, fx.Node)]
         query, key, value = (shape_of_node(operand) for operand in operands)

@@ -1,1 +1,1 @@
-"""What is exported, and a check of it in ONNX Runtime."""
+"""The exported network, and a check of the export in ONNX Runtime."""

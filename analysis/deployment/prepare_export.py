@@ -1,4 +1,4 @@
-"""The network as it is taken home: quantized, repaired, all ranges known; numbers of its layers."""
+"""The network for export: quantized, repaired, with known ranges, and numbers of the layers."""
 
 from dataclasses import dataclass
 
@@ -55,7 +55,7 @@ def quantize_for_export(study: Study, experiment: Experiment) -> Steps[Stage]:
 
 @dataclass(frozen=True, slots=True)
 class LayerNumbers:
-    """A number for each layer; `low_is_bad` tells which end of it is the worse one."""
+    """A number for each layer; `low_is_bad` says that low numbers are worse."""
 
     name: str
     unit: str
@@ -70,9 +70,9 @@ def collect_layer_numbers(
     data: Data | None = None,
     sensitivity: Sensitivity | None = None,
 ) -> tuple[LayerNumbers, ...]:
-    """Return what is known of each layer: SQNR with images, energy, sensitivity once it was asked.
+    """Return the known numbers of the layers: SQNR with images, energy, sensitivity if measured.
 
-    Sensitivity is the noise at the network's output when the layer alone is quantized.
+    Sensitivity is the noise at the network's output with only one layer quantized.
     """
     found = []
     network = stage.network

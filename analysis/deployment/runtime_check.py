@@ -48,7 +48,7 @@ class RunnableFile(Protocol):
         """The threads of a run."""
 
     def layer_values(self, inputs: Inputs) -> Mapping[str, Tensor]:
-        """Return the quantized output (N, ...) of each layer, computed node by node."""
+        """Return the quantized output of each layer, of shape (N, ...), computed node by node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Parting:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Median seconds of alternating runs of the float and the quantized file on this machine."""
+    """Median seconds of alternating runs of the float and the quantized file on the machine."""
 
     float_s: float
     executed_s: float
@@ -90,26 +90,26 @@ class Latency:
 
     @property
     def quantized_speedup(self) -> float:
-        """How many times faster the quantized file is."""
+        """Float time divided by quantized time."""
         return self.float_s / self.executed_s
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutionCheck:
-    """The simulation compared with the exported file in a runtime, on the same images.
+    """The simulation compared with the exported file in a runtime, on equal images.
 
     Attributes:
         samples: the number of images.
         executed: agreement of the file, with integer kernels, with the simulation.
-        plain: agreement of the same file computed node by node in float32.
+        plain: agreement of the file, node by node in float32, with the simulation.
         scores: top-1 of the networks "float", "simulated", "executed" and "plain"; empty without
             labels.
-        layer_sqnr_db: for each layer the SQNR of the executed output against the simulation, node
-            by node, errors of the layers before included.
-        worst_layer: the layer with the lowest SQNR; None where all layers are equal.
+        layer_sqnr_db: the SQNR of the executed output against the simulation, by layer, node by
+            node, including errors of the layers before.
+        worst_layer: the layer with the lowest SQNR; None if the layers are equal.
         partings: the first images with different answers of simulation and integer kernels.
         integer_layers: the layers that run in integers.
-        latency: of one batch.
+        latency: latency of one batch.
     """
 
     samples: int
@@ -175,7 +175,7 @@ class _CheckTally:
         )
 
     def top1_scores(self) -> dict[str, Top1Score]:
-        """Return the top-1 of each network, or nothing without labels."""
+        """Return the top-1 by network, or nothing without labels."""
         if not self.labelled:
             return {}
         return {
@@ -187,7 +187,7 @@ class _CheckTally:
 def check_file_execution(
     network: Network, quantized: QuantGraph, executed: RunnableFile, data: Data, runs: int = 50
 ) -> Steps[ExecutionCheck]:
-    """Run the simulation and its exported file over all images of `data`, then time the file.
+    """Run the simulation and the exported file over the images of `data`, then time the file.
 
     `runs` is the number of timed runs of each file, in turns, with one image (or the network's
     fixed batch).
@@ -235,7 +235,7 @@ def layer_agreement_db(
 ) -> dict[str, float]:
     """Return the SQNR in dB of each layer's output in the file, against the simulation.
 
-    Only a few of `inputs` (N, ...) run: all activations are in memory at once.
+    Only a few of `inputs`, of shape (N, ...), run, because memory holds the activations at once.
     """
     few = split_batch(inputs, network.graph.batch or LAYER_IMAGES)[0]
     if network.graph.batch is not None:
@@ -258,7 +258,7 @@ def _least_agreeing_layer(layers: Mapping[str, float]) -> str | None:
 def _measure_latency(
     network: Network, executed: RunnableFile, inputs: Inputs, runs: int
 ) -> Steps[Latency]:
-    """Time both files in turns, so that other load on the machine affects both alike."""
+    """Time both files in turns, so that other load on the machine affects both equally."""
     batch = network.graph.batch or 1
     one = arrange_batch(split_batch(inputs, batch)[0], batch)
     seconds: dict[str, list[float]] = {"float": [], "executed": []}

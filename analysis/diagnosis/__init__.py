@@ -1,1 +1,1 @@
-"""Why a layer hurts, and what helps."""
+"""The causes of a layer's loss, and the repairs."""

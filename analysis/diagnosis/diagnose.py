@@ -44,7 +44,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class SuspectCard:
-    """The findings against a layer: causes by bits lost, all numbers, repairs to try."""
+    """The findings against a layer: causes by bits lost, the numbers, repairs to try."""
 
     question: Question
     causes: tuple[Finding, ...]
@@ -97,7 +97,7 @@ def change_layer_encoding(
 ) -> QuantConfig:
     """Return the configuration with changed encodings of one layer, on the question's sides.
 
-    An average pool shares the encoding of its source, so the source changes.
+    An average pool shares the encoding of the source, so the source changes.
     """
     for site in sites_of_question(book, config, question):
         owner = site.shared_with or site.layer
@@ -149,7 +149,7 @@ def _few_weights_finding(book: RangeBook, site: Site) -> list[Finding]:
 
 
 def _tensor_evidence(book: RangeBook, site: Site, item: ExaminedTensor) -> list[Evidence]:
-    """Return all numbers of one tensor, suspect or not."""
+    """Return the numbers of one tensor, suspect or not."""
     what, distribution = site.side.noun.capitalize(), item.distribution
     weight = site.side is Side.WEIGHTS
     rows = [] if item.fit is None else _encoding_evidence(what, item.fit)

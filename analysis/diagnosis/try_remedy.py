@@ -1,4 +1,4 @@
-"""Try a repair on one layer, and measure what it did: to the layer alone, to the whole network."""
+"""Try a repair on one layer, and measure the effect on the layer alone and on the network."""
 
 from dataclasses import asdict, dataclass
 
@@ -20,10 +20,10 @@ from quant.spec import FLOAT_BITS, QuantSpec, SpecChange
 
 @dataclass(frozen=True, slots=True)
 class RemedyTrial:
-    """A repair tried on the layer in question, on the same `images` before and after.
+    """A repair tried on the layer in question, on equal `images` before and after.
 
-    `alone`: the rest is float. `whole`: the rest is as configured; None where the repair of a
-    whole network takes too long to be tried by the way.
+    `alone`: the rest of the network is float. `whole`: the rest is as configured; None if the
+    repair of a whole network takes too long for a trial.
     """
 
     question: Question
@@ -35,7 +35,7 @@ class RemedyTrial:
 
     @property
     def image_count(self) -> int:
-        """The number of images that both networks saw."""
+        """The number of images through both networks."""
         return self.alone_before.samples
 
 
@@ -44,10 +44,10 @@ def try_layer_remedy(
 ) -> Steps[RemedyTrial]:
     """Measure a layer at the bits in question before and after a repair.
 
-    Passes learn from the study's calibration images; its other images are scored.
+    Passes learn from the study's calibration images; the scored images give the score.
 
     Raises:
-        QuantError: the repair needs images and there are none, or a range cannot be found.
+        QuantError: the repair needs images and the study has none, or a range is impossible.
     """
     bench, book = _Bench(study), study.range_book()
     asked = question_config(book, config, question)
@@ -70,14 +70,14 @@ def try_layer_remedy(
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Bench:
-    """Where quantized forms of one network are scored on the same images."""
+    """Scores quantized forms of one network on equal images."""
 
     study: Study
 
     def score_repaired_network(
         self, config: QuantConfig, recipe: Recipe, only: Question | None = None
     ) -> Steps[Evaluation]:
-        """Quantize, repair and score; of the layer `only`, all other grids are switched off."""
+        """Quantize, repair and score; `only` names a layer and switches other encodings off."""
         first = plain_quantized_stage(self.study.network, config, self.study.known_statistics)
         steps = apply_whole_recipe(first, recipe, config, self.study.calibration)
         stage = yield from part_of_progress(steps, 0.0, 0.6 if recipe else 0.0)
@@ -101,9 +101,9 @@ class _Bench:
 
 
 def single_layer_config(book: RangeBook, config: QuantConfig, question: Question) -> QuantConfig:
-    """Return the configuration of the layer in question, on the side in question, all else float.
+    """Return the configuration of the layer in question, on the side in question, the rest float.
 
-    Passes then repair this layer, not what others did to its input.
+    Passes then repair only the layer, not the changes of other layers to the input.
     """
     alone = uniform_config(FLOAT_BITS, FLOAT_BITS)
     chosen = config.resolve_layers(book.graph.layers)
@@ -122,7 +122,7 @@ def _change_all_fields(spec: QuantSpec) -> SpecChange:
 
 
 def remedy_verdict(trial: RemedyTrial) -> list[str]:
-    """Return what a repair did, in a sentence for the layer alone and one for the network."""
+    """Return the effect of a repair, in a sentence for the layer alone and one for the network."""
     lines = [_effect_sentence("Alone", trial.alone_before, trial.alone_after)]
     if trial.whole_before is not None and trial.whole_after is not None:
         lines.append(
@@ -149,7 +149,7 @@ def _format_decibels(found: Evaluation) -> str:
 
 
 def _judge_score_change(before: Evaluation, after: Evaluation) -> str:
-    """Return whether a change of the score is more than chance, or what the noise says."""
+    """Return whether a change of the score exceeds chance, or the effect on the noise."""
     _, old, new = _compared_scores(before, after)
     interval = after.quantized_top1_ci95 or after.agreement_ci95
     if not interval.low <= old <= interval.high:

@@ -1,7 +1,7 @@
-"""Intervals for a decision: wide enough that neither end is crossed by chance more often than told.
+"""Intervals for a decision: chance crosses an end at most as often as the confidence says.
 
-`analysis.evaluation.measures` has the intervals that are shown. Near 0 and 1 these are too short at
-one end: where a network loses 1 % of 200 images and wins none, the upper end of Agresti and Min's
+`analysis.evaluation.measures` has the displayed intervals. Near 0 and 1 they are too short at one
+end: for a network that loses 1 % of 200 images and wins none, the upper end of Agresti and Min's
 interval lies below 1 % in 13 % of the trials. A gate needs both ends.
 """
 
@@ -43,10 +43,10 @@ def exact_proportion(hits: float, trials: float, confidence: float) -> Interval:
 
 
 def decisive_difference(lost: float, won: float, trials: float, confidence: float) -> Interval:
-    """Return the interval of a difference of two proportions on the same images, (lost - won) / n.
+    """Return the interval of a difference of two proportions on equal images, (lost - won) / n.
 
-    Each end is the wider one of two intervals: the adjusted Wald interval is too short towards a
-    difference that few images show, the score interval towards its own estimate (our choice).
+    Each end is the wider of two intervals: the adjusted Wald interval is too short towards a
+    difference in few images, the score interval towards the score's own estimate (our choice).
     """
     z = normal_quantile(confidence)
     wald, score = paired_interval(lost, won, trials, z), score_interval(lost, won, trials, z)
@@ -93,8 +93,8 @@ def energy_ratio_interval(
 ) -> Interval | None:
     """Return the interval of an SQNR in dB from the energies (N,) of images.
 
-    The logarithm of a ratio of two means varies over images as s / mean(s) - n / mean(n) does, by
-    the delta method. None with fewer than 4 images, or without signal or noise.
+    By the delta method, the logarithm of a ratio of two means varies over images like s / mean(s) -
+    n / mean(n). The result is None with fewer than 4 images, or without signal or noise.
     """
     count = len(signal)
     if count < FEWEST_ENERGIES or signal.sum() <= 0 or noise.sum() <= 0:

@@ -1,4 +1,4 @@
-"""Score a simulated network beside its float original: the only module that loops over data."""
+"""Score a simulated network beside the float original: the only module with a loop over data."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -25,12 +25,12 @@ MAX_DISAGREEMENTS = 48
 class LabelledBatch(Protocol):
     """Images (N, ...), labels (N,) or None, and the position of each image in the data.
 
-    A batch may also have `targets`, with which a user's metric compares the outputs.
+    A batch may also have `targets`, for a user's metric.
     """
 
     @property
     def inputs(self) -> Inputs:
-        """The images in the form that the network takes."""
+        """The images in the form of the network's inputs."""
 
     @property
     def labels(self) -> Tensor | None:
@@ -42,18 +42,18 @@ class LabelledBatch(Protocol):
 
 
 class Data(Protocol):
-    """Images that can be read in batches, any number of times."""
+    """Images for repeated reading in batches."""
 
     def __len__(self) -> int:
         """Return the number of images."""
 
     def batches(self, size: int) -> Iterator[LabelledBatch]:
-        """Yield all images in batches of `size`."""
+        """Yield the images in batches of `size`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """An image on which the float and the quantized network answer differently."""
+    """An image with different answers of the float and the quantized network."""
 
     index: int
     label: int | None
@@ -63,15 +63,15 @@ class Disagreement:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Scores of the float and the quantized network on the same images.
+    """Scores of the float and the quantized network on equal images.
 
     Accuracies are shares of 1, intervals are 95 % confidence intervals. `top1_drop` is float minus
     quantized. Without labels the top-1 fields are None; `agreement` (the share of images with the
-    same top-1 class as the float network) and the SQNR of the output in dB replace top-1. `classes`
-    is False where the first output is no row of classes; then `agreement` says little, and the
-    `cosine` similarity of the outputs and the user's `metric` stand beside the SQNR.
-    `metric_problem` is the error that stopped the metric. `kl` is the mean KL divergence of the
-    softmax in nats, None without classes. `answers` tells image by image what was right.
+    top-1 class of the float network) and the SQNR of the output in dB replace top-1. `classes` is
+    False if the first output is no row of classes; then `agreement` says little, and the `cosine`
+    similarity of the outputs and the user's `metric` stand beside the SQNR. `metric_problem` is the
+    error that stopped the metric. `kl` is the mean KL divergence of the softmax in nats, None
+    without classes. `answers` holds the right answers image by image.
     """
 
     samples: int
@@ -96,7 +96,7 @@ class Evaluation:
 
 
 class _ScoreTally:
-    """Running counts; memory grows with the images only where a metric needs all at once."""
+    """Running counts; memory grows with the images only for a metric of the whole data."""
 
     def __init__(self, metric: UserMetric | None = None) -> None:
         self.output_error = OutputTally()
@@ -113,7 +113,7 @@ class _ScoreTally:
     def add_batch(
         self, batch: LabelledBatch, references: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
     ) -> None:
-        """Add the outputs (N, ...) of both networks for one batch."""
+        """Add the outputs of both networks for one batch, of shape (N, ...)."""
         self.output_error.add_outputs(references, outputs)
         self._add_to_metric(batch, references, outputs)
         reference, quantized = references[0], outputs[0]
@@ -141,7 +141,7 @@ class _ScoreTally:
     def _add_to_metric(
         self, batch: LabelledBatch, references: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
     ) -> None:
-        """Give a batch to the user's metric; an error stops the metric but not the scoring."""
+        """Give outputs of shape (N, ...) to the metric; an error stops the metric alone."""
         if self.metric is None or self.metric_problem:
             return
         try:
@@ -168,12 +168,12 @@ class _ScoreTally:
         self.flags["right"].append(right_after)
 
     def _answers(self) -> ImageAnswers:
-        """Return what was right, image by image; without labels, where both networks agree."""
+        """Return the right answers image by image; without labels, the agreement."""
         names = ("agrees", "float_right", "right") if self.labelled else ("agrees",)
         return ImageAnswers(*(pack_bits(torch.cat(self.flags[name]).numpy()) for name in names))
 
     def evaluation_result(self) -> Evaluation:
-        """Return all scores with their intervals."""
+        """Return the scores with intervals."""
         n = self.samples
         metric, problem = self._metric_result()
         unlabelled = Evaluation(
@@ -205,18 +205,18 @@ class _ScoreTally:
 
 
 class StoredOutputs(Protocol):
-    """Outputs of batches that a score which was ended early had already."""
+    """Outputs of an interrupted score, batch by batch."""
 
     def find_outputs(self, place: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]] | None:
-        """Return the outputs (N, ...) of both networks for the batch at that place, or None."""
+        """Return the outputs of both networks for a batch, of shape (N, ...), or None."""
 
     def keep_outputs(
         self, place: int, references: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
     ) -> None:
-        """Store the outputs of a batch."""
+        """Store the outputs of a batch, of shape (N, ...)."""
 
     def flush_outputs(self) -> None:
-        """Write what is not written yet."""
+        """Write the unwritten outputs."""
 
     def forget_outputs(self) -> None:
         """Drop the outputs: the score is whole."""
@@ -229,10 +229,10 @@ def evaluate_network(
     metric: UserMetric | None = None,
     stored: StoredOutputs | None = None,
 ) -> Steps[Evaluation]:
-    """Run both networks over all images of `data`, batch by batch.
+    """Run both networks over the images of `data`, batch by batch.
 
-    `metric` is a user's metric; an error of the metric goes to `metric_problem`. With `stored`, a
-    score that was ended early goes on where it was, and is the same to the last bit.
+    `metric` is a user's metric; an error of the metric goes to `metric_problem`. With `stored`, an
+    interrupted score resumes, with a result equal to the last bit.
 
     Raises:
         QuantError: `data` has no image, or a label is no output of the network.
@@ -260,7 +260,7 @@ def evaluate_network(
 def _outputs_of_both(
     network: Network, quantized: QuantGraph, inputs: Inputs
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Return the outputs (N, ...) of the float network, checked, and of the quantized one."""
+    """Return the checked float outputs and the quantized outputs, of shape (N, ...)."""
     reference = forward_all_outputs(network.graph, network.graph.batch, inputs)
     check_finite_outputs(network.graph, inputs, reference)
     return reference, forward_all_outputs(quantized, network.graph.batch, inputs)
@@ -280,7 +280,7 @@ def check_label_range(labels: Tensor | None, outputs: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class FloatScore:
-    """Top-1 of the float network with its 95 % interval, on `samples` images."""
+    """Top-1 of the float network with the 95 % interval, on `samples` images."""
 
     samples: int
     top1: float

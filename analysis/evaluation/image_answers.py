@@ -1,4 +1,4 @@
-"""Which images were answered rightly: a bit an image, so that any two runs compare in pairs."""
+"""The right answers as one bit for an image, so that two runs compare in pairs."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,10 @@ from quant.errors import QuantError
 
 @dataclass(frozen=True, slots=True)
 class ImageAnswers:
-    """The answers to N images in their order, a bit each, as hexadecimal text.
+    """The answers to N images in order, a bit for an image, as hexadecimal text.
 
-    `agrees` tells where both networks give the same class. `float_right` and `right` tell where
-    the float and the quantized network give the label; empty without labels.
+    `agrees` marks equal classes of both networks. `float_right` and `right` mark right answers of
+    the float and the quantized network; empty without labels.
     """
 
     agrees: str
@@ -31,7 +31,7 @@ def pack_bits(flags: NDArray[np.bool_]) -> str:
 
 
 def unpack_bits(text: str, count: int) -> NDArray[np.bool_]:
-    """Return the flags (`count`,) in a text that `pack_bits` wrote.
+    """Return the flags (`count`,) in a text of `pack_bits`.
 
     Raises:
         QuantError: the text holds another number of flags.
@@ -49,5 +49,5 @@ def unpack_bits(text: str, count: int) -> NDArray[np.bool_]:
 
 
 def count_changes(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> tuple[int, int]:
-    """Return how many images (lost, won) were right before alone, and after alone."""
+    """Return the images (lost, won): right only before, and right only after."""
     return int((before & ~after).sum()), int((after & ~before).sum())

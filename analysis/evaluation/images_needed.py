@@ -1,4 +1,4 @@
-"""How many images decide a question that those at hand leave open."""
+"""The number of images that decides an open question."""
 
 from collections.abc import Callable
 
@@ -9,10 +9,10 @@ MOST_IMAGES = 1_000_000
 
 
 def images_needed(images: int, at: Callable[[int], Interval], limit: float) -> int | None:
-    """Return the images, rounded up, at which an interval leaves a limit; None for too many.
+    """Return the rounded number of images at which an interval leaves a limit; None if too large.
 
-    `images` is the number at hand, `at` gives the interval for a larger number that goes on as
-    these. The result has two digits that are not 0.
+    `images` is the present number; `at` gives the interval for a larger number of images of the
+    present kind. The result has two digits that are not 0.
 
     >>> images_needed(100, lambda n: Interval(1 - 10 / n, 1 + 10 / n), limit=1.05)
     210

@@ -15,7 +15,7 @@ from quant.simulation.quant_graph import QuantGraph
 def measure_layer_sqnr(network: Network, quantized: QuantGraph, inputs: Inputs) -> dict[str, float]:
     """Return the SQNR in dB of each layer's output, including errors of the layers before.
 
-    Pass few images (N, ...): all activations of both networks are in memory at once.
+    Pass few images (N, ...), because memory holds the activations of both networks at once.
     """
     with quantized.as_float_network():
         reference = record_layer_outputs(network, quantized, inputs)
@@ -26,7 +26,7 @@ def measure_layer_sqnr(network: Network, quantized: QuantGraph, inputs: Inputs) 
 def record_layer_outputs(
     network: Network, quantized: QuantGraph, inputs: Inputs
 ) -> dict[str, Tensor]:
-    """Return the output (N, ...) of each layer's quantizer by layer, each in its present state."""
+    """Return the output of each layer's quantizer, of shape (N, ...), in the present state."""
     quantizers = {
         site.name: quantized.quantizers[site.name]
         for site in quantized.sites

@@ -1,4 +1,4 @@
-"""Measures of error and their 95 % confidence intervals: tensors or counts in, numbers out."""
+"""Measures of error and 95 % confidence intervals: tensors or counts in, numbers out."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ Z95 = 1.959963984540054  # two-sided 95 % of the standard normal
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A confidence interval, in the unit of the measure; of 95 % where nothing else is said."""
+    """A confidence interval, in the unit of the measure; of 95 % unless stated otherwise."""
 
     low: float
     high: float
@@ -35,7 +35,7 @@ def signal_to_noise_db(signal: float, noise: float) -> float:
 def sqnr_db(reference: Tensor, noisy: Tensor) -> float:
     """Return the signal-to-quantization-noise ratio of `noisy` against `reference` in dB.
 
-    Both tensors have the same shape. Higher is better; infinite where both are equal.
+    Both tensors have one shape. Higher is better; equal tensors give infinity.
 
     Example:
         >>> sqnr_db(torch.tensor([3.0, 4.0]), torch.tensor([3.0, 4.5]))
@@ -63,7 +63,7 @@ def proportion_interval(hits: int, trials: int) -> Interval:
 
 
 def paired_interval(lost: float, won: float, trials: float, z: float = Z95) -> Interval:
-    """Return the interval of a difference of two proportions on the same images.
+    """Return the interval of a difference of two proportions on equal images.
 
     `lost` images were right before and wrong after, `won` images wrong before and right after. The
     difference is (lost - won) / trials; `z` is the normal quantile of the confidence. Source:
@@ -79,7 +79,7 @@ def paired_interval(lost: float, won: float, trials: float, z: float = Z95) -> I
 def spearman_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
     """Return Spearman's rank correlation of paired values in [-1, 1]; equal values share a rank.
 
-    None for fewer than three pairs, or where all values of one side are equal.
+    None for fewer than three pairs, or if the values of one side are equal.
 
     Example:
         >>> spearman_correlation([1.0, 2.0, 3.0], [10.0, 30.0, 20.0])
@@ -92,7 +92,7 @@ def spearman_correlation(first: Sequence[float], second: Sequence[float]) -> flo
 
 
 def _mean_ranks(values: Sequence[float]) -> np.ndarray:
-    """Return the rank of each value from 1; equal values get their mean rank."""
+    """Return the rank of each value from 1; equal values get the mean rank."""
     _, places, counts = np.unique(
         np.asarray(values, float), return_inverse=True, return_counts=True
     )

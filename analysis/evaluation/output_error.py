@@ -23,7 +23,7 @@ class OutputTally:
         self._samples = 0
 
     def add_outputs(self, references: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:
-        """Add the outputs (N, ...) of the float network and of the other network."""
+        """Add the outputs of the float network and of the other network, of shape (N, ...)."""
         self._signal = self._signal or [0.0] * len(references)
         self._noise = self._noise or [0.0] * len(references)
         self._samples += len(references[0])

@@ -61,7 +61,7 @@ def compare_image_outputs(references: Outputs, outputs: Outputs, labels: Tensor 
 
 
 def describe_float_outputs(references: Outputs, labels: Tensor | None) -> Rows:
-    """Return a row for each image that describes the outputs of the float network alone."""
+    """Return a row for each image with the facts of the float outputs, of shape (N, ...)."""
     rows = compare_image_outputs(references, references, labels)
     signal = [energy_by_image(output.double()) for output in tensors_of_batch(references)]
     rows["energy"] = signal[0] if len(signal) == 1 else np.stack(signal, 1)
@@ -113,7 +113,7 @@ class Figures:
 def summarize_rows(reference: Rows, rows: Rows) -> Figures:
     """Return scores and intervals from the rows (N,) of the float and the other network.
 
-    Both arrays of rows describe the same images in the same order.
+    Both arrays of rows describe equal images in equal order.
     """
     count, agreed = len(rows), int(rows["agrees"].sum())
     signal, noise = join_output_energies(reference["energy"], rows["energy"])
@@ -139,11 +139,11 @@ def summarize_rows(reference: Rows, rows: Rows) -> Figures:
 def join_output_energies(
     signal: NDArray[Any], noise: NDArray[Any]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return signal and noise energies (N,) of all outputs together, from energies (N, outputs).
+    """Return signal and noise energies (N,) of the outputs together, from energies (N, outputs).
 
-    Every output has equal weight: its energies become shares of its signal over all images, and the
-    shares are averaged over outputs. The SQNR therefore does not depend on the outputs' units. An
-    output that is zero on all images is left out.
+    Outputs have equal weight: the energies of an output become shares of the output's signal over
+    the images, and the shares are averaged over outputs. The SQNR therefore does not depend on the
+    outputs' units. An output of zeros is left out.
     """
     if signal.ndim == 1:
         return signal, noise
@@ -160,14 +160,14 @@ def join_output_energies(
 def sqnr_interval(signal: NDArray[Any], noise: NDArray[Any]) -> Interval | None:
     """Return the 95 % interval of an SQNR in dB, a percentile bootstrap over images.
 
-    `signal` and `noise` (N,) are energies. Every call uses the same resamples, so results for the
-    same images are comparable. None with fewer than `MIN_IMAGES` images.
+    `signal` and `noise` (N,) are energies. Every call uses equal resamples, so results for equal
+    images are comparable. None with fewer than `MIN_IMAGES` images.
     """
     return sqnr_intervals(signal, noise[None])[0]
 
 
 def sqnr_intervals(signal: NDArray[Any], noises: NDArray[Any]) -> list[Interval | None]:
-    """Return `sqnr_interval` for Q noises (Q, N) over the same images."""
+    """Return `sqnr_interval` for Q noises (Q, N) over equal images."""
     if len(signal) < MIN_IMAGES:
         return [None] * len(noises)
     weights = torch.from_numpy(_resample_counts(len(signal)))
@@ -215,5 +215,5 @@ def rows_to_bytes(rows: Rows) -> bytes:
 
 
 def rows_from_bytes(content: bytes, outputs: int = 1) -> Rows:
-    """Return the rows that `rows_to_bytes` wrote, for a network with `outputs` outputs."""
+    """Return the rows in the bytes of `rows_to_bytes`, for a network with `outputs` outputs."""
     return np.frombuffer(content, image_row_type(outputs))

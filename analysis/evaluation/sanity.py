@@ -1,4 +1,4 @@
-"""Ask whether the float network answers sensibly, and if not, which cause is likely: by trying."""
+"""Check whether the float network answers sensibly, and search a likely cause by trials."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -36,14 +36,14 @@ Change = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True, slots=True)
 class BetterInputs:
-    """A change under which the float network answers better, as measured.
+    """A change with better answers of the float network, measured.
 
     Attributes:
-        change: what was changed, such as "mean and std times 255".
-        top1: the share of right answers with it.
-        top1_before: the share of right answers without it, on the same images.
-        samples: the number of these images.
-        preprocess: the steps with the change; None where it is none of the preprocessing.
+        change: the change in words, such as "mean and std times 255".
+        top1: the share of right answers after the change.
+        top1_before: the share of right answers before the change, on equal images.
+        samples: the number of images.
+        preprocess: the steps with the change; None for a change outside preprocessing.
     """
 
     change: str
@@ -53,7 +53,7 @@ class BetterInputs:
     preprocess: Preprocess | None = None
 
     def effect_sentence(self) -> str:
-        """Return the change and its measured effect in words."""
+        """Return the change and the measured effect in words."""
         return (
             f"With {self.change}: {self.top1:.0%} instead of {self.top1_before:.0%} of "
             f"{self.samples} images."
@@ -62,13 +62,13 @@ class BetterInputs:
 
 @dataclass(frozen=True, slots=True)
 class SanityCheck:
-    """What is suspicious about a float network on some data, and the change that helps most."""
+    """The suspicions about a float network on given data, and the most helpful change."""
 
     suspicions: tuple[str, ...] = ()
     better: BetterInputs | None = None
 
     def warning_sentences(self) -> tuple[str, ...]:
-        """Return all that a user must read; empty where nothing is suspicious."""
+        """Return the warnings for the user; empty without suspicion."""
         if not self.suspicions:
             return ()
         cause = (
@@ -83,7 +83,7 @@ class SanityCheck:
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
-    """A change of ready inputs (N, ...), and the steps that have the same effect, if any."""
+    """A change of ready inputs (N, ...), and the equivalent preprocessing steps, if they exist."""
 
     name: str
     change: Change
@@ -91,13 +91,12 @@ class _Trial:
 
 
 def check_float_network(network: Network, data: Dataset, top1: float | None) -> Steps[SanityCheck]:
-    """Check the float network, whose top-1 on `data` is known, and try causes where it is poor.
+    """Check the float network with a known top-1 on `data`, and try causes of poor answers.
 
-    A network that is nearly always right costs nothing. Otherwise up to 100 images are read once.
-    Causes are tried where answers are suspicious or inputs have an unusual size, and the order of
-    colours always; each cause is a change of these inputs. A change counts where its 95 % interval
-    lies above that of the unchanged inputs. An unusual size alone is no suspicion, as some networks
-    take raw pixels.
+    A nearly perfect network costs nothing. Otherwise up to 100 images are read once. Suspicious
+    answers or an unusual size of the inputs start the trials; a trial changes the inputs. A change
+    counts if the 95 % interval lies above the interval of unchanged inputs. An unusual size alone
+    is no suspicion, because raw pixels are the right input of some networks.
     """
     poor = top1 is not None and top1 < SOUND_TOP1 and len(data) >= FEWEST_IMAGES
     if top1 is None or not poor or not network.is_classifier or len(network.graph.inputs) > 1:
@@ -138,9 +137,9 @@ def check_float_network(network: Network, data: Dataset, top1: float | None) -> 
 def find_suspicions(
     top1: float, samples: int, answers: Tensor, labels: Tensor, classes: int
 ) -> tuple[str, ...]:
-    """Return what is suspicious about a top-1 on `samples` images, and about some answers (N,).
+    """Return the suspicions about a top-1 on `samples` images, and about answers of shape (N,).
 
-    Top-1 is at chance where its 95 % interval reaches down to 5 % of the way from chance to perfect
+    Top-1 is at chance if the 95 % interval reaches down to 5 % of the way from chance to perfect
     (our choice).
     """
     found = []
@@ -166,7 +165,7 @@ def _largest_share(classes: Tensor) -> float:
 
 
 def _predicted_classes(network: Network, inputs: Tensor) -> Tensor:
-    """Return the class (N,) that the float network gives each input (N, ...)."""
+    """Return the class (N,) that the float network predicts for inputs of shape (N, ...)."""
     pieces = inputs.split(network.forward_batch_size)
     found = [
         forward_first_output(network.graph, network.graph.batch, piece).argmax(1)
@@ -178,16 +177,17 @@ def _predicted_classes(network: Network, inputs: Tensor) -> Tensor:
 def _better_inputs(
     name: str, hits: int, before: int, count: int, preprocess: Preprocess | None = None
 ) -> BetterInputs | None:
-    """Return a change that made `hits` of `count` right; None where it is no clear gain."""
+    """Return a change with `hits` right answers of `count`; None without a clear gain."""
     if proportion_interval(hits, count).low <= proportion_interval(before, count).high:
         return None
     return BetterInputs(name, hits / count, before / count, count, preprocess)
 
 
 def _match_classes(answers: Tensor, labels: Tensor, classes: int) -> BetterInputs | None:
-    """Match answers to labels on every second image, and measure the match on the others.
+    """Match answers (N,) to labels (N,) on every second image; measure the match on the rest.
 
-    The match maximises the sum of matched cells of the confusion matrix.
+    The match maximises the sum of matched cells of the confusion matrix. Both tensors have the
+    shape (N,).
     """
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (answers[::2].numpy(), labels[::2].numpy()), 1)
@@ -199,7 +199,7 @@ def _match_classes(answers: Tensor, labels: Tensor, classes: int) -> BetterInput
 
 
 def _input_change_trials(data: Dataset, inputs: Tensor) -> Iterator[_Trial]:
-    """Yield the changes that images can need; a table has none."""
+    """Yield the changes that image inputs of shape (N, ...) can need; tables need none."""
     steps: Preprocess | None = getattr(data.source, "preprocess", None)
     if steps is not None and steps.table is not None:
         return
@@ -242,7 +242,7 @@ def _other_preprocess_steps(steps: Preprocess) -> Iterator[tuple[str, Preprocess
 
 
 def _rescaling_change(steps: Preprocess, other: Preprocess) -> Change:
-    """Return what turns the inputs of `steps` into those of `other`, which differ in mean, std."""
+    """Return the change from the inputs of `steps` to the inputs of `other`, by mean and std."""
     shape = (1, 1, 1, -1) if steps.layout is Layout.NHWC else (1, -1, 1, 1)
     reverse = steps.channel_order is ChannelOrder.BGR
     mean, std, new_mean, new_std = (

@@ -1,4 +1,4 @@
-"""A user's own metric, for outputs that top-1 does not describe."""
+"""A user's own metric, for outputs beyond top-1."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ MAX_HELD_BYTES = 2 * 1024**3
 
 
 class UserMetric(Protocol):
-    """A user's function (outputs, targets) that returns one number per image or one number for all.
+    """A user's function (outputs, targets) with one number per image or one for the whole data.
 
     `outputs` is a tensor (N, ...), or a tuple for several outputs. `targets` are the labels (N,), a
     tensor, or a dict of tensors from the data. An error of the function arrives as a QuantError
@@ -37,15 +37,15 @@ class UserMetric(Protocol):
         """Whether a larger value is better."""
 
     def __call__(self, outputs: Outputs, targets: Targets) -> object:
-        """Return one value for all images, or values (N,) for each image."""
+        """Return one value for the images together, or values (N,) for each image."""
 
 
 @dataclass(frozen=True, slots=True)
 class MetricScore:
-    """A metric of the float and the quantized network on the same images.
+    """A metric of the float and the quantized network on equal images.
 
     `change` is quantized minus float. Intervals are 95 % bootstrap intervals over images, paired
-    for the change; None where the metric returns one number for all images.
+    for the change; None for a metric with one number for the whole data.
     """
 
     name: str
@@ -59,12 +59,12 @@ class MetricScore:
 
     @property
     def metric_loss(self) -> float:
-        """How much worse the quantized network is, in the unit of the metric."""
+        """The deterioration of the metric by quantization, in the unit of the metric."""
         return -self.change if self.higher_is_better else self.change
 
 
 class MetricTally:
-    """A metric computed batch by batch, or at the end where the metric needs all images at once."""
+    """A metric computed batch by batch, or at the end for a metric of the whole data."""
 
     def __init__(self, metric: UserMetric) -> None:
         self.metric = metric
@@ -76,7 +76,7 @@ class MetricTally:
     def add_outputs(
         self, references: Sequence[Tensor], outputs: Sequence[Tensor], targets: Targets
     ) -> None:
-        """Add the outputs (N, ...) of the float and the quantized network.
+        """Add the outputs of the float and the quantized network, of shape (N, ...).
 
         Raises:
             QuantError: the function fails, or returns no finite numbers.
@@ -124,10 +124,10 @@ class MetricTally:
             )
 
     def metric_result(self) -> MetricScore:
-        """Return the values of both networks and their difference.
+        """Return the values of both networks and the difference.
 
         Raises:
-            QuantError: the function fails on all images at once, or returns no finite numbers.
+            QuantError: the function fails on the whole data, or returns no finite numbers.
         """
         before, after = self._whole_values() if self._whole else self._mean_values()
         values = before[0], after[0]

@@ -1,1 +1,1 @@
-"""Conditions that a run must keep: holds, broken, or too few images to tell."""
+"""Conditions on a run: holds, broken, or too few images to decide."""

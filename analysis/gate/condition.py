@@ -9,7 +9,7 @@ from quant.errors import ConfigError
 
 
 class Measure(StrEnum):
-    """What a condition is about; costs are those of one image."""
+    """The subject of a condition; costs are costs of one image."""
 
     DROP = "drop"
     TOP1 = "top1"
@@ -73,10 +73,10 @@ _FORM = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What breaks a run: a measure on one side of a limit.
+    """A breaking condition: a measure on one side of a limit.
 
-    `limit` is in the unit of a run, such as pJ, or a multiple where `unit` is x. `text` is what a
-    person wrote.
+    `limit` is in the unit of a run, such as pJ, or a multiple if `unit` is x. `text` is the user's
+    text.
     """
 
     text: str
@@ -102,7 +102,7 @@ class Condition:
         return value > self.limit if self.fails_above else value < self.limit
 
     def in_unit(self, value: float) -> str:
-        """Return a value as a person reads it, such as "0.5 points"."""
+        """Return a value for a reader, such as "0.5 points"."""
         factor = 1.0 if self.is_relative else UNITS[self.measure][self.unit]
         return f"{value / factor:.4g} {self.unit}".strip()
 

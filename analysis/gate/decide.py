@@ -1,4 +1,4 @@
-"""Hold a run to its conditions: each holds, is broken, or needs more images."""
+"""Check the conditions of a run: each holds, is broken, or needs more images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ POWER = 0.8
 
 
 class GateOutcome(StrEnum):
-    """What a condition comes to."""
+    """The result of a condition."""
 
     HOLDS = "holds"
     BROKEN = "broken"
@@ -28,10 +28,11 @@ class GateOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A condition and what was measured of it, in the unit of a run.
+    """A condition and the measured value, in the unit of a run.
 
-    `more_images` says how many images more would decide, None where nothing is open or a million
-    are too few. `detectable` is the value that these images call broken in 80 % of trials.
+    `more_images` is the number of further images for a decision, None for a decided condition or
+    for more than a million. `detectable` is the value that the images call broken in 80 % of
+    trials.
     """
 
     condition: Condition
@@ -46,7 +47,7 @@ class Decision:
 
     @property
     def sentence(self) -> str:
-        """What was measured and what follows, in one sentence."""
+        """The measured value and the result, in one sentence."""
         say = self.condition.in_unit
         text = f"{self.condition.measure} is {say(self.value)}"
         if self.interval is not None:
@@ -74,12 +75,12 @@ def check_run(
 ) -> tuple[Decision, ...]:
     """Return a decision for each condition under which a run fails.
 
-    A run is broken where the whole interval lies beyond the limit, and holds where no part does.
-    `confidence` is that of all conditions together: with k conditions subject to chance, each has
-    the confidence 1 - (1 - confidence) / k (Bonferroni).
+    A run is broken if the whole interval lies beyond the limit, and holds if no part does.
+    `confidence` is the confidence of the conditions together: with k conditions subject to chance,
+    each has the confidence 1 - (1 - confidence) / k (Bonferroni).
 
     Raises:
-        QuantError: a condition asks for what the runs do not have.
+        QuantError: a condition needs facts that the runs lack.
         ConfigError: there is no condition, or the confidence is no share between 0.5 and 1.
     """
     if not conditions:
@@ -96,7 +97,7 @@ def check_run(
 
 
 def decide(condition: Condition, estimate: Estimate, confidence: float) -> Decision:
-    """Return the decision on one condition from what was measured."""
+    """Return the decision on one condition from the measurement."""
     interval = estimate.interval
     low, high = (estimate.value,) * 2 if interval is None else (interval.low, interval.high)
     near, far = (low, high) if condition.fails_above else (high, low)
@@ -127,7 +128,7 @@ def decide(condition: Condition, estimate: Estimate, confidence: float) -> Decis
 
 
 def join_outcomes(decisions: Sequence[Decision]) -> GateOutcome:
-    """Return the outcome of a run: broken where one condition is, else undecided where one is."""
+    """Return the outcome of a run: broken if one condition is, else undecided if one is."""
     outcomes = {decision.outcome for decision in decisions}
     for outcome in (GateOutcome.BROKEN, GateOutcome.UNDECIDED):
         if outcome in outcomes:

@@ -1,4 +1,4 @@
-"""What a run, alone or beside another run, measured of a condition, with its interval."""
+"""The measured value of a condition, of a run alone or beside another run, with the interval."""
 
 import math
 from collections.abc import Callable
@@ -27,10 +27,10 @@ WHOLE_SOURCE = "one number for all images: no interval"
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Estimate:
-    """A measured value in the unit of a run, its interval, and what more images would do.
+    """A measured value in the unit of a run, the interval, and the effect of more images.
 
-    `interval` is None for a value without chance. `at` gives the interval for more images which go
-    on as those at hand. `source` says where the interval comes from.
+    `interval` is None for a value without chance. `at` gives the interval for more images of the
+    present kind. `source` names the origin of the interval.
     """
 
     value: float
@@ -43,7 +43,7 @@ class Estimate:
 def estimate_measure(
     condition: Condition, run: Run, against: Run | None, confidence: float
 ) -> Estimate:
-    """Return what `run` measured, the drop and multiples of costs beside the run `against`.
+    """Return the measured value of `run`; drop and cost ratios compare with the run `against`.
 
     Raises:
         QuantError: the run has no labels, classes or metric, or the two runs have other images.
@@ -82,7 +82,7 @@ def _share(share: float, images: int, confidence: float) -> Estimate:
 
 
 def _cost(condition: Condition, run: Run, against: Run | None) -> Estimate:
-    """Return a cost of one image, or its multiple of the other run's cost."""
+    """Return a cost of one image, or the ratio to the other run's cost."""
     quantity = Quantity(str(condition.measure))
     value = quantity.value_in(run.cost)
     if not condition.is_relative:
@@ -124,12 +124,12 @@ def _changes(run: Run, against: Run | None) -> tuple[int, int]:
 
 
 def _identity(run: Run) -> tuple[str, str, int]:
-    """Return what two runs must share to be compared image by image."""
+    """Return the facts that two runs must share for a comparison image by image."""
     return run.model_digest, run.data_digest, run.evaluation.samples
 
 
 def _lacks(run: Run, measure: Measure) -> str:
-    """Return the sentence on a measure that a run does not have."""
+    """Return the sentence on a measure that is absent from a run."""
     if run.evaluation.labelled and run.evaluation.answers is None:
         return (
             f"{run.name} was kept by an older version, without the answers to single images. Score "
@@ -147,7 +147,7 @@ def _lacks(run: Run, measure: Measure) -> str:
 
 
 def _metric(measure: Measure, run: Run, confidence: float) -> Estimate:
-    """Return the metric of the quantized network, or how much worse than the float network's."""
+    """Return the metric of the quantized network, or the loss against the float network."""
     found, problem = run.evaluation.metric, run.evaluation.metric_problem
     if found is None:
         raise QuantError(
@@ -167,7 +167,7 @@ def _metric(measure: Measure, run: Run, confidence: float) -> Estimate:
 def _scaled(
     value: float, interval: Interval | None, images: int, scale: float, source: str
 ) -> Estimate:
-    """Return an estimate whose interval of 95 % is scaled by normal quantiles and with images."""
+    """Return an estimate with a 95 % interval scaled by normal quantiles and by the images."""
     if interval is None:
         raise QuantError(f"An interval needs at least 4 images; got {images}. Score more images.")
     below, above = scale * (value - interval.low), scale * (interval.high - value)

@@ -24,9 +24,9 @@ MAX_BARS = 300
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Channels:
-    """The range of every channel; all arrays have shape (C,).
+    """The range of every channel; the arrays have shape (C,).
 
-    `inner_low` and `inner_high` hold most values of a channel: the 5th and 95th percentile of a
+    `inner_low` and `inner_high` bound the bulk of a channel: the 5th and 95th percentile of a
     weight; the mean plus and minus two standard deviations of an activation, within `low` and
     `high`.
     """
@@ -101,6 +101,8 @@ class Distribution:
 
 def weight_distribution(layer: str, weight: Tensor, axis: int = 0) -> Distribution:
     """Return the distribution of a weight's values; `axis` is the axis of the channels.
+
+    The weight has the shape (C, ...) with channels on axis 0.
 
     Example:
         >>> weight = torch.tensor([[1.0, -1.0], [4.0, 0.0]])

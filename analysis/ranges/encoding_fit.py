@@ -24,10 +24,10 @@ class Fit:
     """The effect of one spec on one tensor.
 
     `low`, `high` and `scale` describe the encoding: shape (1,) per tensor, (C,) per channel; with
-    groups, the widest group of each channel. Errors are sums of squares over all values:
-    `clipping_error` of values more than half a step outside the encoding, `rounding_error` of all
-    other values. `codes_used` of `levels` codes occur. `channel_sqnr_db` (C,) is NaN for channels
-    without a signal, and None for an activation, of which only statistics are stored.
+    groups, the widest group of each channel. Errors are sums of squares over the values:
+    `clipping_error` of values more than half a step outside the encoding, `rounding_error` of the
+    other values. `codes_used` of `code_count` codes occur. `channel_sqnr_db` (C,) is NaN for
+    channels without a signal, and None for an activation, since only statistics are stored.
     """
 
     spec: QuantSpec
@@ -53,7 +53,7 @@ class Fit:
 
     @property
     def clipping_part(self) -> float:
-        """The share of clipping in the total error, 0 to 1; 0 without any error."""
+        """The share of clipping in the total error, 0 to 1; 0 without error."""
         total = self.rounding_error + self.clipping_error
         return self.clipping_error / total if total > 0 else 0.0
 
@@ -64,11 +64,9 @@ def fit_weight_encoding(weight: Tensor, spec: QuantSpec, axis: int = 0) -> Fit:
     `axis` is the axis of the channels.
 
     Example:
-        >>> fit_weight_encoding(torch.linspace(-1, 1, 256).reshape(1, 256), QuantSpec(8)).codes_used
+        >>> weight = torch.linspace(-1, 1, 256).reshape(1, 256)
+        >>> fit_weight_encoding(weight, QuantSpec(8)).codes_used
         255
-
-    Raises:
-        CalibrationError: the weight is not finite.
     """
     weight = weight.detach()
     encoding = _choose_weight_encoding(weight, spec, axis)
@@ -151,7 +149,7 @@ def split_histogram_error(counts: Tensor, edges: Tensor, encoding: Encoding) -> 
 
 
 def _choose_weight_encoding(weight: Tensor, spec: QuantSpec, axis: int) -> Encoding:
-    """Return the weight's encoding; a large weight is searched on a part of its values."""
+    """Return the encoding of a weight of any shape; a part of a large weight decides."""
     stride = math.ceil(weight.numel() / SEARCHED_VALUES)
     searches = spec.estimator is Estimator.MSE and spec.granularity is not Granularity.PER_GROUP
     if stride == 1 or not searches or spec.channel_bits or spec.bits == 1:
@@ -196,13 +194,13 @@ def _channel_sqnr_db(signal: Numbers, noise: Numbers) -> Numbers:
 
 
 def _histogram_energy(counts: Tensor, edges: Tensor) -> float:
-    """Return the sum of squares of a histogram's values."""
+    """Return the sum of squares of a histogram's values; counts have shape (B,)."""
     left, right = edges[:-1], edges[1:]
     return float((counts * (left.square() + left * right + right.square()) / 3).sum())
 
 
 def _count_clipped(counts: Tensor, edges: Tensor, encoding: Encoding) -> float:
-    """Return the number of values more than half a step outside the encoding."""
+    """Return the number of values beyond half a step outside; counts have shape (B,)."""
     half = encoding.scale.double() / 2
     low, high = encoding.low.double() - half, encoding.high.double() + half
     left, right = edges[:-1], edges[1:]
@@ -215,7 +213,10 @@ def _count_clipped(counts: Tensor, edges: Tensor, encoding: Encoding) -> float:
 
 
 def _count_codes_used(counts: Tensor, edges: Tensor, encoding: Encoding, zeros: int) -> int:
-    """Return the number of codes that the filled bins reach; a narrow bin counts at its middle."""
+    """Return the number of codes that filled bins reach; counts have shape (B,).
+
+    A narrow bin counts at the middle.
+    """
     filled = counts > 0
     left, right = edges[:-1][filled], edges[1:][filled]
     narrow = right - left < encoding.scale.double() / 2

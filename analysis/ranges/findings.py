@@ -1,4 +1,4 @@
-"""Tensors that an encoding does not fit, and why: findings as sentences, ranked by bits lost."""
+"""Tensors with an unfit encoding, and the reasons: findings as sentences, ranked by bits lost."""
 
 import math
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ class Cause(StrEnum):
 class Finding:
     """One reason to suspect a layer: a sentence with the measured number.
 
-    `bits_lost` expresses the damage in bits of width, so that findings of all kinds are comparable.
+    `bits_lost` expresses the damage in bits of width, so that findings are comparable.
     """
 
     cause: Cause
@@ -63,7 +63,7 @@ class Finding:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ExaminedTensor:
-    """A tensor with its distribution, the fit of its encoding (None: float) and the findings."""
+    """A tensor with distribution, fit of the encoding (None: float) and findings."""
 
     distribution: Distribution
     fit: Fit | None

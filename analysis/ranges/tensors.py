@@ -1,4 +1,4 @@
-"""All tensors of one network with the fit of their encodings; the book caches every fit."""
+"""The tensors of one network with the fit of their encodings; the book caches every fit."""
 
 from dataclasses import dataclass, field, replace
 
@@ -103,7 +103,7 @@ class RangeBook:
 
     @staticmethod
     def _source_layer(site: Site) -> str:
-        """Return the layer whose statistics choose the site's encoding."""
+        """Return the layer with the statistics behind the site's encoding."""
         return site.shared_with or site.layer
 
 

@@ -1,1 +1,1 @@
-"""What a report says, gathered from a run and all that is known around it; no plots, no HTML."""
+"""The contents of a report, from a run and the known facts; no plots, no HTML."""

@@ -32,8 +32,8 @@ class ModelFacts:
 class LayerChoice:
     """The configuration of one layer; bits are None without a weight.
 
-    `weight` and `output` are the other settings in words. `grid_of` names the layer whose encoding
-    the output shares, or "".
+    `weight` and `output` are the other settings in words. `grid_of` names the layer that owns the
+    output's shared encoding, or "".
     """
 
     layer: str
@@ -59,7 +59,7 @@ class Repairs:
 
 @dataclass(frozen=True, slots=True)
 class ReportOrigin:
-    """How the command line reaches the same model and images; None needs no option.
+    """The command-line options for the model and the images; None needs no option.
 
     `preprocess` is JSON, `machine` the name of a preset or of a file.
     """
@@ -78,11 +78,11 @@ class ReportOrigin:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Report:
-    """All contents of a report about one run.
+    """The contents of a report about one run.
 
-    `noise` holds the noise energy at the output of each layer alone, at its bits, as a share of the
-    output's energy (sensitivity). `others` are runs of the same model on the same images and
-    machine.
+    `noise` holds the noise energy at the output of each layer alone, at the bits of the layer, as a
+    share of the output's energy (sensitivity). `others` are runs of the model on equal images and
+    an equal machine.
     """
 
     run: Run

@@ -1,4 +1,4 @@
-"""Gather what a report shows from a run, the network, the images and the run store."""
+"""Gather the contents of a report from a run, the network, the images and the run store."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,10 +32,10 @@ ROLES = (Side.WEIGHTS, Side.ACTIVATIONS)
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Around:
-    """What is at hand besides the run; a report says of what is missing that it is.
+    """The sources besides the run; the report names missing sources.
 
-    `study` has the network and, where they are those of the run, the images. `store` is asked for
-    other runs. `steps` are those of a measured recipe; they count only where they are the run's.
+    `study` has the network and, if they are the run's images, the images. `store` gives other runs.
+    `steps` are steps of a measured recipe; only steps of the run count.
     """
 
     study: Study | None = None
@@ -52,7 +52,7 @@ def gather_run_report(run: Run, around: Around) -> Steps[Report]:
     """Collect a report; runs no image.
 
     Raises:
-        ConfigError: network or machine are not those of the run.
+        ConfigError: network or machine differ from the run's.
     """
     yield Progress(0.0, "Reading the run")
     config = config_from_dict(run.config)
@@ -100,7 +100,7 @@ def _float_tensor_sentences(network: Network | None) -> tuple[str, ...]:
 
 
 def _machine_of(run: Run, machine: Machine | None) -> Machine | None:
-    """Return the machine of the run: the one given, or the preset of that name."""
+    """Return the machine of the run: the given machine, or the preset with the run's name."""
     if machine is not None and machine.name == run.cost.machine:
         return machine
     return load_preset(run.cost.machine) if run.cost.machine in preset_names() else None
@@ -121,7 +121,7 @@ def _model_facts(network: Network, machine: Machine) -> ModelFacts:
 
 
 def layer_choices(network: Network, config: QuantConfig) -> tuple[LayerChoice, ...]:
-    """Return what a configuration asks for every layer, in order of execution."""
+    """Return the choices of a configuration for every layer, in order of execution."""
     sites = {(site.layer, site.side): site for site in plan_sites(network.graph, config)}
     rows = []
     for layer in network.graph.layers:
@@ -142,7 +142,7 @@ def layer_choices(network: Network, config: QuantConfig) -> tuple[LayerChoice, .
 
 
 def describe_spec(spec: QuantSpec) -> str:
-    """Return a spec besides its bits in words, such as "per-channel, symmetric, mse"."""
+    """Return a spec in words, without bits, such as "per-channel, symmetric, mse"."""
     if spec.is_float:
         return ""
     many = f" of {spec.group_size}" if spec.granularity is Granularity.PER_GROUP else ""
@@ -161,7 +161,7 @@ def _known_config_sensitivity(config: QuantConfig, around: Around) -> Sensitivit
 
 
 def _suspect_tensors(study: Study, config: QuantConfig) -> tuple[ExaminedTensor, ...]:
-    """Return the tensors that their grid does not fit, the worst first."""
+    """Return the tensors with unfit encodings, the worst first."""
     book = study.range_book()
     found: list[ExaminedTensor] = []
     for side in ROLES:
@@ -173,7 +173,7 @@ def _suspect_tensors(study: Study, config: QuantConfig) -> tuple[ExaminedTensor,
 
 
 def _recipe_repairs(run: Run, steps: Sequence[RepairStep]) -> Repairs | None:
-    """Return what a measured recipe did, if its last step is what the run holds."""
+    """Return the effects of a measured recipe, if the last step is the run."""
     if not steps or steps[-1].evaluation != run.evaluation:
         return None
     scores = [_score_with_interval(step.evaluation) for step in steps]
@@ -195,7 +195,7 @@ def _score_with_interval(found: Evaluation) -> tuple[float, Interval]:
 
 
 def _comparable_runs(run: Run, store: RunStore | None) -> tuple[Run, ...]:
-    """Return runs that can be compared with this one, the newest first."""
+    """Return comparable runs, the newest first."""
     if store is None:
         return ()
     same = (run.model_digest, run.data_digest, run.cost.machine)

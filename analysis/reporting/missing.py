@@ -1,4 +1,4 @@
-"""The limits of a report in words, since silence would read as "all is well"."""
+"""The limits of a report in words, since silence would read as "no problems"."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -17,7 +17,7 @@ _FLAGS = (
 
 
 def command_for_run(run: Run, origin: ReportOrigin) -> str:
-    """Return a shell command for the run; the report includes the files that the command names."""
+    """Return a shell command for the run; the report includes the files of the command."""
     parts = ["python", "cli.py", "evaluate", "--model", origin.model]
     if origin.builder:
         parts += ["--builder", origin.builder]

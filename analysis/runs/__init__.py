@@ -1,1 +1,1 @@
-"""What is tried, what came out, and the store that keeps both."""
+"""Experiments, runs, and the store of runs."""

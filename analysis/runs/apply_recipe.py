@@ -1,4 +1,4 @@
-"""Passes on a network, one after the other: its float form, its ranges, its quantized form."""
+"""Passes on a network, in order: float form, ranges, quantized form."""
 
 from dataclasses import dataclass, replace
 
@@ -28,10 +28,10 @@ MOST_IMAGES = 512  # that are held at once for the passes that learn from data
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Stage:
-    """Where a network stands between passes: its float form, its statistics, its quantized form.
+    """A network between passes: float form, statistics, quantized form.
 
-    `network` is the float network after the passes so far; equal in function to the original
-    unless a pass says otherwise.
+    `network` is the float network after the passes so far, with the function of the original unless
+    a pass declares a change.
     """
 
     network: Network
@@ -40,7 +40,7 @@ class Stage:
 
 
 def title_of_pass(step: Pass) -> str:
-    """Return what a pass is called on a page."""
+    """Return the title of a pass on a page."""
     match step:
         case Equalize():
             by = ", by root mean squares" if step.reach is Reach.RMS else ""
@@ -60,7 +60,7 @@ def title_of_pass(step: Pass) -> str:
 
 
 def plain_quantized_stage(network: Network, config: QuantConfig, calibrated: Calibrated) -> Stage:
-    """Return the plainly quantized network, as `run_experiment` would score it."""
+    """Return the plainly quantized network, as `measure_experiment` would score the network."""
     quantized = quantize_graph(network.graph, config, calibrated.statistics, calibrated.input_range)
     return Stage(network, calibrated, quantized)
 
@@ -68,10 +68,10 @@ def plain_quantized_stage(network: Network, config: QuantConfig, calibrated: Cal
 def apply_recipe_pass(
     stage: Stage, step: Pass, config: QuantConfig, images: Data | None
 ) -> Steps[tuple[Stage, Outcome]]:
-    """Run one pass; float passes choose all ranges anew.
+    """Run one pass; after a float pass, ranges are chosen anew.
 
     Raises:
-        QuantError: the pass needs images and there are none.
+        QuantError: the pass needs images and the study has none.
     """
     if is_float_pass(step):
         return (yield from _apply_float_pass(stage, step, config, images))
@@ -100,7 +100,7 @@ def pass_needs_images(step: Pass) -> bool:
 def repair_float_network(study: Study, recipe: Recipe) -> Study:
     """Return the study of the float network after the float passes of a recipe.
 
-    Its images are the same; statistics of activations are collected anew.
+    The images stay; statistics of activations are collected anew.
     """
     network = study.network
     for step in recipe:
@@ -151,7 +151,7 @@ def _apply_float_pass(
 def _use_trained_state(
     stage: Stage, step: UseTraining, config: QuantConfig, images: Data | None
 ) -> Steps[tuple[Stage, GridsUsed]]:
-    """Put trained weights and grids in; a layer whose bits were edited gets a range of its own."""
+    """Use trained weights and encodings; a layer with edited bits gets a new range."""
     yield Progress(0.0, title_of_pass(step))
     network = replace(stage.network, graph=step(stage.network.graph))
     if stage.calibrated.statistics or not config_needs_data(network, config):
@@ -189,11 +189,11 @@ def _calibration_batches(network: Network, images: Data | None) -> list[Inputs]:
 def apply_whole_recipe(
     stage: Stage, recipe: Recipe, config: QuantConfig, images: Data | None
 ) -> Steps[Stage]:
-    """Run all passes of a recipe without measuring between them.
+    """Run the passes of a recipe without measurements between passes.
 
     Raises:
-        RecipeError: the order is not legal; nothing has run then.
-        QuantError: a pass needs images and there are none.
+        RecipeError: the order is illegal; no pass has run.
+        QuantError: a pass needs images and the study has none.
     """
     check_recipe_order(recipe)
     for number, step in enumerate(recipe):

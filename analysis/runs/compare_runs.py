@@ -1,4 +1,4 @@
-"""Two runs beside each other: what changed, what it saved, what it cost, in words and by layer."""
+"""Two runs beside each other: changes, savings and losses, in words and by layer."""
 
 import math
 from collections import Counter
@@ -18,10 +18,10 @@ AUDIBLE_DB = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerDifference:
-    """One layer in both runs: widths asked for in bits, energy in pJ, latency in s, SQNR in dB.
+    """One layer in both runs: requested widths in bits, energy in pJ, latency in s, SQNR in dB.
 
-    None stands where a run lacks the layer, the operation has no weights, or the network's input
-    costs nothing.
+    None means that the run lacks the layer, that the operation has no weights, or that the
+    network's input costs nothing.
     """
 
     layer: str
@@ -38,7 +38,7 @@ class LayerDifference:
 
 
 def differences_by_layer(before: Run, after: Run) -> tuple[LayerDifference, ...]:
-    """Return a row for each layer that either run has, in order of execution."""
+    """Return a row for the layers of either run, in order of execution."""
     old, new = _Layers(before), _Layers(after)
     return tuple(
         LayerDifference(
@@ -80,7 +80,12 @@ class _Layers:
 
 
 def merge_layer_order(before: Sequence[str], after: Sequence[str]) -> list[str]:
-    """Return the names of both, once each; one that only `after` has follows its neighbour."""
+    """Return the union of both name lists; a name only in `after` follows its neighbour there.
+
+    Example:
+        >>> merge_layer_order(["a", "c"], ["a", "b", "c"])
+        ['a', 'b', 'c']
+    """
     merged = list(dict.fromkeys(before))
     place = 0
     for name in dict.fromkeys(after):
@@ -93,7 +98,7 @@ def merge_layer_order(before: Sequence[str], after: Sequence[str]) -> list[str]:
 
 
 def with_distinct_names(before: Run, after: Run) -> tuple[Run, Run]:
-    """Return both runs; those of one name get the times at which they were made, in UTC."""
+    """Return both runs; runs with equal names get the creation times in UTC."""
     if before.name != after.name:
         return before, after
     first, second = (run.created[:19].replace("T", " ") for run in (before, after))
@@ -105,9 +110,10 @@ def with_distinct_names(before: Run, after: Run) -> tuple[Run, Run]:
 
 
 def describe_run_change(before: Run, after: Run) -> tuple[str, ...]:
-    """Return sentences on what `after` changes against `before`, the most important first.
+    """Return sentences on the change from `before` to `after`, the most important first.
 
-    What cannot be compared (another network, other data, another machine) is said and left out.
+    Sentences name incomparable parts (another network, other data, another machine) and leave the
+    parts out.
     """
     same_model = before.model_digest == after.model_digest
     same_data = before.data_digest == after.data_digest
@@ -134,12 +140,12 @@ def describe_run_change(before: Run, after: Run) -> tuple[str, ...]:
 
 
 def lost_accuracy_share(before: Run, after: Run) -> tuple[float, Interval] | None:
-    """Return the share of top-1 that `after` loses against `before`, with its interval of 95 %.
+    """Return the share of top-1 that `after` loses against `before`, with the 95 % interval.
 
-    The runs know their pairs with the float network only. Where one of them is the float network
-    the interval is exact; else it is the widest that the two intervals allow, whatever the
-    correlation of the two losses, so that a difference is called one only where they do not
-    overlap. None where labels are missing or the two were not scored on the same images.
+    Runs hold paired counts with the float network only. If one run is the float network, the
+    interval is exact; otherwise the interval is the widest that both intervals allow for every
+    correlation of the losses, so a difference counts only if the intervals are disjoint. The result
+    is None without labels or with different images.
     """
     old, new = before.evaluation, after.evaluation
     comparable = (before.model_digest, before.data_digest) == (
@@ -157,12 +163,12 @@ def lost_accuracy_share(before: Run, after: Run) -> tuple[float, Interval] | Non
 
 
 def _is_float_run(run: Run) -> bool:
-    """Whether the run answers as the float network does by construction: no error at all."""
+    """Whether the run equals the float network by construction, without any error."""
     return run.evaluation.sqnr_db == math.inf
 
 
 def _changed_widths_subject(before: Run, after: Run) -> str:
-    """Say which widths changed, such as "W4 in 12 layers"."""
+    """Return the changed widths in words, such as "W4 in 12 layers"."""
     rows = differences_by_layer(before, after)
     weights = Counter(
         _changed_width_text("W", r.weight_bits_before, r.weight_bits_after) for r in rows
@@ -191,7 +197,7 @@ def _changed_widths_subject(before: Run, after: Run) -> str:
 
 
 def _changes_besides_widths(before: Run, after: Run) -> list[str]:
-    """Say what else changed, which has its part in the difference."""
+    """Return the other changes, which contribute to the difference."""
     found = []
     old, new = _config_without_widths(before.config), _config_without_widths(after.config)
     if old != new:
@@ -223,7 +229,7 @@ def _changes_width(row: LayerDifference) -> bool:
 
 
 def _changed_width_text(letter: str, before: int | None, after: int | None) -> str:
-    """Return the new width, such as "W4" or "float weights"; empty where nothing changed."""
+    """Return the new width, such as "W4" or "float weights"; empty without a change."""
     if before is None or after is None or before == after:
         return ""
     if after >= FLOAT_BITS:
@@ -272,7 +278,7 @@ SAME_DB = 0.05  # what would be written as 0.0 dB
 
 
 def _agreement_clause(before: Run, after: Run) -> str:
-    """Without labels: compare how often both agree with the float network, or their outputs."""
+    """Compare the agreement with the float network, or the outputs, for runs without labels."""
     old, new = before.evaluation, after.evaluation
     if not (old.classes and new.classes):
         gained = new.sqnr_db - old.sqnr_db
@@ -319,7 +325,7 @@ def _cost_sentences(before: Run, after: Run) -> Iterator[str]:
 
 
 def _noise_sentences(before: Run, after: Run) -> Iterator[str]:
-    """Name the layer whose output's SQNR changes most, if any change is worth it."""
+    """Name the layer with the largest change of output SQNR, if a change matters."""
     changes = {
         row.layer: row.sqnr_after_db - row.sqnr_before_db
         for row in differences_by_layer(before, after)

@@ -1,6 +1,6 @@
-"""An SQLite file that may be damaged, locked, full or closed: then one sentence, never a traceback.
+"""An SQLite file, possibly damaged, locked, full or closed: errors become one sentence.
 
-A file that is no database any more is put aside under another name, and a new one begun.
+A file that is no longer a database gets another name, and a new file begins.
 """
 
 import sqlite3
@@ -27,17 +27,17 @@ _SIDE_FILES = ("-journal", "-wal", "-shm")
 
 
 class StoreError(ValueError):
-    """A file of results cannot be used; the message names the file and says what to do."""
+    """A file of results is unusable; the message names the file and the remedy."""
 
 
 class Database:
-    """Tables in an SQLite file, or in memory without one; every use opens the file anew.
+    """Tables in an SQLite file, or in memory; every use opens the file anew.
 
-    `tables` are CREATE TABLE IF NOT EXISTS statements; `columns` says which columns each table must
-    have, so that a file of another program is told from ours.
+    `tables` are CREATE TABLE IF NOT EXISTS statements; `columns` names the columns of each table,
+    to recognize a file of another program.
 
     Raises:
-        StoreError: the folder or the file cannot be used.
+        StoreError: the folder or the file is unusable.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class Database:
 
     @contextmanager
     def open_connection(self) -> Iterator[sqlite3.Connection]:
-        """Yield a connection; what was written is kept at the end, all of it or nothing.
+        """Yield a connection; the end commits the whole transaction or nothing.
 
         Raises:
-            StoreError: SQLite cannot use the file; a damaged one is put aside first.
+            StoreError: SQLite cannot use the file; a damaged file gets another name first.
         """
         if self._memory is not None:
             with self._lock, self._memory:
@@ -78,7 +78,7 @@ class Database:
             raise self._store_error(error) from error
 
     def _connect_to_file(self) -> sqlite3.Connection:
-        """Return a connection to a file that is a database; one that is none is put aside."""
+        """Return a connection to a database file; another file gets another name."""
         assert self.path is not None
         database = sqlite3.connect(self.path, timeout=WAIT_S)
         database.text_factory = _decode_stored_text
@@ -94,7 +94,7 @@ class Database:
         return database
 
     def _check_columns(self, database: sqlite3.Connection) -> None:
-        """Raise sqlite3.DatabaseError where a table is another program's."""
+        """Raise sqlite3.DatabaseError if a table belongs to another program."""
         for table, wanted in self._columns.items():
             found = {row[1] for row in database.execute(f"PRAGMA table_info({table})")}
             if not set(wanted) <= found:
@@ -105,7 +105,7 @@ class Database:
             database.execute(table)
 
     def _store_error(self, error: sqlite3.Error | UnicodeDecodeError) -> StoreError:
-        """Return the sentence for what SQLite said; put a damaged file aside."""
+        """Return the sentence for an SQLite error; a damaged file gets another name."""
         assert self.path is not None
         if _is_damage_error(error) or "has other columns" in str(error):
             aside = put_file_aside(self.path)
@@ -126,9 +126,9 @@ class Database:
 
 
 def put_file_aside(path: Path) -> Path | None:
-    """Rename a damaged file, and what SQLite keeps beside it; return its new name.
+    """Rename a damaged file and the SQLite files beside the file; return the new name.
 
-    None where it cannot be renamed or another process has done so.
+    The result is None if renaming fails or another process was faster.
     """
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     aside = path.with_name(
@@ -146,12 +146,12 @@ def put_file_aside(path: Path) -> Path | None:
 
 
 def _decode_stored_text(content: bytes) -> str:
-    """Return stored text; bytes that are none become marks, so that one row hides no other."""
+    """Return stored text; undecodable bytes become marks, so a damaged row hides no other row."""
     return content.decode(errors="replace")
 
 
 def _primary_error_code(error: sqlite3.Error | UnicodeDecodeError) -> int:
-    """Return SQLite's primary code of an error; 0 where it has none."""
+    """Return SQLite's primary error code; 0 without a code."""
     return int(getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
 
 

@@ -1,4 +1,4 @@
-"""What is tried: one frozen value that undo keeps, a run records, and a file carries."""
+"""An experiment: one frozen value for undo, runs and files."""
 
 from dataclasses import dataclass, replace
 
@@ -21,17 +21,17 @@ SEPARATOR = " · "
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """A configuration, repaired by a recipe, on a machine; for one network and its images.
+    """A configuration, repaired by a recipe, on a machine, for one network and data set.
 
     Attributes:
         config: bits, granularity and ranges of every layer.
-        machine: the machine whose cost is estimated.
-        recipe: the passes that repair the network, in order.
-        encodings: encodings of a file in the place of calibrated ones; None calibrates.
-        given_name: what a person calls the experiment; empty for the name of its content.
-        seed: of the choice of images.
-        model_digest: of the network that it is meant for; empty for any.
-        data_digest: of the images that it was measured on; empty for any.
+        machine: the machine of the cost estimate.
+        recipe: the repair passes, in order.
+        encodings: encodings of a file instead of calibrated encodings; None calibrates.
+        given_name: the user's name of the experiment; empty for the content's name.
+        seed: seed of the choice of images.
+        model_digest: digest of the intended network; empty for any network.
+        data_digest: digest of the measured images; empty for any images.
     """
 
     config: QuantConfig
@@ -45,12 +45,12 @@ class Experiment:
 
     @property
     def display_name(self) -> str:
-        """What to call the experiment: the name that a person gave, else that of its content."""
+        """The user's name of the experiment, else the content's name."""
         return self.given_name or self.content_name
 
     @property
     def content_name(self) -> str:
-        """The name that follows from the content, such as "W8A8 per-tensor · equalized"."""
+        """The name from the content, such as "W8A8 per-tensor · equalized"."""
         parts = [name_of_config(self.config), name_of_recipe(self.recipe)]
         if self.encodings is not None and self.uses_encodings:
             source = f"encodings of {self.encodings.source}"
@@ -60,26 +60,26 @@ class Experiment:
 
     @property
     def uses_encodings(self) -> bool:
-        """Whether encodings of a file take the place of calibrated ones.
+        """Whether encodings of a file replace calibrated encodings.
 
-        A pass that changes float weights changes what the encodings belong to, so all ranges are
-        calibrated where the recipe has one.
+        A pass that changes float weights invalidates encodings of a file, so a recipe with such a
+        pass calibrates every range.
         """
         return self.encodings is not None and not any(map(is_float_pass, self.recipe))
 
     @property
     def all_passes(self) -> Recipe:
-        """All passes that run, in order: a file's encodings first, then the recipe."""
+        """The passes in order: encodings of a file first, then the recipe."""
         if self.encodings is None or not self.uses_encodings:
             return self.recipe
         return (UseGrids(self.encodings.grids, self.encodings.source), *self.recipe)
 
     def with_config(self, config: QuantConfig) -> "Experiment":
-        """Return the experiment with another configuration; a name of the old one goes."""
+        """Return the experiment with another configuration, without the user's name."""
         return self if config == self.config else replace(self, config=config, given_name="")
 
     def with_recipe(self, recipe: Recipe) -> "Experiment":
-        """Return the experiment with another recipe; a name of the old one goes."""
+        """Return the experiment with another recipe, without the user's name."""
         return self if recipe == self.recipe else replace(self, recipe=recipe, given_name="")
 
     def with_calibrated_ranges(self) -> "Experiment":
@@ -91,7 +91,7 @@ class Experiment:
         return replace(self, model_digest=model_digest, data_digest=data_digest)
 
     def with_name(self, name: str) -> "Experiment":
-        """Return the experiment under a name; an empty name, or that of its content, is none."""
+        """Return the experiment under a name; an empty name or the content's name means none."""
         text = name.strip()
         return replace(self, given_name="" if text == self.content_name else text)
 
@@ -110,7 +110,7 @@ def name_of_config(config: QuantConfig) -> str:
 
 
 def _unusual_spec_parts(who: str, spec: QuantSpec, usual: QuantSpec) -> list[str]:
-    """Return what a spec has besides bits and granularity that is not the usual."""
+    """Return the unusual parts of a spec, besides bits and granularity."""
     words = []
     if spec.symmetric != usual.symmetric:
         words.append(f"{who} {'symmetric' if spec.symmetric else 'asymmetric'}")
@@ -122,7 +122,7 @@ def _unusual_spec_parts(who: str, spec: QuantSpec, usual: QuantSpec) -> list[str
 
 
 def name_of_recipe(recipe: Recipe) -> str:
-    """Return a recipe in a few words, such as "equalized, bias corrected"; empty for none."""
+    """Return a recipe in a few words, such as "equalized, bias corrected"; empty without passes."""
     return ", ".join(_words_of_repair(step) for step in recipe)
 
 

@@ -1,6 +1,6 @@
-"""An experiment as a JSON file: read and written by the app and the command line alike.
+"""An experiment as a JSON file, for the app and the command line.
 
-Nothing in the file is run. Each value is checked when the file is read.
+Reading runs no content and checks every value.
 """
 
 import json
@@ -40,9 +40,9 @@ PASSES: dict[str, type[Equalize | AbsorbBias | Smooth | CorrectBias | AdaRound]]
 
 @dataclass(frozen=True, slots=True)
 class EncodingsReference:
-    """A file whose encodings take the place of calibrated ones, and its text.
+    """A file with encodings instead of calibrated encodings, and the text of the file.
 
-    Without a text the encodings are those of the model's own file.
+    Without a text the encodings come from the model's own file.
     """
 
     source: str
@@ -51,20 +51,20 @@ class EncodingsReference:
 
 @dataclass(frozen=True, slots=True)
 class ExperimentRecord:
-    """An experiment as it was read: the encodings of a file are still a reference."""
+    """An experiment from a file; encodings of another file are still a reference."""
 
     experiment: Experiment
     encodings: EncodingsReference | None = None
 
     def with_encodings(self, encodings: Given | None) -> Experiment:
-        """Return the experiment with the encodings that the reference stands for."""
+        """Return the experiment with the referenced encodings."""
         name = self.experiment.given_name
         found = replace(self.experiment, encodings=encodings)
         return found.with_name(name) if name else found
 
 
 def encodings_reference(encodings: Given | None) -> EncodingsReference | None:
-    """Return what finds a file's encodings again, later or elsewhere."""
+    """Return the reference that finds the encodings of a file again."""
     return None if encodings is None else EncodingsReference(encodings.source, encodings.text)
 
 
@@ -86,7 +86,7 @@ def experiment_to_plain(experiment: Experiment) -> dict[str, Any]:
 
 
 def record_to_plain(record: ExperimentRecord) -> dict[str, Any]:
-    """Return an experiment as it was read, as plain values for JSON."""
+    """Return an experiment from a file as plain values for JSON."""
     plain = experiment_to_plain(record.experiment)
     return {**plain, "encodings": plain_from_result(record.encodings)}
 
@@ -99,11 +99,11 @@ def write_experiment_json(experiment: Experiment) -> str:
 def read_experiment_json(text: str, machine: Machine | None = None) -> ExperimentRecord:
     """Return the experiment in JSON text.
 
-    The text is an experiment, an answer of the command line that holds one under "experiment", or
-    a configuration of today, which needs `machine`.
+    The text is an experiment, an answer of the command line with an experiment under "experiment",
+    or a configuration file, which needs `machine`.
 
     Raises:
-        ConfigError: it is none of these, or a value in it cannot be.
+        ConfigError: another kind of text, or an impossible value.
     """
     if len(text) > MAX_CHARACTERS:
         raise ConfigError(
@@ -127,7 +127,7 @@ def read_experiment_json(text: str, machine: Machine | None = None) -> Experimen
 
 
 def is_experiment_json(text: str) -> bool:
-    """Whether JSON text is an experiment, or an answer that holds one."""
+    """Whether JSON text is an experiment, or an answer with an experiment."""
     try:
         raw: object = json.loads(text)
     except (ValueError, RecursionError):
@@ -137,10 +137,10 @@ def is_experiment_json(text: str) -> bool:
 
 
 def experiment_from_plain(raw: object) -> ExperimentRecord:
-    """Return the experiment that plain values describe.
+    """Return the experiment in plain values.
 
     Raises:
-        ConfigError: a value is missing or cannot be.
+        ConfigError: a value is missing or impossible.
     """
     if not isinstance(raw, dict):
         raise ConfigError(f"An experiment must be an object; got {raw!r}.")
@@ -180,7 +180,7 @@ def pass_to_plain(step: Pass) -> dict[str, Any]:
     """Return a pass as plain values, such as {"pass": "adaround", "iterations": 1000}.
 
     Raises:
-        QuantError: it is a pass that no recipe of a person has.
+        QuantError: users' recipes cannot contain the pass.
     """
     if isinstance(step, UseGrids):
         raise QuantError("Encodings of a file belong to the experiment, not to its recipe.")
@@ -191,10 +191,10 @@ def pass_to_plain(step: Pass) -> dict[str, Any]:
 
 
 def recipe_from_plain(raw: object) -> Recipe:
-    """Return the recipe that a list of plain passes describes.
+    """Return the recipe in a list of plain passes.
 
     Raises:
-        ConfigError: it is no list of known passes, or their order is not legal.
+        ConfigError: no list of known passes, or an illegal order.
     """
     if not isinstance(raw, list):
         raise ConfigError(f"A recipe must be a list of passes; got {str(raw)[:60]!r}.")
@@ -222,10 +222,10 @@ def _pass_from_plain(raw: object) -> Pass:
 
 
 def machine_from_plain(table: object) -> Machine:
-    """Return the preset of a name, else the machine that a table describes.
+    """Return the preset of a name, else the machine in a table.
 
     Raises:
-        ConfigError: there is no such preset, or a value of the table cannot be.
+        ConfigError: the preset is unknown, or a value of the table is impossible.
     """
     name = table.get("name") if isinstance(table, dict) else table
     if isinstance(name, str) and name in preset_names():
@@ -246,19 +246,19 @@ def machine_from_plain(table: object) -> Machine:
 
 
 def _drop_none_keys(value: Any) -> Any:
-    """Return a value without keys of nothing, which a machine's file has not either."""
+    """Return a value without None entries, since a machine's file has none."""
     if isinstance(value, dict):
         return {key: _drop_none_keys(item) for key, item in value.items() if item is not None}
     return [_drop_none_keys(item) for item in value] if isinstance(value, list) else value
 
 
 def record_of_run(run: Run) -> ExperimentRecord:
-    """Return the experiment that a run measured, under the run's name.
+    """Return the experiment of a run, under the run's name.
 
-    A run of an older version tells its passes by their titles alone, and no encodings of a file.
+    A run of an older version has only titles of passes, and no encodings of a file.
 
     Raises:
-        ConfigError: the run's configuration, recipe or machine cannot be read.
+        ConfigError: the run's configuration, recipe or machine is unreadable.
     """
     if run.experiment is not None:
         record = experiment_from_plain(run.experiment)
@@ -271,9 +271,9 @@ def record_of_run(run: Run) -> ExperimentRecord:
 
 
 def recipe_from_titles(titles: Sequence[str]) -> Recipe:
-    """Return the recipe that a run of an older version names by the titles of its passes.
+    """Return the recipe behind the pass titles in a run of an older version.
 
-    Settings that a title does not tell are the usual ones.
+    Settings absent from a title have default values.
 
     Raises:
         ConfigError: a title belongs to no known pass.
@@ -283,7 +283,7 @@ def recipe_from_titles(titles: Sequence[str]) -> Recipe:
 
 
 def _pass_of_title(title: str) -> Pass | None:
-    """Return the pass of a title; None for encodings of a file, which are kept apart."""
+    """Return the pass of a title; None for encodings of a file, which are stored separately."""
     if title.startswith(("Grids of", "Encodings of")):
         return None
     if title.startswith("Equalize"):

@@ -1,4 +1,4 @@
-"""Frozen results to plain JSON values and back, checked against their types."""
+"""Frozen results to plain JSON values and back, with a check of the types."""
 
 import math
 import types
@@ -27,10 +27,10 @@ def plain_from_result(value: Any) -> Any:
 
 
 def result_from_plain(kind: type[T], raw: Any) -> T:
-    """Return the result of type `kind` that `to_plain` wrote.
+    """Return the result of type `kind` in the output of `plain_from_result`.
 
     Raises:
-        ValueError: a value does not have the type that the result declares.
+        ValueError: a value differs from the declared type.
     """
     result: T = _read_value(kind, raw, kind.__name__)
     return result

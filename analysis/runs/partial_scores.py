@@ -1,7 +1,7 @@
-"""Outputs of a score that is under way, so that one that was killed goes on by image.
+"""Outputs of an unfinished score, so that a stopped score can resume at the next image.
 
-Outputs are kept as they are: the score of resumed work is that of work in one piece, to the last
-bit. They go once the score is whole.
+Outputs are stored unchanged: a resumed score equals an uninterrupted score to the last bit. A
+finished score deletes the outputs.
 """
 
 import hashlib
@@ -33,8 +33,8 @@ Pair = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]
 class PartialScores:
     """The outputs (N, ...) of float and quantized network, batch by batch, of one score.
 
-    `question` names all that the outputs depend on, as `score_question` gives it. Where the file
-    cannot be used nothing is kept, and the score goes on.
+    `question` names every input of the outputs (`score_question_digest`). If the file is unusable,
+    no output is stored and the score goes on.
     """
 
     def __init__(self, folder: Path, question: str) -> None:
@@ -47,7 +47,7 @@ class PartialScores:
             self._database = None
 
     def find_outputs(self, place: int) -> Pair | None:
-        """Return the outputs of the batch at that place, or None."""
+        """Return the outputs of the batch at a place, or None."""
         if self._database is None:
             return None
         query = "SELECT content FROM outputs WHERE question = ? AND place = ?"
@@ -61,7 +61,7 @@ class PartialScores:
     def keep_outputs(
         self, place: int, references: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
     ) -> None:
-        """Keep the outputs of a batch; written at least every half a second."""
+        """Store the outputs of a batch, of shape (N, ...); writing waits at most half a second."""
         if self._database is None or self._bytes > MOST_BYTES:
             return
         content = _write_output_pair((references, outputs))
@@ -71,12 +71,12 @@ class PartialScores:
             self.flush_outputs()
 
     def flush_outputs(self) -> None:
-        """Write what is not written yet."""
+        """Write the unwritten outputs."""
         fresh, self._fresh, self._flushed = self._fresh, [], time.monotonic()
         self._execute_query("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?)", fresh)
 
     def forget_outputs(self) -> None:
-        """Drop all outputs of this score: it is whole."""
+        """Delete the outputs of the finished score."""
         self._fresh = []
         self._execute_query("DELETE FROM outputs WHERE question = ?", [(self._question,)])
 
@@ -93,7 +93,7 @@ class PartialScores:
 
 
 def score_question_digest(network: Network, quantized: QuantGraph, data_digest: str) -> str:
-    """Return a digest of all that outputs depend on: networks, grids, images, batches, torch."""
+    """Return a digest of every input of the outputs: networks, encodings, images, torch."""
     total = hashlib.sha256(
         f"{network.digest} {data_digest} {network.forward_batch_size} {torch.__version__} "
         f"{torch.get_num_threads()}".encode()

@@ -1,4 +1,4 @@
-"""Run a recipe of passes on a network and measure what each of them did."""
+"""Run a recipe of passes on a network and measure the effect of each pass."""
 
 import math
 import time
@@ -42,10 +42,10 @@ SQNR_IMAGES = 8
 
 @dataclass(frozen=True, eq=False, slots=True)
 class RepairStep:
-    """One pass and what it did; the first step, with no pass, is plain quantization.
+    """One pass with the effect; the first step, without a pass, is plain quantization.
 
-    `channel_ranges` holds per layer the (low, high) of each output channel of the float weight,
-    tensors (C, 2). `float_score` is measured where the pass changed the float function.
+    `channel_ranges` holds the (low, high) of each output channel of the float weight, by layer, as
+    tensors (C, 2). `float_score` is measured after a change of the float function.
     """
 
     title: str
@@ -66,12 +66,11 @@ def repair_and_measure(
 ) -> Steps[tuple[RepairStep, ...]]:
     """Run a recipe and measure after every pass; the first step is plain quantization.
 
-    Passes learn from the study's calibration images; its other images are scored. `on_step` gets
-    the steps so far each time one has been measured.
+    Passes learn from the study's calibration images; the scored images give the scores.
 
     Raises:
-        RecipeError: the order is not legal; nothing has run then.
-        QuantError: a pass needs images and there are none.
+        RecipeError: the order is illegal; no pass has run.
+        QuantError: a pass needs images and the study has none.
     """
     check_recipe_order(recipe)
     count = len(recipe) + 1
@@ -122,7 +121,7 @@ def _changes_network_function(step: Equalize | AbsorbBias, outcome: Outcome | No
 
 
 def run_from_steps(steps: tuple[RepairStep, ...], study: Study, experiment: Experiment) -> Run:
-    """Return the last step of a measured recipe as a run that can be kept and compared."""
+    """Return the last step of a measured recipe as a run for the store."""
     last, network, data = steps[-1], study.network, study.scored_images
     return Run(
         name=experiment.display_name,
@@ -146,7 +145,7 @@ def run_from_steps(steps: tuple[RepairStep, ...], study: Study, experiment: Expe
 
 
 def weight_channel_ranges(network: Network) -> dict[str, Tensor]:
-    """Return the least and greatest weight of each output channel, (C, 2) a layer."""
+    """Return the smallest and largest weight of each output channel, shape (C, 2), by layer."""
     found = {}
     for layer in network.graph.layers:
         if layer.weight is not None:
@@ -158,7 +157,7 @@ def weight_channel_ranges(network: Network) -> dict[str, Tensor]:
 
 
 def repair_verdict(before: RepairStep, after: RepairStep) -> str:
-    """Return in a sentence what a pass did to the score, and where it did harm."""
+    """Return the effect of a pass on the score in a sentence, with the place of harm."""
     old, new = _comparable_score(before.evaluation), _comparable_score(after.evaluation)
     unit = "top-1" if after.evaluation.labelled else "agreement with float"
     change = 100 * (new - old)
@@ -178,7 +177,7 @@ def _comparable_score(evaluation: Evaluation) -> float:
 
 
 def _likely_harm_reason(before: RepairStep, after: RepairStep) -> str:
-    """Return the likeliest cause of harm that the measurements show."""
+    """Return the likeliest cause of harm in the measurements."""
     if after.float_score is not None and before.evaluation.float_top1 is not None:
         lost = 100 * (before.evaluation.float_top1 - after.float_score.top1)
         if lost > 0.05:
@@ -204,7 +203,7 @@ def _is_inside_interval(value: float, interval: Interval) -> bool:
 def _largest_sqnr_fall(
     before: Mapping[str, float], after: Mapping[str, float]
 ) -> tuple[str, float] | None:
-    """Return the layer whose SQNR fell most, and by how many dB."""
+    """Return the layer with the largest fall of SQNR, and the fall in dB."""
     falls = {name: before[name] - after[name] for name in after if name in before}
     finite = {name: fall for name, fall in falls.items() if math.isfinite(fall) and fall > 0}
     worst = max(finite, key=lambda name: finite[name], default=None)

@@ -1,4 +1,4 @@
-"""The whole road for one configuration: calibrate, quantize, score, cost."""
+"""The whole measurement of an experiment: calibrate, quantize, score, cost."""
 
 import platform
 import sys
@@ -29,11 +29,11 @@ REPAIR_SHARE = 0.7  # of a run's progress bar, where there is a recipe
 
 
 class IdentifiedData(Data, Protocol):
-    """Data with a name and a digest of its content."""
+    """Data with a name and a digest of the content."""
 
     @property
     def name(self) -> str:
-        """What to call it."""
+        """The name of the data."""
 
     @property
     def digest(self) -> str:
@@ -43,10 +43,10 @@ class IdentifiedData(Data, Protocol):
 def measure_experiment(
     study: Study, experiment: Experiment, metric: UserMetric | None = None
 ) -> Steps[Run]:
-    """Calibrate where needed, quantize as the experiment says, score, and estimate the cost.
+    """Calibrate if needed, quantize as the experiment says, score, and estimate the cost.
 
-    Ranges and passes learn from the study's calibration images; its other images are scored.
-    `metric` is one of the user's own.
+    Ranges and passes learn from the study's calibration images; the scored images give the score.
+    `metric` is a user's metric.
 
     Raises:
         QuantError: the configuration, the calibration or the labels do not fit the network.
@@ -100,7 +100,7 @@ def _mean_layer_sqnr(network: Network, quantized: QuantGraph, data: Data) -> dic
 
 
 def package_versions() -> dict[str, str]:
-    """Return the versions that a figure depends on."""
+    """Return the versions that influence a figure."""
     return {
         "python": platform.python_version(),
         "platform": f"{sys.platform} {platform.machine()}",

@@ -1,4 +1,4 @@
-"""Runs that survive a restart: one row each in an SQLite file."""
+"""Stored runs that survive a restart: one row for a run in an SQLite file."""
 
 import json
 import sqlite3
@@ -33,10 +33,10 @@ _OWNER = "COALESCE(owner, '')"
 class Run:
     """One configuration of one model on one data set and machine, measured and estimated.
 
-    `layer_sqnr_db` holds the SQNR of each layer's output. `config` is the configuration as
-    `QuantConfig.to_dict` gives it, `recipe` the passes that repaired it, in order, and
-    `experiment` all that was tried as `analysis.runs.experiment_file` writes it; None in a run of
-    an older version. `seconds` is the time that the run took.
+    `layer_sqnr_db` holds the SQNR of each layer's output. `config` is the configuration in the form
+    of `QuantConfig.to_dict`, `recipe` the repair passes in order, and `experiment` the experiment
+    in the form of `analysis.runs.experiment_file`; None in a run of an older version. `seconds` is
+    the duration of the run.
     """
 
     name: str
@@ -59,11 +59,11 @@ class Run:
 
 
 class RunStore:
-    """The runs of one owner under a folder, or in memory without one; threads and tabs may share.
+    """The runs of one owner under a folder, or in memory; threads and tabs can share the store.
 
-    `owner` is "" for the person at this machine. A run belongs to who saved it: nobody else sees,
-    renames or deletes it. Answers, which follow from what their question names, are kept apart by
-    owner, too. Every method raises StoreError where the file cannot be used.
+    `owner` is "" for the user at the machine. Only the owner sees, renames or deletes a run.
+    Answers follow from the question and are separate by owner too. Every method raises StoreError
+    for an unusable file.
     """
 
     def __init__(self, folder: Path | None, owner: str = "") -> None:
@@ -72,7 +72,7 @@ class RunStore:
         self._database = Database(self.path, (_TABLE, _ANSWERS, _OWNERS), _COLUMNS)
 
     def save_run(self, run: Run) -> None:
-        """Keep a run; one of the owner's with the same id is replaced."""
+        """Store a run; an owner's run with an equal id is replaced."""
         content = json.dumps(plain_from_result(run), allow_nan=False)
         with self._database.open_connection() as database:
             identity = run.id if self._may_replace_run(database, run.id) else uuid.uuid4().hex
@@ -84,12 +84,12 @@ class RunStore:
                 )
 
     def _may_replace_run(self, database: sqlite3.Connection, identity: str) -> bool:
-        """Return whether no other owner has a run with that id."""
+        """Return whether no other owner has a run with the id."""
         query = f"SELECT {_OWNER} FROM {_OWNED} WHERE id = ?"  # noqa: S608
         return all(owner == self.owner for (owner,) in database.execute(query, (identity,)))
 
     def all_runs(self) -> tuple[Run, ...]:
-        """Return every run that this version can read, the newest first; others are left alone."""
+        """Return the readable runs, the newest first; unreadable runs stay in the file."""
         query = (
             f"SELECT content, name, id FROM {_OWNED} WHERE format = ? AND {_OWNER} = ? "  # noqa: S608
             "ORDER BY created DESC, runs.rowid DESC"
@@ -119,7 +119,7 @@ class RunStore:
                 database.execute("DELETE FROM owners WHERE run = ?", (identity,))
 
     def forget_owner(self) -> None:
-        """Delete all that the owner has here; for a visitor who will not come back."""
+        """Delete the owner's rows, for a visitor who will not come back."""
         if not self.owner:
             raise ValueError("What the person at this machine has is deleted run by run.")
         with self._database.open_connection() as database:
@@ -133,7 +133,7 @@ class RunStore:
             database.execute(query, (len(start), start))
 
     def find_answer(self, question: str) -> Any:
-        """Return the JSON value kept under `question`, or None."""
+        """Return the JSON value stored under `question`, or None."""
         with self._database.open_connection() as database:
             query = "SELECT answer FROM answers WHERE question = ?"
             row = database.execute(query, (self._question_of_owner(question),)).fetchone()
@@ -143,7 +143,7 @@ class RunStore:
             return None  # damaged: it will be found anew
 
     def keep_answer(self, question: str, answer: Any) -> None:
-        """Keep a JSON value under `question`, which names everything the answer depends on."""
+        """Store a JSON value under `question`; the question names every input of the answer."""
         row = (self._question_of_owner(question), json.dumps(answer))
         with self._database.open_connection() as database:
             database.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", row)
@@ -153,7 +153,7 @@ class RunStore:
 
 
 def _read_run_row(content: str, name: str, identity: str) -> Run | None:
-    """Return the run in a row; None for one that was damaged, so that it hides no other."""
+    """Return the run in a row; None for a damaged row, so that the row hides no other row."""
     try:
         return result_from_plain(Run, {**parse_json(content), "name": name, "id": identity})
     except (ValueError, TypeError):

@@ -1,7 +1,7 @@
-"""The verdict on a run: may the network be deployed, in a sentence, and what to do next.
+"""The verdict on a run: whether the network may be deployed, in a sentence, with next steps.
 
-The limits are our choice: one point of top-1 is what most people accept, and 20 points are more
-than repairs without training should be trusted with.
+The limits are our choice: a loss of one point of top-1 is widely accepted, and repairs without
+training deserve no trust after a loss of 20 points.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ LARGE_LOSS = 0.2
 
 
 class Level(StrEnum):
-    """What a verdict comes to."""
+    """The result of a verdict."""
 
     DEPLOYABLE = "deployable"
     UNDECIDED = "undecided"
@@ -32,7 +32,7 @@ class Level(StrEnum):
 
 
 class Place(StrEnum):
-    """A page on which a next step is taken."""
+    """The page of a next step."""
 
     MODEL = "Model"
     SENSITIVITY = "Sensitivity"
@@ -43,7 +43,7 @@ class Place(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class NextStep:
-    """What a person does next, on which page, and why."""
+    """A user's next step: action, page, reason."""
 
     label: str
     place: Place
@@ -81,17 +81,17 @@ CHECK_DATA = NextStep(
 def judge_run(run: Run, classes: int | None = None, others: Sequence[Run] = ()) -> Verdict:
     """Return the verdict on a run.
 
-    A network is deployable where it loses at most one point of top-1 by the upper end of the
-    paired interval, and to be repaired first where it loses more by the lower end; between them
-    the verdict is undecided. It is not deployable where it loses more than 20 points, or answers
-    no better than chance. Without labels the share of images that are answered otherwise than by
-    the float network stands for the loss, which cannot be larger.
+    A network is deployable if the upper end of the paired interval is a loss of at most one point.
+    A network needs repair first if the lower end is a larger loss. In between, the verdict is
+    undecided. A network is not deployable after a loss of more than 20 points, or at chance level.
+    Without labels the share of answers that differ from the float network stands for the loss, as
+    an upper bound.
 
     Args:
         run: the run to judge.
-        classes: the number of classes of the network; None does not compare with chance.
-        others: further runs; those of the same configuration with float weights, or with float
-            activations, tell what each side costs.
+        classes: the number of classes of the network; None skips the comparison with chance.
+        others: further runs; runs of the configuration with float weights, or with float
+            activations, tell the loss of a single side.
     """
     score = run.evaluation
     if score.sqnr_db == inf:
@@ -118,7 +118,7 @@ def judge_run(run: Run, classes: int | None = None, others: Sequence[Run] = ()) 
 
 
 def loses_much_accuracy(run: Run) -> bool:
-    """Whether the run loses more than one point, as measured; without labels in its answers."""
+    """Whether the measured loss exceeds one point, of top-1 or without labels of agreement."""
     score = run.evaluation
     if score.top1_drop is not None:
         return score.top1_drop > SMALL_LOSS
@@ -147,7 +147,7 @@ def _next_steps(run: Run, level: Level) -> tuple[NextStep, ...]:
 
 
 def _verdict_without_classes(run: Run) -> Verdict:
-    """Judge nothing where no accuracy is known; the SQNR and a metric have no limit of ours."""
+    """Return a verdict without judgement: QuantScope has no limit for an SQNR or a metric."""
     score = run.evaluation
     text = f"The output is no row of classes; its SQNR is {score.sqnr_db:.1f} dB"
     if score.metric is not None:
@@ -169,7 +169,7 @@ def _verdict_by_agreement(run: Run) -> Verdict:
 
 
 def _level_of_loss(loss: float, interval: Interval) -> Level:
-    """Return the level of a loss with its 95 % interval, all shares of 1."""
+    """Return the level of a loss with the 95 % interval, as shares of 1."""
     if interval.high <= SMALL_LOSS:
         return Level.DEPLOYABLE
     if interval.low <= SMALL_LOSS:
@@ -178,12 +178,12 @@ def _level_of_loss(loss: float, interval: Interval) -> Level:
 
 
 def _is_at_chance(top1: Interval | None, chance: float) -> bool:
-    """Whether a top-1 cannot be told from guessing: its interval reaches down to chance."""
+    """Whether a top-1 equals guessing within the interval."""
     return top1 is not None and chance > 0 and top1.low <= chance
 
 
 def _lost_points_text(loss: float, interval: Interval) -> str:
-    """Return the points of top-1 that are lost, such as "Lost 79.6 points of top-1 (...)"."""
+    """Return the lost points of top-1, such as "Lost 79.6 points of top-1 (...)"."""
     ends = f"95 %: {100 * interval.low:z.1f} to {100 * interval.high:z.1f}"
     if loss < 0:
         return f"Gained {-100 * loss:.1f} points of top-1 (loss, {ends})"
@@ -191,9 +191,9 @@ def _lost_points_text(loss: float, interval: Interval) -> str:
 
 
 def _images_to_decide(score: Evaluation) -> int | None:
-    """Return how many images decide, if they go on as these; None for more than is advised.
+    """Return the number of images that would decide, at the present rate; None if too large.
 
-    The counts of lost and won images follow from the drop and the width of the paired interval.
+    Drop and width of the paired interval determine the counts of lost and won images.
     """
     drop, interval = score.top1_drop, score.top1_drop_ci95
     if drop is None or interval is None:
@@ -219,7 +219,7 @@ def _images_to_agree(score: Evaluation) -> int | None:
 
 
 def _side_loss_text(run: Run, others: Sequence[Run]) -> str:
-    """Return what weights and activations cost alone, as far as runs have measured it."""
+    """Return the loss by weights alone and by activations alone, as far as measured."""
     phrases = []
     for side, silent in (("weight", "activation"), ("activation", "weight")):
         losses = [
@@ -234,7 +234,7 @@ def _side_loss_text(run: Run, others: Sequence[Run]) -> str:
 
 
 def _is_single_side_run(run: Run, other: Run, side: str, silent: str) -> bool:
-    """Whether `other` is the run with the `silent` side left in float; rules are not compared."""
+    """Whether `other` is the run with a float `silent` side; rules are not compared."""
     mixed, single = run.config.get("default", {}), other.config.get("default", {})
     return (
         (run.model_digest, run.data_digest, run.recipe, run.seed)

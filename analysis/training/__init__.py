@@ -1,1 +1,1 @@
-"""Training as a job: which images train, watch and score; what it gains over repair."""
+"""Training as a job: images for training, watching and scoring; the gain over repair."""

@@ -1,4 +1,4 @@
-"""Which images train, which watch, which score: three parts that share no image."""
+"""Disjoint images for training, watching and scoring."""
 
 from dataclasses import dataclass
 
@@ -19,9 +19,9 @@ FEWEST = 20
 
 @dataclass(frozen=True, slots=True)
 class TrainingSplit:
-    """Images that train, watch and score; `calibration` ones choose ranges and train too.
+    """Images that train, watch and score; the `calibration` images choose ranges and train too.
 
-    `input_range` bounds the inputs that 8-bit pixels can become; None where data are numbers.
+    `input_range` bounds the inputs from 8-bit pixels; None for data of real numbers.
     """
 
     train: Dataset
@@ -42,11 +42,11 @@ class TrainingSplit:
 def divide_training_images(model: str, network: Network, choice: ImageChoice) -> TrainingSplit:
     """Return the three parts for a model: of the data at `choice.data`, or of a sample's own.
 
-    A sample's test set scores, its training part trains and watches. The user's own data are
+    A sample's test set scores, the training part trains and watches. The user's own data are
     divided at random by `choice.seed`: a fifth scores, a tenth (at most 1 000) watches.
 
     Raises:
-        DatasetError: there are no images, too few, or they do not fit the network.
+        DatasetError: the images are missing, too few, or do not fit the network.
     """
     if choice.data is None:
         sample = SAMPLES.get(model)

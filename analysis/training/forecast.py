@@ -1,4 +1,4 @@
-"""Is a training worth it: what it costs, and what a short probe says beside repair."""
+"""The worth of a training: the cost, and the gain of a short probe over repair."""
 
 from dataclasses import dataclass, replace
 
@@ -23,13 +23,13 @@ DECAY = 0.5
 
 @dataclass(frozen=True, slots=True)
 class StepCost:
-    """What a step takes: seconds, of three real ones, and bytes at most, an estimate."""
+    """The cost of a training step: seconds, measured on three steps, and a bound of the bytes."""
 
     seconds: float
     memory_bytes: int
 
     def duration_sentence(self, steps: int) -> str:
-        """Return what a training of so many steps takes, in words."""
+        """Return the duration and memory of `steps` training steps in words."""
         minutes = steps * self.seconds / 60
         return (
             f"A step takes {self.seconds:.2f} s here, so {steps} steps take about "
@@ -39,11 +39,11 @@ class StepCost:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What training is expected to gain over the best repair, as shares of 1, on watched images.
+    """The expected gain of training over the best repair, as shares of 1, on watched images.
 
-    `scores` are the shares of right answers (agreeing ones without labels) of each arm by title;
-    `probe` is that of the short training. `gain` runs from what the probe shows at least to what a
-    longer training could add.
+    `scores` are the shares of right answers (without labels of agreeing answers) of each arm, by
+    title; `probe` is the share of the short training. `gain` reaches from the sure gain of the
+    probe to the possible gain of a longer training.
     """
 
     scores: dict[str, float]
@@ -72,7 +72,7 @@ class Forecast:
 
 
 def measure_step_cost(task: TrainingTask) -> Steps[StepCost]:
-    """Take three real steps, time them, and forget them."""
+    """Run three real training steps, time the steps, and discard the result."""
     stage = yield from part_of_progress(training_start_stage(task), 0.0, 0.5)
     settings = replace(task.settings, steps=TIMED_STEPS)
     state = yield from part_of_progress(
@@ -121,7 +121,7 @@ def _unchanged_stage(stage: Stage) -> Steps[Stage]:
 def _judge_forecast(
     hits: dict[str, torch.Tensor], after: torch.Tensor, float_hits: torch.Tensor, steps: int
 ) -> Forecast:
-    """Return the forecast from which answers are right in each arm, (N,) each."""
+    """Return the forecast from the right answers of each arm, of shape (N,)."""
     scores = {title: float(one.float().mean()) for title, one in hits.items()}
     best = max(scores, key=lambda title: scores[title])
     lost, won = int((after & ~hits[best]).sum()), int((~after & hits[best]).sum())
@@ -140,7 +140,7 @@ def _judge_forecast(
 
 
 def _hits_by_image(network: Network, quantized: QuantGraph | None, data: Data) -> torch.Tensor:
-    """Return for each image whether the answer is right; without labels, that of the float net."""
+    """Return a boolean of shape (N,): right answers, or without labels agreement with float."""
     found = []
     for batch in data.batches(network.forward_batch_size):
         run = network.graph if quantized is None else quantized

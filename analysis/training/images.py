@@ -1,4 +1,4 @@
-"""Images by their places, shifted and mirrored at random where the network is used to that."""
+"""Images by place, shifted and mirrored at random if the network tolerates the change."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ CHECKED = 256
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """By how many pixels images are shifted at most, and whether they are mirrored."""
+    """The largest shift of images in pixels, and whether images are mirrored."""
 
     shift: int = 0
     mirror: bool = False
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Return images (N, C, H, W), each shifted and mirrored by chance; edges are repeated."""
+        """Return images of shape (N, C, H, W), shifted and mirrored at random with repeated edges."""
         count, _, height, width = images.shape
         if self.shift:
             reach = self.shift
@@ -47,7 +47,7 @@ class Augmentation:
 
 @dataclass(frozen=True, slots=True)
 class TrainingImages:
-    """The images of a dataset for the loop of a training: any of them, in any order."""
+    """The images of a dataset for a training loop, in any order."""
 
     data: Dataset
     augmentation: Augmentation
@@ -59,7 +59,7 @@ class TrainingImages:
     def take(
         self, places: Sequence[int], generator: torch.Generator | None
     ) -> tuple[Inputs, Tensor | None]:
-        """Return (inputs, labels or targets or None) of the images at these places."""
+        """Return (inputs, labels or targets or None) at the places, of shape (N, ...)."""
         batch = next(self.data.subset(places).batches(len(places)))
         inputs = batch.inputs
         if generator is not None and isinstance(inputs, Tensor) and inputs.dim() == 4:
@@ -68,14 +68,14 @@ class TrainingImages:
 
 
 def comparison_goal(labels: Tensor | None, targets: object) -> Tensor | None:
-    """Return what outputs are compared with: labels, else targets that are one tensor."""
+    """Return the goal of the outputs, of shape (N, ...): labels, else a targets tensor, or None."""
     if labels is not None:
         return labels
     return targets if isinstance(targets, Tensor) else None
 
 
 def watched_batches(data: Data, size: int) -> list[tuple[Inputs, Tensor | None]]:
-    """Return all images of `data` in batches, with what outputs are compared with."""
+    """Return the images of `data` in batches of shape (N, ...), with the goals of the outputs."""
     return [
         (batch.inputs, comparison_goal(batch.labels, getattr(batch, "targets", None)))
         for batch in data.batches(size)
@@ -83,10 +83,10 @@ def watched_batches(data: Data, size: int) -> list[tuple[Inputs, Tensor | None]]
 
 
 def choose_image_augmentation(network: Network, watch: Data) -> Augmentation:
-    """Return what the network is used to: images are mirrored if that changes no answer.
+    """Return the tolerated augmentation: images are mirrored if mirroring changes no answer.
 
-    A network that was trained with mirrored images answers alike; letters and digits, mirrored,
-    are other signs. Tables, texts and small images are left alone.
+    A network trained with mirrored images gives equal answers; mirrored letters and digits are
+    other signs. Tables, texts and small images stay unchanged.
     """
     batch = next(iter(watch.batches(CHECKED)))
     inputs = batch.inputs

@@ -1,4 +1,4 @@
-"""One training from question to answer: start, train or go on, check, keep, score."""
+"""One training from question to answer: start, train or resume, check, store, score."""
 
 import hashlib
 import json
@@ -34,10 +34,10 @@ START_SHARE, TRAIN_SHARE = 0.1, 0.9
 
 @dataclass(frozen=True, eq=False, slots=True)
 class TrainingTask:
-    """A training of a network: its bits, the repairs that it starts from, data and settings.
+    """A training of a network: configuration, starting recipe, data and settings.
 
-    `folder` keeps states: a training that was stopped goes on, one that ended is opened. `points`
-    fills with the curve while the training runs.
+    `folder` stores states: a stopped training resumes, a finished training is opened. `points`
+    receives the curve while the training runs.
     """
 
     network: Network
@@ -51,7 +51,7 @@ class TrainingTask:
 
     @property
     def question_digest(self) -> str:
-        """A digest of all that the result depends on."""
+        """A digest of every input of the result."""
         parts = [
             self.network.digest,
             self.split.train.digest,
@@ -66,7 +66,7 @@ class TrainingTask:
 
     @property
     def stored_name(self) -> str:
-        """What the stored training is called: `--trained` takes it."""
+        """The name of the stored training, for `--trained`."""
         return self.question_digest[:SHORT]
 
     @property
@@ -76,16 +76,16 @@ class TrainingTask:
 
     @property
     def checkpoint_path(self) -> Path:
-        """The file of a training that has not ended."""
+        """The file of an unfinished training."""
         return training_file_path(self.folder, self.stored_name, "checkpoint")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class TrainingOutcome:
-    """A trained network and its scores, on images that neither trained nor watched.
+    """A trained network with scores, on images apart from training and watching.
 
-    `before` is the network quantized and repaired alike, without training; `difference` is the
-    largest one between learned quantizers and the product's own, which must be 0.
+    `before` is the network with equal quantization and repair, without training; `difference` is
+    the largest difference between learned quantizers and the product's quantizers, and must be 0.
     """
 
     task: TrainingTask
@@ -95,7 +95,7 @@ class TrainingOutcome:
 
 
 def run_training_task(task: TrainingTask) -> Steps[TrainingOutcome]:
-    """Train, or go on where a training of the same question stopped, and score.
+    """Train, or resume a stopped training of an equal question, and score.
 
     Raises:
         QuantError: the settings, the data or the network do not fit.
@@ -116,7 +116,7 @@ def run_training_task(task: TrainingTask) -> Steps[TrainingOutcome]:
 
 
 def training_start_stage(task: TrainingTask) -> Steps[Stage]:
-    """Return the network as training finds it: quantized, and repaired by the recipe."""
+    """Return the network at the start of training: quantized, and repaired by the recipe."""
     images = task.split.calibration
     calibrated = yield from part_of_progress(
         calibrate_network(task.network, images, task.split.input_range), 0.0, 0.5
@@ -130,7 +130,7 @@ def training_start_stage(task: TrainingTask) -> Steps[Stage]:
 
 
 def _trained_state(task: TrainingTask, stage: Stage) -> Steps[TrainedState]:
-    """Return the state of a training that ended, or train to the end."""
+    """Return the state of a finished training, or train to the end."""
     if task.state_path.exists():
         state = load_trained_state(task.state_path)
         task.points[:] = state.record.curve
@@ -145,7 +145,7 @@ def _trained_state(task: TrainingTask, stage: Stage) -> Steps[TrainedState]:
 def train_stage(
     task: TrainingTask, stage: Stage, checkpoint: Checkpoint | None = None
 ) -> Steps[TrainedState]:
-    """Train a network as it stands; nothing is kept but the checkpoint, if there is one."""
+    """Train the network of a stage; only the checkpoint, if given, is stored."""
     network = task.network
     data = TrainingImages(task.split.train, choose_image_augmentation(network, task.split.watch))
     steps = train_network(
@@ -162,7 +162,7 @@ def train_stage(
 
 
 def _observe_training(steps: Steps[TrainedState], points: list[CurvePoint]) -> Steps[TrainedState]:
-    """Run a training and put each new point of its curve into `points`."""
+    """Run a training and append each new point of the curve to `points`."""
     while True:
         try:
             progress = next(steps)
@@ -177,12 +177,12 @@ def _observe_training(steps: Steps[TrainedState], points: list[CurvePoint]) -> S
 
 
 def fitting_settings(settings: TrainingSettings, split: TrainingSplit) -> TrainingSettings:
-    """Return settings that the data allow: a batch of at most all images."""
+    """Return settings that fit the data: the batch size is at most the number of images."""
     return replace(settings, batch=min(settings.batch, max(2, len(split.train))))
 
 
 def loss_for_split(split: TrainingSplit, loss: LossKind | None) -> LossKind:
-    """Return the loss: both where there are labels, else distillation, if none was chosen."""
+    """Return the chosen loss; by default both losses with labels, else distillation."""
     if loss is not None:
         return loss
     return LossKind.BOTH if split.train.labelled else LossKind.DISTIL

@@ -1,4 +1,4 @@
-"""Trainings that ended: kept in a folder of runs, opened by name as a configuration and recipe."""
+"""Finished trainings: stored in a folder of runs, opened by name as configuration and recipe."""
 
 import json
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ FOLDER = "trainings"
 
 @dataclass(frozen=True, eq=False, slots=True)
 class StoredTraining:
-    """A training that ended: what it was asked, and what it left.
+    """A finished training: the question and the result.
 
-    `recipe` are the float passes that it started from; `model` and `model_digest` name the network.
+    `recipe` holds the float passes before training; `model` and `model_digest` name the network.
     """
 
     name: str
@@ -32,19 +32,19 @@ class StoredTraining:
 
     @property
     def whole_recipe(self) -> Recipe:
-        """The passes that make the trained network of the float one."""
+        """The passes that turn the float network into the trained network."""
         return (*self.recipe, UseTraining(self.state, self.name))
 
 
 def training_file_path(folder: Path, name: str, kind: str) -> Path:
-    """Return the path of a training's file; `kind` is its suffix."""
+    """Return the path of a training's file; `kind` is the suffix."""
     return folder / FOLDER / f"{name}.{kind}"
 
 
 def describe_training(
     folder: Path, name: str, network: Network, config: QuantConfig, recipe: Recipe
 ) -> None:
-    """Write what a training is asked, beside the state that it will leave.
+    """Write the question of a training beside the later state.
 
     Raises:
         TrainingError: a pass of the recipe repairs quantized weights, which training replaces.
@@ -70,10 +70,10 @@ def describe_training(
 
 
 def open_stored_training(folder: Path, name: str, network: Network | None = None) -> StoredTraining:
-    """Return the training of that name; `network`, if known, must be the one that was trained.
+    """Return the training with the name; `network`, if given, must be the trained network.
 
     Raises:
-        TrainingError: there is none, or it belongs to another network.
+        TrainingError: the training is missing, or belongs to another network.
     """
     state, content = (
         training_file_path(folder, name, "safetensors"),

@@ -41,7 +41,7 @@ MOSTLY_ZERO = 0.9
 
 
 def activation_causes(facts: SiteFacts) -> Iterator[SiteCause | None]:
-    """Yield the causes found at an activation, None where a detector finds nothing."""
+    """Yield the causes at an activation; a detector without a finding yields None."""
     yield _narrow(facts)
     yield _softmax(facts)
     yield _negative_tail(facts)
@@ -52,7 +52,7 @@ def activation_causes(facts: SiteFacts) -> Iterator[SiteCause | None]:
 
 
 def _operators(facts: SiteFacts) -> set[str]:
-    """Return the operators of the layer: its own, and that of the node whose value is encoded."""
+    """Return the operators of the layer and of the node with the encoded value."""
     graph = facts.book.graph
     return {
         operator_name(graph.node_named(facts.layer.node)),
@@ -61,7 +61,7 @@ def _operators(facts: SiteFacts) -> set[str]:
 
 
 def _narrow(facts: SiteFacts) -> SiteCause | None:
-    """Find a width that is less than that of all neighbours."""
+    """Find a width narrower than the widths of the neighbours."""
     bits = facts.site.spec.bits
     beside = [
         facts.chosen[layer.name].activation.bits
@@ -95,7 +95,7 @@ def _softmax(facts: SiteFacts) -> SiteCause | None:
 
 
 def _negative_tail(facts: SiteFacts) -> SiteCause | None:
-    """Find a function with a short negative side whose encoding wastes or loses that side."""
+    """Find a function with a short negative side, and an encoding that wastes or loses the side."""
     low, high = facts.values.low, facts.values.high
     if not _operators(facts) & TAILED or low >= 0 or -low > TAIL_SHARE * high:
         return None
@@ -138,7 +138,7 @@ def _unbalanced(facts: SiteFacts) -> SiteCause | None:
 
 
 def _mostly_zeros(facts: SiteFacts) -> SiteCause | None:
-    """Find a range that zeros decide: the few other values are clipped."""
+    """Find a range decided by zeros: the few other values are clipped."""
     values = facts.values
     share = values.zeros / max(values.count, 1)
     clipped = clipped_tail(facts)
@@ -152,7 +152,7 @@ def _mostly_zeros(facts: SiteFacts) -> SiteCause | None:
 
 
 def _large_bias(facts: SiteFacts) -> SiteCause | None:
-    """Find channels that set the range by the bias, not by what varies."""
+    """Find channels with a range set by the bias instead of by the variation."""
     channels = facts.values.channels
     if channels is None or facts.layer.bias is None:
         return None

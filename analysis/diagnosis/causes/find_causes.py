@@ -1,4 +1,4 @@
-"""Find the root cause at each site of a configuration; ranges of calibration are looked at."""
+"""Find the root cause at each site of a configuration; the search includes calibration ranges."""
 
 from collections.abc import Iterable
 
@@ -26,9 +26,9 @@ MORE_IMAGES = Remedy(
 
 
 def find_causes(study: Study, config: QuantConfig, sides: Iterable[Side]) -> tuple[SiteCause, ...]:
-    """Return the worst cause of each site on some sides, the one with most bits lost first.
+    """Return the worst cause of each site on the given sides, the largest loss of bits first.
 
-    The study must be calibrated where activations are looked at.
+    The study must be calibrated if `sides` contain activations.
     """
     book, wanted = study.range_book(), set(sides)
     chosen = config.resolve_layers(study.network.graph.layers)
@@ -67,9 +67,9 @@ def _facts(study: Study, book: RangeBook, site: Site, chosen: Resolved) -> SiteF
 
 
 def find_few_images(study: Study) -> Steps[SiteCause | None]:
-    """Return the cause "too few calibration images", where values of other images outgrow ranges.
+    """Return the cause "too few calibration images" if values of other images exceed the ranges.
 
-    Up to 64 images that are scored are looked at, without labels; no range is chosen from them.
+    The search reads up to 64 scored images, without labels; no range is chosen from the images.
     """
     known, network = study.known_statistics, study.network
     if study.scored is None or not 0 < known.images < ENOUGH_IMAGES:

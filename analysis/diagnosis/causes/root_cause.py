@@ -1,4 +1,4 @@
-"""The names of root causes, and what is known of a site when a cause is looked for."""
+"""The names of root causes, and the facts about a site for the detectors."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -43,7 +43,7 @@ class RootCause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SiteCause:
-    """A cause at one site: `bits_lost` compares causes, `evidence` tells what was measured."""
+    """A cause at one site: `bits_lost` compares causes, `evidence` tells the measurements."""
 
     layer: str
     side: Side
@@ -55,7 +55,7 @@ class SiteCause:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SiteFacts:
-    """What detectors look at: one site, the values, the fit of the encoding, the neighbours."""
+    """The facts for detectors: one site, the values, the fit of the encoding, the neighbours."""
 
     book: RangeBook
     site: Site
@@ -83,7 +83,7 @@ class SiteFacts:
     def found(
         self, cause: RootCause, evidence: str, bits_lost: float, remedy: Remedy
     ) -> SiteCause | None:
-        """Return the cause, or None where no bits are lost."""
+        """Return the cause, or None without lost bits."""
         if bits_lost <= 0:
             return None
         return SiteCause(self.layer.name, self.side, cause, evidence, bits_lost, remedy)
@@ -91,9 +91,9 @@ class SiteFacts:
 
 @dataclass(frozen=True, slots=True)
 class ChannelSpread:
-    """How unequal channels are: the widest over the median, and how many channels are wide.
+    """The inequality of channels: the widest over the median, and the number of wide channels.
 
-    `deciles` is the range of the channel at 90 % over that at 10 %.
+    `deciles` is the channel range at 90 % over the channel range at 10 %.
     """
 
     widest: int
@@ -104,12 +104,12 @@ class ChannelSpread:
 
     @property
     def has_outliers(self) -> bool:
-        """Whether few channels are wide and the others much alike."""
+        """Whether few channels are wide and the other channels are alike."""
         return self.ratio >= RATIO and self.wide <= max(1, FEW_CHANNELS * self.count)
 
     @property
     def is_unequal(self) -> bool:
-        """Whether many channels differ in range."""
+        """Whether the ranges of a large part of the channels differ."""
         return not self.has_outliers and (self.ratio >= RATIO or self.deciles >= 2 * RATIO)
 
 

@@ -29,7 +29,7 @@ MOSTLY_CLIPPING = 0.7
 
 
 def weight_causes(facts: SiteFacts) -> Iterator[SiteCause | None]:
-    """Yield the causes found at a weight, None where a detector finds nothing."""
+    """Yield the causes at a weight; a detector without a finding yields None."""
     if facts.site.spec.granularity is Granularity.PER_TENSOR:
         yield _channel_cause(facts)
     yield _few_weights(facts)
@@ -62,7 +62,7 @@ def _channel_cause(facts: SiteFacts) -> SiteCause | None:
 
 
 def _output_varies(facts: SiteFacts, channel: int) -> float:
-    """Return the spread of a channel's output over that of the median channel; 1 if unknown."""
+    """Return the output spread of a channel over the spread of the median channel; 1 if unknown."""
     known = facts.book.activations.get(facts.layer.name)
     if known is None or known.channels is None:
         return 1.0
@@ -74,7 +74,7 @@ def _output_varies(facts: SiteFacts, channel: int) -> float:
 
 
 def _few_weights(facts: SiteFacts) -> SiteCause | None:
-    """Find a depthwise layer whose few rounding errors move the mean of channels."""
+    """Find a depthwise layer with so few weights that rounding errors move the channel means."""
     if facts.layer.kind is not Kind.DEPTHWISE:
         return None
     weight = facts.book.graph.stored_tensor(str(facts.layer.weight))
@@ -98,7 +98,7 @@ def _few_weights(facts: SiteFacts) -> SiteCause | None:
 
 
 def clipped_tail(facts: SiteFacts) -> SiteCause | None:
-    """Find an encoding that clips more than suits the values: most of the error is clipping."""
+    """Find an encoding with too much clipping: clipping makes the larger part of the error."""
     fit = facts.fit
     if fit.clipping_part < MOSTLY_CLIPPING or shortfall_db(facts) < SHORTFALL_DB:
         return None
@@ -112,7 +112,7 @@ def clipped_tail(facts: SiteFacts) -> SiteCause | None:
 
 
 def _few_codes(facts: SiteFacts) -> SiteCause | None:
-    """Find a range that few values stretch: the others share few codes."""
+    """Find a range stretched by few values: the other values share few codes."""
     short = shortfall_db(facts)
     if short < SHORTFALL_DB or facts.fit.clipping_part >= MOSTLY_CLIPPING:
         return None
@@ -131,6 +131,6 @@ def _few_bits(facts: SiteFacts) -> SiteCause | None:
 
 
 def shortfall_db(facts: SiteFacts) -> float:
-    """Return how far the SQNR lies below that of a normal distribution, in dB."""
+    """Return the distance in dB of the SQNR below the SQNR of a normal distribution."""
     lower = min(facts.fit.sqnr_db, median_channel_sqnr_db(facts.fit))
     return expected_sqnr_db(max(2, facts.fit.spec.bits)) - max(lower, 0.0)

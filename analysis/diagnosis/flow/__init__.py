@@ -1,1 +1,1 @@
-"""The diagnosis of a network: each step of the white paper's flow is tried and measured."""
+"""The diagnosis of a network: the steps of the white paper's flow, tried and measured."""

@@ -1,4 +1,4 @@
-"""The loss by layer: screening ranks all layers, exact forwards measure the worst."""
+"""The loss by layer: screening ranks the layers, exact forwards measure the worst."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ class Attribution:
     images: int
 
     def sentence(self, whole_points: float) -> str:
-        """Return which layers lose most, and how the parts add up beside the whole."""
+        """Return the layers with the largest losses, and the sum of the parts beside the whole."""
         if not self.layers:
             return "No layer on the side that loses most has bits between 2 and 16."
         worst = self.layers[0]
@@ -51,9 +51,10 @@ class Attribution:
 
 
 def attribute_loss(study: Study, config: QuantConfig, sides: Iterable[Side]) -> Steps[Attribution]:
-    """Return the loss by layer on some sides.
+    """Return the loss by layer on the given sides.
 
-    Up to 64 images are screened; up to 16 layers of each side are measured on up to 512 images.
+    Screening uses up to 64 images; exact forwards measure up to 16 layers of each side on up to 512
+    images.
     """
     wanted = tuple(sides)
     found: list[LayerLoss] = []
@@ -111,7 +112,7 @@ def _rank(scores: list[CellScore], side: Side) -> list[LayerLoss]:
 
 
 def _measured(loss: LayerLoss, score: CellScore | None) -> LayerLoss:
-    """Return the loss with the points that an exact score has; agreement stands for labels."""
+    """Return the loss with the points of an exact score; agreement stands for labels."""
     if score is None or score.agreement is None:
         return loss
     drop, interval = score.accuracy_drop, score.accuracy_drop_ci95

@@ -25,10 +25,10 @@ Change = Callable[[Experiment], Experiment | None]
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A repair: `change` returns the repaired experiment, or None where nothing would change.
+    """A repair: `change` returns the repaired experiment, or None if nothing would change.
 
-    `cost` orders repairs: 0 is free at inference and takes seconds; a scale for each channel needs
-    a machine that has one; AdaRound takes minutes.
+    `cost` orders repairs: 0 is free at inference and takes seconds; scales by channel need a
+    machine with such scales; AdaRound takes minutes.
     """
 
     title: str
@@ -78,7 +78,7 @@ def _usual(study: Study, iterations: int) -> Iterator[Candidate]:
 
 
 def _local(causes: Iterable[SiteCause]) -> Iterator[Candidate]:
-    """Yield for each cause the changed encodings of the layers that have the cause."""
+    """Yield for each cause the changed encodings of the layers with the cause."""
     groups: dict[tuple[str, str], list[SiteCause]] = {}
     for cause in causes:
         if cause.remedy.weight is not None or cause.remedy.activation is not None:
@@ -114,7 +114,7 @@ def _with_config(experiment: Experiment, config: QuantConfig) -> Experiment | No
 
 
 def _add(experiment: Experiment, step: Pass) -> Experiment | None:
-    """Return the experiment with one more pass at the place that suits the pass."""
+    """Return the experiment with one more pass at the suitable place."""
     if any(type(one) is type(step) for one in experiment.recipe):
         return None
     floats = [one for one in experiment.recipe if is_float_pass(one)]
@@ -141,7 +141,7 @@ def _estimator(estimator: Estimator, side: Side) -> Change:
 
 
 def _change_default(experiment: Experiment, side: Side, change: SpecChange) -> Experiment | None:
-    """Return the experiment with a change of all layers of one side; other choices stay."""
+    """Return the experiment with a change of one whole side; other choices stay."""
     config = experiment.config
     default = config.default
     cleared = {key: None for key, value in change.to_dict().items() if value is not None}

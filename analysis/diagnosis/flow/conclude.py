@@ -1,4 +1,4 @@
-"""The end of a diagnosis: causes by name, the experiment chosen, and what is missing."""
+"""The end of a diagnosis: causes by name, the chosen experiment, and further advice."""
 
 from collections.abc import Iterable, Sequence
 
@@ -18,7 +18,7 @@ MOST_CAUSES = 40
 
 
 def name_causes(causes: Iterable[SiteCause], layers: Sequence[LayerLoss]) -> tuple[NamedCause, ...]:
-    """Return the causes with the points that the layers lose, the most harmful first."""
+    """Return the causes with the lost points of the layers, the most harmful first."""
     known = {(one.layer, one.side): one for one in layers}
 
     def harm(cause: SiteCause) -> tuple[bool, float, float, float]:
@@ -46,7 +46,7 @@ def name_causes(causes: Iterable[SiteCause], layers: Sequence[LayerLoss]) -> tup
 
 
 def conclude(trials: Trials, state: FlowState) -> Diagnosis:
-    """Return the diagnosis: the cheapest recipe that keeps the goal, or the nearest."""
+    """Return the diagnosis: the cheapest recipe that keeps the goal, or the nearest recipe."""
     best, goal = state.nearest, trials.goal
     met = best.standing is Standing.KEPT
     unit = "points" if best.loss.labelled else "% of the answers"
@@ -81,7 +81,7 @@ def conclude(trials: Trials, state: FlowState) -> Diagnosis:
 
 
 def stop_early(trials: Trials, state: FlowState) -> Diagnosis:
-    """Return the diagnosis of a float network that fails on these images."""
+    """Return the diagnosis of a float network that fails on the images."""
     reasons = [step.sentence for step in trials.board if step.outcome is StepOutcome.FAILED]
     network, images = trials.study.network, trials.study.scored_images
     return Diagnosis(
@@ -99,7 +99,7 @@ def stop_early(trials: Trials, state: FlowState) -> Diagnosis:
 
 
 def _advice(trials: Trials, state: FlowState) -> str:
-    """Return what is missing: more images, more calibration, more bits, or training."""
+    """Return the next help: more images, more calibration, more bits, or training."""
     best, told = state.nearest, []
     if best.standing is Standing.UNDECIDED and best.loss.points <= trials.goal.points:
         told.append(

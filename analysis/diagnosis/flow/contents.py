@@ -1,4 +1,4 @@
-"""The results of a diagnosis: steps, causes, and the experiment that was chosen."""
+"""The results of a diagnosis: steps, causes, and the chosen experiment."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -39,21 +39,21 @@ OUTCOMES = {
 
 @dataclass(frozen=True, slots=True)
 class FlowStep:
-    """One box of the flow: what was tried, and what came out.
+    """One box of the flow: the trial and the result.
 
     Attributes:
         stage: the part of the flow.
-        name: what was tried.
+        name: the name of the trial.
         outcome: pass or fail by the paired interval; "told" for a step without a limit.
-        sentence: what was found, in words.
-        seconds: the time that the step took; of a kept run, the time that the run took.
-        loss: the loss that was measured; None where the step measures none.
+        sentence: the finding in words.
+        seconds: the duration of the step; for a stored run, the duration of the run.
+        loss: the measured loss; None for a step without measurement.
         top1: the share of right answers; None without labels.
         top1_interval: the 95 % interval of `top1`, as shares of 1.
         energy_pj: the energy of one image on the machine.
-        run: the id of the run in the store; empty where the step made no run.
-        adopted: whether the change stays; None where the step changes nothing.
-        resumed: whether the run was found in the store.
+        run: the id of the run in the store; empty for a step without a run.
+        adopted: whether the change stays; None for a step without a change.
+        resumed: whether the run came from the store.
     """
 
     stage: FlowStage
@@ -72,10 +72,10 @@ class FlowStep:
 
 @dataclass(frozen=True, slots=True)
 class LayerLoss:
-    """What one layer costs when the layer alone is quantized, on one side.
+    """The loss of one layer, quantized alone on one side.
 
-    `kl` is the KL divergence in nats that screening predicts, `share` the part of the sum over all
-    layers; `points` of top-1 with the `interval` are measured on `images`, where they are.
+    `kl` is the KL divergence in nats predicted by screening, `share` the part of the sum over the
+    layers; `points` of top-1 with the `interval` are measured on `images`, or None.
     """
 
     layer: str
@@ -106,15 +106,15 @@ class Diagnosis:
     """The end of the flow.
 
     Attributes:
-        goal: what was to be kept.
-        steps: all steps in order.
+        goal: the goal.
+        steps: the steps in order.
         causes: the causes of the loss by layer, the most harmful first.
         layers: the loss by layer, the largest first.
         experiment: the cheapest experiment that keeps the goal, else the nearest.
-        run: what that experiment measured; None where the float network failed already.
+        run: the run of the chosen experiment; None if the float network failed already.
         met: whether the paired interval of the loss lies within the goal.
         sentence: the conclusion.
-        advice: what else would help, where the goal is not kept.
+        advice: further help, if no experiment keeps the goal.
         float_top1: share of right answers of the float network; None without labels.
     """
 

@@ -1,4 +1,4 @@
-"""More bits for the layers that lose most: as few layers as keep the goal."""
+"""More bits for the layers with the largest losses: as few layers as the goal needs."""
 
 from collections.abc import Iterable, Sequence
 
@@ -15,7 +15,7 @@ FEW = 0.25
 
 
 def next_bits(bits: int) -> int:
-    """Return the next width that machines have: 8, then 16.
+    """Return the next width of machines: 8, then 16.
 
     Example:
         >>> next_bits(4), next_bits(8)
@@ -25,7 +25,7 @@ def next_bits(bits: int) -> int:
 
 
 def guilty_parts(study: Study, config: QuantConfig, sides: Iterable[Side]) -> dict[Part, int]:
-    """Return the bits of the layers of some sides that are quantized."""
+    """Return the bits of the quantized layers on the given sides."""
     wanted = set(sides)
     return {
         (name, side): bits
@@ -62,7 +62,7 @@ def give_more_bits(
 def wider_everywhere(
     study: Study, experiment: Experiment, sides: Iterable[Side]
 ) -> tuple[str, Experiment | None]:
-    """Return the experiment with more bits in all layers of some sides; None at the widest."""
+    """Return the experiment with more bits in every layer of the sides; None at the widest."""
     wanted = tuple(sides)
     bits = guilty_parts(study, experiment.config, wanted)
     wider = {one: next_bits(width) for one, width in bits.items() if width < 16}

@@ -1,4 +1,4 @@
-"""The goal of a diagnosis: how many points of top-1 the quantized network may lose."""
+"""The goal of a diagnosis: the allowed loss of top-1 in points."""
 
 import re
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """The most points of top-1 (100 points are a share of 1) that the network may lose."""
+    """The largest allowed loss of top-1 in points; 100 points are a share of 1."""
 
     points: float = 1.0
 
@@ -42,10 +42,10 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """The points of top-1 that a network loses, with the paired interval of 95 % in points.
+    """The lost points of top-1, with the paired interval of 95 % in points.
 
-    Without labels the share of images with another answer than the float network's stands for the
-    loss, which cannot be larger; `labelled` is False then.
+    Without labels the share of images with another answer than the float network stands for the
+    loss, as an upper bound; then `labelled` is False.
     """
 
     points: float
@@ -68,7 +68,7 @@ def read_goal(text: str) -> Goal:
         0.5
 
     Raises:
-        ConfigError: the text is no such goal.
+        ConfigError: the text is no goal.
     """
     found = _GOAL.fullmatch(text)
     if found is None:
@@ -79,7 +79,7 @@ def read_goal(text: str) -> Goal:
 
 
 def loss_of(score: Evaluation) -> Loss:
-    """Return the loss that an evaluation measured.
+    """Return the loss in an evaluation.
 
     Raises:
         QuantError: the output of the network is no row of classes.

@@ -1,7 +1,7 @@
 """The flow from "the network lost five points" to "do this", tried and measured.
 
-The order is that of the white paper's debugging workflow (section 3.7, figure 9). Causes are looked
-for before repairs are tried, since ranges cost no forward and tell which encodings to change.
+The order follows the white paper's debugging workflow (section 3.7, figure 9). The search for
+causes precedes the repairs, since ranges cost no forward and tell the encodings to change.
 """
 
 import time
@@ -27,10 +27,10 @@ from quant.simulation.plan import Side
 
 @dataclass(frozen=True, eq=False, slots=True)
 class DiagnosisTask:
-    """What is diagnosed: a study, the experiment that lost accuracy, and the goal.
+    """The subject of a diagnosis: a study, the experiment that lost accuracy, and the goal.
 
-    `keeper` keeps each step as a named run; `board` gets each step as soon as the step is done.
-    AdaRound takes `rounding_iterations` a layer.
+    `keeper` stores each step as a named run; `board` gets each finished step. AdaRound takes
+    `rounding_iterations` for a layer.
     """
 
     study: Study
@@ -42,13 +42,13 @@ class DiagnosisTask:
 
 
 def run_diagnosis(task: DiagnosisTask) -> Steps[Diagnosis]:
-    """Find what costs accuracy, try repairs in order of cost, and stop at the first that does.
+    """Find the causes of a loss and try repairs in order of cost, up to the first sufficient one.
 
-    Each step is measured on the images that the study scores. A diagnosis that was ended early
-    goes on where the diagnosis was, where the task has a keeper.
+    Each step is measured on the scored images of the study. An interrupted diagnosis resumes, if
+    the task has a keeper.
 
     Raises:
-        QuantError: the network gives no classes, there are no images, or a range cannot be found.
+        QuantError: the network gives no classes, images are missing, or a range is impossible.
     """
     trials = Trials(task.study, task.goal, task.keeper, task.board)
     state = FlowState(task.experiment)
@@ -112,7 +112,7 @@ def _check_float(trials: Trials, state: FlowState) -> Steps[bool]:
 
 
 def _measure_sides(trials: Trials, state: FlowState) -> Steps[None]:
-    """Measure the experiment as given, then each side alone; the guilty sides lose the goal."""
+    """Measure the experiment as given, then each side alone; guilty sides lose the goal."""
     given = yield from part_of_progress(trials.measure(state.given, "as configured"), 0.0, 0.4)
     state.take(given)
     trials.tell(FlowStage.SIDES, "As configured", given, f"Loses {given.loss.text}.")
@@ -161,7 +161,7 @@ def _find_layers(trials: Trials, state: FlowState) -> Steps[None]:
 
 
 def _repair_whole(trials: Trials, state: FlowState, iterations: int) -> Steps[None]:
-    """Try the repairs of a whole network in order of cost, each on what helped before."""
+    """Try the repairs of a whole network in order of cost, each on top of successful repairs."""
     tried = candidates(trials.study, state.sides, state.causes, iterations)
     adopted = 0
     for place, candidate in enumerate(tried):
@@ -189,7 +189,7 @@ SLOW = 6
 
 
 def _try_alone(trials: Trials, state: FlowState, title: str, alone: Experiment) -> Steps[None]:
-    """Try the last repair without those before; a shorter recipe that keeps the goal is taken."""
+    """Try the last repair without the repairs before; a shorter sufficient recipe wins."""
     trial = yield from trials.measure(alone, f"{title}, alone")
     kept = trial.standing is Standing.KEPT
     told = (
@@ -201,7 +201,7 @@ def _try_alone(trials: Trials, state: FlowState, title: str, alone: Experiment) 
 
 
 def _repair_few(trials: Trials, state: FlowState) -> Steps[None]:
-    """Give more bits to the layers that still lose most, 1, 2, 4 ... of them."""
+    """Give more bits to the layers with the largest losses: 1, 2, 4 ... layers."""
     study = yield from part_of_progress(
         _float_study(trials.study, state.present.experiment), 0.0, 0.1
     )
@@ -222,7 +222,7 @@ def _repair_few(trials: Trials, state: FlowState) -> Steps[None]:
 
 
 def _look_further(trials: Trials, state: FlowState) -> Steps[None]:
-    """Measure more bits for all layers of the guilty sides: what is missing, not a recipe."""
+    """Measure more bits for every layer of the guilty sides: advice, no recipe."""
     title, experiment = wider_everywhere(trials.study, state.present.experiment, state.sides)
     if experiment is None:
         return
@@ -250,7 +250,7 @@ def _layers(count: int) -> str:
 
 
 def _effect(before: Trial, after: Trial) -> str:
-    """Return what a change did to the loss and to the energy of one image."""
+    """Return the effect of a change on the loss and on the energy of one image."""
     change = before.loss.points - after.loss.points
     told = (
         f"Brings {change:.2f} points: loses {after.loss.text}."

@@ -1,4 +1,4 @@
-"""What the flow knows so far."""
+"""The knowledge of the flow so far."""
 
 from dataclasses import dataclass, field
 
@@ -18,9 +18,9 @@ CLEAR_KL = 0.8
 
 @dataclass(eq=False)
 class FlowState:
-    """The experiment as given, the trials that may be chosen, and the findings.
+    """The experiment as given, the candidate trials, and the findings.
 
-    `present` is what the next repair starts from; `beyond` is a trial with more bits than asked.
+    `present` is the base of the next repair; `beyond` is a trial with more bits than wanted.
     """
 
     given: Experiment
@@ -35,14 +35,14 @@ class FlowState:
 
     @property
     def present(self) -> Trial:
-        """The trial that the next repair starts from."""
+        """The trial before the next repair."""
         if self._present is None:
             raise ValueError("A flow must measure the experiment as given first; none was.")
         return self._present
 
     @property
     def nearest(self) -> Trial:
-        """The trial to choose: the present one where the goal is kept, else the nearest."""
+        """The trial to choose: the present trial if the goal is kept, else the nearest."""
         return self.present if self.is_kept else nearest(self.chosen)
 
     @property
@@ -60,7 +60,7 @@ class FlowState:
         self._present = trial
 
     def take_if_better(self, trial: Trial) -> bool:
-        """Go on from a trial that helps; return whether the trial does."""
+        """Adopt a trial that helps; return whether the trial helps."""
         before = self.present
         gain = before.loss.points - trial.loss.points
         kept = trial.standing is Standing.KEPT and before.standing is not Standing.KEPT

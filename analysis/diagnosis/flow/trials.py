@@ -1,4 +1,4 @@
-"""Measure experiments as named runs; a run that the store has already is not measured again."""
+"""Measure experiments as named runs; a stored run is not measured again."""
 
 import hashlib
 import json
@@ -22,18 +22,18 @@ FORMAT = 1
 
 
 class RunKeeper(AnswerStore, Protocol):
-    """What keeps runs and answers, such as `analysis.runs.run_store.RunStore`."""
+    """A store of runs and answers, such as `analysis.runs.run_store.RunStore`."""
 
     def save_run(self, run: Run) -> None:
         """Keep a run."""
 
     def all_runs(self) -> tuple[Run, ...]:
-        """Return all runs."""
+        """Return the runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """An experiment that was measured."""
+    """A measured experiment."""
 
     experiment: Experiment
     run: Run
@@ -43,13 +43,13 @@ class Trial:
 
     @property
     def rank(self) -> tuple[bool, float, float]:
-        """What orders trials by nearness to the goal: the nearest first."""
+        """The sort key of trials: the nearest to the goal first."""
         return self.standing is not Standing.KEPT, self.loss.interval.high, self.loss.points
 
 
 @dataclass(eq=False)
 class Trials:
-    """Measures experiments on one study, and keeps all steps in order."""
+    """Measures experiments on one study, and stores the steps in order."""
 
     study: Study
     goal: Goal
@@ -59,7 +59,7 @@ class Trials:
     _kept: dict[str, Run] | None = None
 
     def measure(self, experiment: Experiment, name: str) -> Steps[Trial]:
-        """Return the trial of an experiment; the run gets a name that tells the step.
+        """Return the trial of an experiment; the run gets the name of the step.
 
         Raises:
             QuantError: the experiment does not fit the network or the images.
@@ -106,7 +106,7 @@ class Trials:
         return step
 
     def _question(self, experiment: Experiment) -> str:
-        """Return what names all that a run depends on."""
+        """Return a text with every input of a run."""
         study = self.study
         plain = experiment_to_plain(replace_name(experiment))
         parts = (
@@ -137,7 +137,7 @@ def replace_name(experiment: Experiment) -> Experiment:
 
 
 def _titled(name: str, steps: Steps[Run]) -> Steps[Run]:
-    """Run steps whose texts begin with a name."""
+    """Run steps; a name precedes the texts of the steps."""
     while True:
         try:
             step = next(steps)
@@ -148,5 +148,5 @@ def _titled(name: str, steps: Steps[Run]) -> Steps[Run]:
 
 
 def nearest(trials: Iterable[Trial]) -> Trial:
-    """Return the trial that is nearest to the goal; the first of equal ones."""
+    """Return the trial nearest to the goal; the first of equally near trials."""
     return min(trials, key=lambda trial: trial.rank)
