@@ -92,7 +92,7 @@ class Network:
 
     @property
     def is_classifier(self) -> bool:
-        """Whether the (first) output has one number for each of several classes, without other axes."""
+        """Whether the (first) output has a number for each of several classes and no other axis."""
         return len(self.graph.output_shape) == 1 and self.output_count > 1
 
     @property

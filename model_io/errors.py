@@ -13,7 +13,7 @@ class OpenShapeError(ModelError):
     """A file that leaves the shapes of its inputs open, where nobody gave them.
 
     Attributes:
-        proposal: shapes that may be meant, in the words of `model_io.input_specs.read_wish`.
+        proposal: shapes that may be meant, in the words of `model_io.input_specs.read_input_specs`.
     """
 
     def __init__(self, sentence: str, proposal: str) -> None:

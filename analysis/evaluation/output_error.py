@@ -39,7 +39,7 @@ class OutputTally:
 
     @property
     def sqnr_db(self) -> float:
-        """The SQNR in dB; several outputs have equal weight, as in `per_image.join_outputs`."""
+        """The SQNR in dB; several outputs weigh equally (`per_image.join_output_energies`)."""
         signal, noise = (torch.tensor([part]).double() for part in (self._signal, self._noise))
         if len(self._signal) > 1:
             shares = join_output_energies(signal.numpy(), noise.numpy())

@@ -1,4 +1,4 @@
-"""The free choices: bits of each weight, and bits of activations that must agree."""
+"""The free choices: bits of each weight, and common bits of connected activations."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ TIED_KINDS = (Kind.ADD, Kind.CONCAT)
 
 
 class Together(StrEnum):
-    """Which layers share one choice: none, layers of one kind, or all layers."""
+    """The layers that share one choice: none, layers of one kind, or the whole network."""
 
     LAYER = "layer"
     KIND = "kind"
@@ -63,7 +63,7 @@ class Rules:
 
 
 def find_free_knobs(graph: FloatGraph, config: QuantConfig, rules: Rules) -> tuple[Knob, ...]:
-    """Return all free choices in order of execution.
+    """Return the free choices in order of execution.
 
     The operands of an add or concat share one choice; so do sites with one encoding (pools) and
     layers with one weight.

@@ -1,4 +1,4 @@
-"""The cost of each choice of bits on a machine, as sums over knobs, computed by the cost model."""
+"""The cost of a choice of bits on a machine, as sums over knobs, computed by the cost model."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -38,11 +38,12 @@ class BitCosts:
     """Prices choices for one network and machine; tables are cached between questions.
 
     Energy, latency, weight size and BOPs add up over operations; an operation depends on the bits
-    of its weight, inputs and output. The tables hold the results of the cost model, including the
-    slower of compute and memory. Only two facts depend on the whole network: which activations stay
-    on chip, and the weights of which layers stay. Sums are exact for one `stays`; `room` yields the
-    limits on choices with this `stays`; `report` returns the full estimate. Peak memory is one sum
-    per step. `entropies` caches the entropies of weights for machines that compress weights.
+    of the weight, inputs and output. The tables hold the results of the cost model, including the
+    slower of compute and memory. Only two facts depend on the whole network: the activations on
+    chip, and the layers with resident weights. Sums are exact for one `stays`; `on_chip_limits`
+    yields the limits on choices with equal `stays`; `cost_report` returns the full estimate. Peak
+    memory is one sum per step. `entropies` caches the entropies of weights for machines that
+    compress weights.
     """
 
     def __init__(
@@ -88,19 +89,19 @@ class BitCosts:
         )
 
     def quantity_sums(self, quantity: Quantity, stays: Stays) -> tuple[Sum, ...]:
-        """Return a quantity as sums, of which the largest counts; only peak memory has several."""
+        """Return a quantity as sums; the largest sum counts, and only peak memory has several."""
         key = (quantity, stays if quantity in PRICED else None)
         if key not in self._sums:
             self._sums[key] = tuple(self._add_up_quantity(quantity, stays))
         return self._sums[key]
 
     def residents_on_chip(self, choice: Choice) -> Stays:
-        """Return what stays on chip under a choice."""
+        """Return the residents on chip under a choice."""
         scene = self._scene_of_choice(choice)
         return scene.residents, scene.weights_resident
 
     def on_chip_limits(self, stays: Stays) -> Iterator[Limit]:
-        """Yield the limits that a choice must keep for all of `stays` to fit on chip."""
+        """Yield the limits on choices under which `stays` fit on chip together."""
         residents, layers = stays
         lives = find_tensor_lifetimes(self.wiring.workload, self.machine)
         free = float(self.machine.buffers.resident_activation_bytes)
@@ -204,7 +205,7 @@ class BitCosts:
         )
 
     def _operation_cost_table(self, place: int, op: Op, quantity: Quantity, scene: Scene) -> Sum:
-        """Return the cost of an operation for all widths of its operands and output."""
+        """Return the cost of an operation for the widths of operands and output."""
         wiring = self.wiring
         two = op.kind in GEMM_KINDS or op.multiply or op.table_elements
         origins = {wiring.weights[place]} if two else set()
@@ -296,7 +297,7 @@ def alive_byte_sums(stored: Mapping[str, Sum], lives: Sequence[Lifetime]) -> dic
 def room_limits(
     stored: Mapping[str, Sum], lives: Sequence[Lifetime], residents: Collection[str], free: float
 ) -> Iterator[Limit]:
-    """Yield the limits at each step under which all residents fit into `free` bytes.
+    """Yield the limits at each step under which the residents fit into `free` bytes.
 
     Steps that fit at every width have no limit.
     """

@@ -1,4 +1,4 @@
-"""Which choice of bits determines each width of a workload."""
+"""The choice of bits behind each width of a workload."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ FIXED = -1
 
 @dataclass(frozen=True, slots=True)
 class WidthOrigins:
-    """For each width of a workload, the number of the group of parts that determines the width.
+    """The group of parts that determines a width, as a number, for each width of a workload.
 
     `tensors` is by name; `weights`, `activations` and `outputs` hold a number per operation. The
     widths inside `workload` are trial values without meaning.
@@ -32,9 +32,9 @@ class WidthOrigins:
 def find_width_origins(
     graph: FloatGraph, config: QuantConfig, groups: Sequence[Iterable[Part]]
 ) -> WidthOrigins:
-    """Find the origins of all widths by trial: only `build_workload` knows the rules.
+    """Find the origins of the widths by trial: only `build_workload` knows the rules.
 
-    A few workloads carry each group's number, digit by digit, in their widths.
+    A few workloads carry the groups' numbers, digit by digit, in the widths.
     """
     trials = [
         build_workload("trial", graph, trial) for trial in _trial_configs(graph, config, groups)

@@ -1,4 +1,4 @@
-"""Sentences on how a search treats costs that are no plain sums."""
+"""Sentences on the treatment of costs that are no plain sums."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -9,7 +9,7 @@ from analysis.mixed_precision.search import MAX_SCENES
 
 
 class Explained(Protocol):
-    """A search whose treatment of costs is explained."""
+    """A search with explained costs."""
 
     @property
     def machine(self) -> Machine:
@@ -30,7 +30,7 @@ _HANDLING = {
 
 
 def explain_handling(search: Explained, quantities: Iterable[Quantity]) -> tuple[str, ...]:
-    """Return a sentence for each quantity that is no plain sum; other quantities need none."""
+    """Return a sentence for each quantity that is no plain sum; plain sums need none."""
     distinct = tuple(dict.fromkeys(quantities))
     sentences = [_HANDLING[quantity] for quantity in distinct if quantity in _HANDLING]
     priced = [str(q) for q in distinct if q in (Quantity.ENERGY, Quantity.LATENCY)]

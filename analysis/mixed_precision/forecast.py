@@ -37,9 +37,9 @@ class Foresight:
     """Predicts configurations that differ from `config` only in bits and granularities.
 
     `tables` hold the noise of each layer alone, by recipe. `measured` holds the runs behind the
-    predictor, the oldest first, each with the prediction made before the run: the differences
-    between prediction and run are the errors of prediction. `rounded` are runs of a recipe followed
-    by AdaRound, which is not predicted.
+    predictor, the oldest first, with the prediction made before the run: the differences between
+    prediction and run are the errors of prediction. `rounded` are runs of a recipe followed by
+    AdaRound; AdaRound is not predicted.
     """
 
     network: Network
@@ -56,7 +56,7 @@ class Foresight:
         return self.predictor.measured_count >= ENOUGH
 
     def summed_noise(self, config: QuantConfig, recipe: Recipe = ()) -> NoiseSum:
-        """Return the sum over the layers; nan where a layer is unknown or other settings differ."""
+        """Return the sum over the layers; nan for an unknown layer or for other settings."""
         table = self.tables.get(recipe)
         if table is None or config_without_choices(self.network, config) != self.config:
             return UNKNOWN_SUM
@@ -66,7 +66,7 @@ class Foresight:
             return UNKNOWN_SUM
 
     def predict_config(self, config: QuantConfig, recipe: Recipe = ()) -> Prediction | None:
-        """Return the prediction for a configuration, or None where a layer is unknown."""
+        """Return the prediction for a configuration, or None for an unknown layer."""
         summed = self.summed_noise(config, recipe)
         return self.predictor.predict_network(summed) if math.isfinite(summed.energy) else None
 
@@ -74,12 +74,12 @@ class Foresight:
 def learn_forecast(
     noises: Sequence[RecipeNoise], runs: Iterable[Run], data_digest: str
 ) -> Foresight:
-    """Learn from sweeps, then from each run of the network on the data, the oldest run first.
+    """Learn from sweeps, then from the runs of the network on the data, the oldest run first.
 
-    `noises` are those of the recipes that take part, the first of which gives the network and the
-    sweep's losses. `runs` come in the order of a store, the newest first. Skipped are runs under
-    other recipes, runs with other settings, runs at bits outside the sweep, and all but the newest
-    run with equal bits and recipe.
+    `noises` belong to the recipes in the search; the first gives the network and the sweep's
+    losses. `runs` come in the order of a store, the newest first. Skipped are runs under other
+    recipes, runs with other settings, runs at bits outside the sweep, and older runs with equal
+    bits and recipe.
 
     Raises:
         QuantError: a sweep did not quantize each layer alone in a float network.
@@ -106,7 +106,7 @@ def learn_forecast(
 
 
 def _predicted_recipe(recipe: Recipe) -> Recipe:
-    """Return the recipe without AdaRound, which is not predicted."""
+    """Return the recipe without AdaRound, since AdaRound is not predicted."""
     return tuple(step for step in recipe if not isinstance(step, AdaRound))
 
 
@@ -149,7 +149,7 @@ def _usable_runs(
 
 
 def _recipe_of(run: Run, recipes: Mapping[Titles, Recipe]) -> Recipe | None:
-    """Return the recipe of a run if it takes part, alone or before AdaRound; else None."""
+    """Return the recipe of a run if the search has the recipe, alone or before AdaRound."""
     if run.recipe in recipes:
         return recipes[run.recipe]
     *before, last = run.recipe or ("",)

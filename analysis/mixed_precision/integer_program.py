@@ -1,10 +1,10 @@
 """Chooses one option for each knob under budgets, exactly: an integer program for HiGHS.
 
-Sums run over options of single knobs and over tables of a few knobs. Each cell of a table becomes a
-variable; for each option of a knob, the cells with this option sum to the option's variable (the
-local polytope of graphical models, tight where tables form a chain). The continuous relaxation is
-solved first; then only variables with a reduced cost within the gap take part, which excludes no
-better solution.
+Sums run over options of single knobs and over tables of a few knobs. A cell of a table becomes a
+variable; for each option of a knob, the cells with the option sum to the option's variable (the
+local polytope of graphical models, tight if tables form a chain). The continuous relaxation is
+solved first; then only variables with a reduced cost within the gap take part, and no better
+solution is lost.
 """
 
 import ctypes
@@ -38,7 +38,7 @@ OPTIMAL, INFEASIBLE = 0, 2  # status codes of scipy's milp
 class Solution:
     """The option of each knob, the value of the objective, and the lower bound of the relaxation.
 
-    `proven` says that no choice is better by more than GAP; False where time ran out.
+    `proven` says that no choice is better by more than GAP; False after a time-out.
     """
 
     choice: tuple[int, ...]
@@ -51,7 +51,7 @@ class Solution:
 def solve_integer_program(
     options: Sequence[int], objective: Sequence[Sum], limits: Sequence[Limit]
 ) -> Solution | None:
-    """Return the choice with the smallest objective, or None where no choice keeps the limits.
+    """Return the choice with the smallest objective, or None if no choice keeps the limits.
 
     `options` counts the options of each knob. The objective is the largest of its sums.
 
@@ -107,7 +107,7 @@ class _Program:
             yield self.first[knob] + np.arange(count), np.ones(count)
 
     def _margin_constraints(self) -> Iterator[tuple[Array, Array]]:
-        """For each scope and option of a knob: the cells with the option sum to its variable."""
+        """Yield constraints: the cells of a scope with an option sum to the option's variable."""
         for scope, start in self.scopes.items():
             shape = [self.options[knob] for knob in scope]
             cells = start + np.arange(int(np.prod(shape))).reshape(shape)
@@ -155,7 +155,7 @@ class _Program:
         self.most = np.array(most)
 
     def solve_relaxation(self) -> tuple[float, Array] | None:
-        """Return the smallest objective of the relaxation and all reduced costs, or None."""
+        """Return the smallest objective of the relaxation and the reduced costs, or None."""
         result = linprog(
             self.goal / self.scale,
             A_ub=self.bounded,
@@ -173,7 +173,7 @@ class _Program:
         return self.scale * float(result.fun) + self.constant, reduced
 
     def search_best_choice(self, allowed: NDArray[np.bool_]) -> tuple[tuple[int, ...] | None, bool]:
-        """Return the best choice among the allowed variables, or None; and whether it is proven."""
+        """Return the best choice among the allowed variables, or None, and whether it is proven."""
         keep = np.flatnonzero(allowed)
         constraints = [LinearConstraint(self.equal[:, keep], self.right, self.right)]
         if self.bounded is not None:

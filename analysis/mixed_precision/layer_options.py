@@ -1,4 +1,4 @@
-"""One layer explained: the cost and the gain of each width in energy, traffic and accuracy."""
+"""One layer explained: cost and gain of every width in energy, traffic and accuracy."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ REFERENCE_BITS = 8  # the reference for fewer bits
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The change of the whole network's cost for one image; negative where bits save.
+    """The change of the whole network's cost for one image; negative for savings.
 
-    Each field is the difference to the present configuration: energy in pJ, latency in s, bits
+    The fields are differences to the present configuration: energy in pJ, latency in s, bits
     through DRAM and SRAM, bytes of weights, bytes of activations at the peak.
     """
 
@@ -38,9 +38,9 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One width for one side of the layer, with every other setting unchanged.
+    """One width for one side of the layer, with other settings unchanged.
 
-    `score` is the accuracy of the network with only this layer quantized; None where unknown.
+    `score` is the accuracy of the network with only the layer quantized; None if unknown.
     """
 
     side: Side
@@ -86,7 +86,7 @@ def explain_layer_bits(
     `only`. `known` caches weight entropies between calls.
 
     Raises:
-        ConfigError: the network has no such layer, or a rule matches no layer.
+        ConfigError: the network has no layer of the name, or a rule matches no layer.
     """
     specs = specs_by_part(network.graph, config)
     if (layer, Side.ACTIVATIONS) not in specs:

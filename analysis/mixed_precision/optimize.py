@@ -1,4 +1,4 @@
-"""The optimizer from end to end: what is asked in words, the answer as plain values for JSON."""
+"""The optimizer from end to end: a task in words, the answer as plain values for JSON."""
 
 import math
 from collections.abc import Sequence
@@ -53,11 +53,12 @@ SWEEP_SHARE, FRONT_SHARE = 0.7, 0.8  # of the progress bar: where these parts en
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is to be found: the least noise within `budgets`, or the least of `least` instead.
+    """The goal of an optimization: the least noise within `budgets`, or the least of `least`.
 
-    `config` gives everything but bits; relative budgets are shares of what `reference` costs.
-    `most_loss` is a share of 1; `front` counts points of the front of the first budget's quantity.
-    `recipe` repairs every choice: bits are chosen for the network after its float passes.
+    `config` gives the settings besides bits; relative budgets are shares of the cost of
+    `reference`. `most_loss` is a share of 1; `front` counts points of the front of the first
+    budget's quantity. `recipe` repairs every choice: bits are chosen for the network after the
+    float passes.
     """
 
     machine: Machine
@@ -90,13 +91,13 @@ class Task:
 
     @property
     def main_quantity(self) -> Quantity:
-        """What the answer is mainly about."""
+        """The main quantity of the answer."""
         return self.least or self.budgets[0].quantity
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was found: the proposal, the front, and what was measured of them.
+    """The proposal, the front, and the measurements of both.
 
     `others` are the sensitivities of weights at other granularities; `taught` counts earlier runs
     that corrected the predictions. `warnings` are sentences about the choice.
@@ -115,14 +116,14 @@ class Answer:
 
 
 def optimize_bits(study: Study, task: Task, store: RunStore | None = None) -> Steps[Answer]:
-    """Sweep on the study's calibration images, choose bits, and measure the choice on the others.
+    """Sweep on the study's calibration images, choose bits, and measure the choice on other images.
 
-    Without calibration images the sweep takes those that are scored. What the study's store knows
-    of the sweep is not computed again. Runs of the network in `store` on the scored images correct
-    the predictions, and `store` keeps what is measured.
+    Without calibration images the sweep uses the scored images. Stored answers of the study are not
+    computed again. Runs of the network in `store` on the scored images correct the predictions, and
+    `store` receives the new measurements.
 
     Raises:
-        QuantError: no choice keeps the budgets, or anything does not fit the network.
+        QuantError: no choice keeps the budgets, or a part of the task does not fit the network.
     """
     scored = study.scored_images
     repaired = yield from repaired_study(study, task.recipe)
@@ -169,7 +170,7 @@ def optimize_bits(study: Study, task: Task, store: RunStore | None = None) -> St
 
 
 def _sweeping(depth: Depth) -> Sweeping:
-    """Return what answers a sweep at a depth; loud layers of a screening are checked."""
+    """Return a function that answers a sweep at a depth, with checks of loud layers."""
 
     def sweep_once(study: Study, sweep: Sweep) -> Steps[Sensitivity]:
         answers = yield from analyze_sensitivity(study, sweep, depth)
@@ -181,9 +182,9 @@ def _sweeping(depth: Depth) -> Sweeping:
 
 
 def warn_of_loss(proposal: Proposal, measured: Sequence[Measured]) -> tuple[str, ...]:
-    """Return a warning where the choice loses more than `SMALL_LOSS` against float, else nothing.
+    """Return a warning for a loss of more than `SMALL_LOSS` against float, else nothing.
 
-    A measured loss counts where there is one, else the predicted loss.
+    A measured loss precedes a predicted loss.
     """
     words, loss = "is predicted", proposal.prediction.loss
     for one in measured:
@@ -203,7 +204,7 @@ def warn_of_loss(proposal: Proposal, measured: Sequence[Measured]) -> tuple[str,
 
 
 def _check_budget_reach(network: Network, own: Sweep, rules: Rules, task: Task) -> None:
-    """Raise at once what would else be raised after the sweep: cost needs no sensitivity."""
+    """Raise budget errors before the sweep: cost needs no sensitivity."""
     sweeps = (own, *sweeps_of_granularities(network.graph, own, rules.granularities))
     silent, *others = (_silent_sensitivity(network, sweep) for sweep in sweeps)
     search = BitSearch(network, silent, task.machine, rules, task.reference, None, others)
@@ -221,7 +222,7 @@ def _silent_sensitivity(network: Network, sweep: Sweep) -> Sensitivity:
 
 
 def _fitting_rules(task: Task) -> Rules:
-    """Return the rules without widths that bring nothing; BOPs count whatever is asked."""
+    """Return the rules without useless widths; for BOPs every width is useful."""
     counted = [budget.quantity for budget in task.budgets] + [task.least]
     return (
         task.rules
@@ -231,7 +232,7 @@ def _fitting_rules(task: Task) -> Rules:
 
 
 def _needed_widths(task: Task, rules: Rules, network: Network) -> set[int]:
-    """Return all bits that a sensitivity is needed for."""
+    """Return the bits that need a sensitivity."""
     given = [rules.edge_bits]
     for pin in rules.pins:
         given += [pin.weight_bits, pin.activation_bits]

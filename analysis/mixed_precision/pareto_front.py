@@ -24,9 +24,9 @@ Search = BitSearch | RecipeSearch
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """Proposals from the cheapest to the least noisy, and uniform configurations beside them.
+    """Proposals from the cheapest to the least noisy, and uniform configurations for comparison.
 
-    No choice within the rules costs less than a proposal and is less noisy, as predicted.
+    By prediction, no choice within the rules beats a proposal in both cost and noise.
     """
 
     machine: str
@@ -37,7 +37,7 @@ class Front:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A proposal as it was predicted, and the run that measured it."""
+    """A proposal with the prediction, and the run of the measurement."""
 
     proposal: Proposal
     run: Run
@@ -45,11 +45,11 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class PredictionError:
-    """How far predictions were off, over `count` measured networks.
+    """The errors of predictions, over `count` measured networks.
 
-    `bias_db` is the mean of measured less predicted SQNR, `rms_db` the root of the mean square;
+    `bias_db` is the mean of measured minus predicted SQNR, `rms_db` the root of the mean square;
     `mean_loss_error` the mean distance of losses, a share; `within` counts the measured figures
-    that their intervals held, of `intervals`.
+    inside the predicted intervals, of `intervals`.
     """
 
     count: int
@@ -64,7 +64,7 @@ def find_pareto_front(search: Search, quantity: Quantity, points: int = 12) -> S
     """Solve for budgets spread evenly, in ratio, between the cheapest and the least noisy choice.
 
     Raises:
-        QuantError: pins leave nothing to choose from.
+        QuantError: pins leave no choice.
     """
     yield Progress(0.0, f"Front of {search.machine.name}: both ends")
     best = search.least_noise_choice(())
@@ -91,7 +91,7 @@ def find_pareto_front(search: Search, quantity: Quantity, points: int = 12) -> S
 
 
 def _undominated_proposals(found: Iterable[Proposal], quantity: Quantity) -> tuple[Proposal, ...]:
-    """Return proposals by rising cost and falling noise; others are left out."""
+    """Return proposals by rising cost and falling noise; dominated proposals are left out."""
     kept: list[Proposal] = []
     for proposal in sorted(found, key=lambda p: (quantity.value_in(p.cost), p.noise_energy_sum)):
         if not kept or proposal.noise_energy_sum < kept[-1].noise_energy_sum:
@@ -106,10 +106,10 @@ def measure_proposals(
     seed: int = 0,
     keep: Callable[[Run], None] | None = None,
 ) -> Steps[tuple[Measured, ...]]:
-    """Measure proposals one after the other; what is measured corrects the search's predictor.
+    """Measure proposals in order; a measurement corrects the search's predictor.
 
-    `keep` is given each run when it is done, so that a cancelled queue loses none. The recipe of a
-    proposal repairs the network before it is scored.
+    `keep` receives a finished run, so that a cancelled queue loses none. The recipe of a proposal
+    repairs the network before the score.
 
     Raises:
         QuantError: the calibration or the labels do not fit the network.
@@ -129,7 +129,7 @@ def measure_proposals(
 
 
 def prediction_error(measured: Sequence[Measured]) -> PredictionError:
-    """Compare each measurement with the prediction that its proposal carried."""
+    """Compare the measurements with the predictions in the proposals."""
     scores = [(one.proposal.prediction, one.run.evaluation) for one in measured]
     levels = [
         (said.sqnr_db, said.sqnr_ci95, score.sqnr_db)
@@ -157,7 +157,7 @@ def prediction_error(measured: Sequence[Measured]) -> PredictionError:
 
 
 def update_front(front: Front, predictor: Predictor) -> Front:
-    """Return the front with the predictions that measured points have corrected."""
+    """Return the front with corrected predictions."""
     return Front(
         front.machine,
         front.quantity,
@@ -173,7 +173,7 @@ def move_to_machine(search: RecipeSearch, one: Measured) -> Measured:
 
 
 def spread_proposals(proposals: Sequence[Proposal]) -> list[Proposal]:
-    """Return the least noisy, the noisiest, then proposals between by halves: what teaches most."""
+    """Return the least noisy, the noisiest, then proposals between by halves."""
     left = sorted(proposals, key=lambda proposal: proposal.noise_energy_sum)
     chosen = left[:1] + left[:0:-1][:1]
     spans = [(0, len(left) - 1)]
@@ -188,11 +188,10 @@ def spread_proposals(proposals: Sequence[Proposal]) -> list[Proposal]:
 def next_to_measure(
     search: Search, front: Front, measured: Sequence[Proposal], loss: float
 ) -> Proposal | None:
-    """Return the proposal whose measurement helps most with a bound on the loss; None at the end.
+    """Return the next proposal to measure for a bound on the loss; None at the end.
 
-    The first, third, ... is the cheapest choice within `loss` as now predicted; between these come
-    points of the front, from the middle outwards. A proposal that was measured is not measured
-    again.
+    The first, third, ... is the cheapest choice within `loss` by the present prediction; the others
+    are points of the front, from the middle outwards. A measured proposal is not measured again.
     """
     known = {(proposal.config, proposal.recipe) for proposal in measured}
     left = [p for p in spread_proposals(front.proposals) if (p.config, p.recipe) not in known]

@@ -19,9 +19,9 @@ from quant.config import config_from_dict
 
 @dataclass(frozen=True, slots=True)
 class FrontPoint:
-    """A proposal: the configuration as from `QuantConfig.to_dict`, and the cost by quantity.
+    """A proposal: the configuration in the form of `QuantConfig.to_dict`, and the cost by quantity.
 
-    `recipe` holds the repairs as `pass_to_plain` writes them.
+    `recipe` holds the repairs in the form of `pass_to_plain`.
     """
 
     name: str
@@ -49,10 +49,10 @@ class FrontRecord:
 
 @dataclass(frozen=True, slots=True)
 class FoundRecord:
-    """The fronts of one question, which consists of plain values, with the sensitivities behind.
+    """The fronts of one question in plain values, with the sensitivities.
 
-    `sensitivity` and `others` are those under the first recipe, `recipe`; `repaired` holds those
-    under the recipes after the first.
+    `sensitivity` and `others` belong to the first recipe, `recipe`; `repaired` holds the
+    sensitivities under the recipes after the first.
     """
 
     question: dict[str, Any]
@@ -66,7 +66,7 @@ class FoundRecord:
 def record_question(
     question: dict[str, Any], fronts: Iterable[FrontRecord], noises: Sequence[RecipeNoise]
 ) -> FoundRecord:
-    """Return the storable record of the fronts of a question, with the noise behind them."""
+    """Return the storable record of the fronts of a question, with the noise."""
     first, *rest = map(record_noise, noises)
     return FoundRecord(
         question, tuple(fronts), first.sensitivity, first.others, first.recipe, tuple(rest)
@@ -74,7 +74,7 @@ def record_question(
 
 
 def noise_records(record: FoundRecord) -> tuple[RecipeNoiseRecord, ...]:
-    """Return the noise records under all recipes of a question, in order."""
+    """Return the noise records under the recipes of a question, in order."""
     first = RecipeNoiseRecord(record.recipe, record.sensitivity, record.others)
     return (first, *record.repaired)
 

@@ -28,10 +28,10 @@ class Budget:
 class Proposal:
     """A configuration with predicted quality and estimated cost, without a measurement.
 
-    `summed` is the sum over single layers; `noise` the sum of noise energies as a share of the
-    output's energy. `proven` says that no choice within the rules is better by more than a
-    millionth, for the on-chip sets tried. `seconds` is the time of the search. `recipe` repairs the
-    network before it is scored.
+    `summed` is the sum over single layers; `noise_energy_sum` the sum of noise energies as a share
+    of the output's energy. `proven` says that no choice within the rules is better by more than a
+    millionth, for the tried on-chip sets. `seconds` is the time of the search. `recipe` repairs the
+    network before the score.
     """
 
     name: str

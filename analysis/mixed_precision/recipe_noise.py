@@ -1,4 +1,4 @@
-"""What a recipe of repairs leaves of the noise: sensitivities of the network that it repairs."""
+"""The noise after a recipe of repairs: sensitivities of the repaired network."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -28,7 +28,7 @@ Sweeping = Callable[[Study, Sweep], Steps[Sensitivity]]
 
 
 class RecipeChoice(StrEnum):
-    """A recipe that takes part in a search; `PRESENT` stands for that of the experiment."""
+    """A recipe of a search; `PRESENT` stands for the experiment's recipe."""
 
     NONE = "no repair"
     EQUALIZED = "equalized"
@@ -49,8 +49,8 @@ USUAL_CHOICES = tuple(RecipeChoice)
 class RecipeNoise:
     """A recipe, the network after the float passes, and the noise of each layer quantized alone.
 
-    `others` are sensitivities of weights at other granularities. Bias correction is part of all
-    sensitivities; AdaRound is not: predictions are those without rounding that is learned.
+    `others` are sensitivities of weights at other granularities. The sensitivities include bias
+    correction, but not AdaRound: predictions describe networks without learned rounding.
     `entropies` caches the entropies of weights for machines that compress weights.
     """
 
@@ -63,9 +63,9 @@ class RecipeNoise:
 
 @dataclass(frozen=True, slots=True)
 class RecipeNoiseRecord:
-    """What is kept of the noise under a recipe; the network is repaired again from the recipe.
+    """The stored noise under a recipe; the recipe repairs the network again.
 
-    `recipe` holds the repairs as `pass_to_plain` writes them.
+    `recipe` holds the repairs in the form of `pass_to_plain`.
     """
 
     recipe: tuple[dict[str, Any], ...]
@@ -80,10 +80,10 @@ def record_noise(noise: RecipeNoise) -> RecipeNoiseRecord:
 
 
 def restore_noise(record: RecipeNoiseRecord, study: Study) -> RecipeNoise:
-    """Return the noise of a record; `study` is that of the network before repairs.
+    """Return the noise of a record; `study` holds the network before repairs.
 
     Raises:
-        ConfigError: a pass of the record cannot be read.
+        ConfigError: a pass of the record is unreadable.
     """
     recipe = recipe_from_plain(list(record.recipe))
     network, entropies = study.network, study.weight_entropies
@@ -95,10 +95,10 @@ def restore_noise(record: RecipeNoiseRecord, study: Study) -> RecipeNoise:
 def chosen_recipes(
     choices: Sequence[RecipeChoice], present: Recipe, pairs: Sequence[Pair]
 ) -> tuple[Recipe, ...]:
-    """Return the recipes that take part_of_progress, without repetition; at least the empty recipe.
+    """Return the recipes of the search without repetition; at least the empty recipe.
 
-    Equalization is left out where the network has no pair to equalize, and AdaRound of the present
-    recipe because its noise is not predicted.
+    Equalization is left out for a network without a pair to equalize, and AdaRound of the present
+    recipe because the noise of AdaRound is not predicted.
     """
     recipes = [RECIPES.get(choice, present) for choice in choices]
     if not pairs:
@@ -112,7 +112,7 @@ def _without(recipe: Recipe, *kinds: type) -> Recipe:
 
 
 def is_predictable(recipe: Recipe) -> bool:
-    """Whether the noise under a recipe follows from screening: no AdaRound, training, encodings."""
+    """Whether screening predicts the noise under a recipe: no AdaRound, training, encodings."""
     return all(isinstance(step, Equalize | AbsorbBias | CorrectBias) for step in recipe)
 
 
@@ -134,7 +134,7 @@ def measure_recipe_noise(
     granularities: tuple[Granularity, ...] | None,
     sweeping: Sweeping,
 ) -> Steps[RecipeNoise]:
-    """Return the noise under a recipe; `repaired` is the study of the network that it repaired.
+    """Return the noise under a recipe; `repaired` is the study of the repaired network.
 
     `sweeping` answers one sweep of a study: by screening, exactly, or from a store.
     """

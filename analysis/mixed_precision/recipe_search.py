@@ -1,4 +1,4 @@
-"""Searches bits and repairs together: the best choice of any recipe that takes part."""
+"""Searches bits and repairs together: the best choice under any recipe of the search."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -16,9 +16,9 @@ from quant.passes.recipe import Recipe
 
 
 class RecipeSearch:
-    """Searches the bits of one machine under each of several recipes; the best answer counts.
+    """Searches the bits of one machine under several recipes; the best answer counts.
 
-    Recipes leave the function of the float network, so noises of different recipes compare. All
+    Recipes keep the function of the float network, so the noises of recipes are comparable. The
     searches share one predictor. A recipe that is nowhere less noisy than another recipe is judged,
     but not searched.
 
@@ -59,7 +59,7 @@ class RecipeSearch:
 
     @property
     def predictor(self) -> Predictor:
-        """What predicts the quality of proposals."""
+        """The predictor of the quality of proposals."""
         return self._predictor
 
     @predictor.setter
@@ -70,7 +70,7 @@ class RecipeSearch:
 
     @property
     def recipes(self) -> tuple[Recipe, ...]:
-        """The recipes that take part, in order."""
+        """The recipes of the search, in order."""
         return tuple(noise.recipe for noise in self.noises)
 
     @property
@@ -89,9 +89,9 @@ class RecipeSearch:
     def judge_config(
         self, name: str, config: QuantConfig, recipe: Recipe | None = None
     ) -> Proposal:
-        """Predict and price any configuration, under `recipe` or under the least noisy recipe.
+        """Predict and price a configuration, under `recipe` or under the least noisy recipe.
 
-        A recipe that does not take part is priced as the first; the noise is then nan.
+        A recipe outside the search is priced like the first; the noise is then nan.
         """
         if recipe is None:
             judged = [search.judge_config(name, config) for search in self.searches]
@@ -104,7 +104,7 @@ class RecipeSearch:
         return self.searches[0].unknown(name, config, recipe)
 
     def least_noise_choice(self, budgets: Sequence[Budget], name: str = "Mixed") -> Proposal:
-        """Return the choice with the least predicted noise that keeps all budgets.
+        """Return the choice with the least predicted noise within the budgets.
 
         Raises:
             BudgetError: no choice keeps the budgets; the sentence names the least possible values.
@@ -137,11 +137,11 @@ class RecipeSearch:
         )
 
     def least_possible_quantity(self, quantity: Quantity) -> float:
-        """Return the least of a quantity that the rules allow, in the unit of the quantity."""
+        """Return the least possible quantity within the rules, in the unit of the quantity."""
         return min(search.least_possible_quantity(quantity) for search in self._best)
 
     def _answers(self, ask: Callable[[BitSearch], Proposal]) -> list[Proposal]:
-        """Return the answers of all searches that have an answer.
+        """Return the answers of the searches with an answer.
 
         Raises:
             BudgetError: no search has an answer.
@@ -159,9 +159,9 @@ class RecipeSearch:
 
 
 def _undominated(searches: Sequence[BitSearch]) -> tuple[BitSearch, ...]:
-    """Return the searches that are somewhere less noisy than every other; of equal ones the first.
+    """Return the searches with the least noise somewhere; of equal searches the first.
 
-    Costs of machines that compress weights differ between recipes, so all searches stay there.
+    On machines that compress weights the costs differ between recipes, so every search stays.
     """
     if searches[0].machine.weight_storage is Storage.ENTROPY:
         return tuple(searches)
@@ -174,7 +174,7 @@ def _undominated(searches: Sequence[BitSearch]) -> tuple[BitSearch, ...]:
 
 
 def _is_quieter(search: BitSearch, other: BitSearch) -> bool:
-    """Whether no cell of a search is noisier than the same cell of another search."""
+    """Whether every cell of a search is at most as noisy as in another search."""
     mine, theirs = search.table.energies, other.table.energies
     return mine.keys() >= theirs.keys() and all(mine[cell] <= theirs[cell] for cell in theirs)
 

@@ -52,12 +52,12 @@ class BitSearch:
     """Searches the bits of one network on one machine; prices are cached.
 
     Objective and budgets are sums (`BitCosts`), so an integer program solves the search exactly.
-    Which activations fit on chip, and whether all weights fit, is no sum. The program is therefore
-    solved for each set of values that stays on chip at uniform widths, and for the sets of the
+    The set of activations on chip, and the residency of the weights, is no sum. Therefore the
+    program is solved for the sets of values on chip at uniform widths, and for the sets of the
     answers, with the constraint that the set fits; the best answer counts. The cost model prices
-    every answer, and a limit that the true cost breaks is tightened by the excess. Machines whose
-    on-chip set does not depend on bits have one set. `network` and `sensitivity` are those after
-    the float passes of `recipe`, which the proposals carry.
+    every answer; a limit broken by the true cost is tightened by the excess. Machines with a fixed
+    on-chip set have one set. `network` and `sensitivity` describe the state after the float passes
+    of `recipe`; the proposals carry the recipe.
 
     Raises:
         QuantError: a sensitivity at some bits is unknown, or pins and rules do not fit.
@@ -111,7 +111,7 @@ class BitSearch:
         )
 
     def judge_config(self, name: str, config: QuantConfig) -> Proposal:
-        """Predict and price any configuration; an unknown sensitivity makes the noise nan."""
+        """Predict and price a configuration; an unknown sensitivity makes the noise nan."""
         try:
             summed = self.table.sum_cells(cells_of_config(config, self.network.graph))
         except QuantError:
@@ -121,13 +121,13 @@ class BitSearch:
         return Proposal(name, config, summed, said, report, recipe=self.recipe)
 
     def unknown(self, name: str, config: QuantConfig, recipe: Recipe) -> Proposal:
-        """Price a configuration under another recipe, whose noise is not known."""
+        """Price a configuration under another recipe, with unknown noise."""
         report = estimate_config_cost(self.network, config, self.machine, self.costs.entropies)
         said = self.predictor.predict_network(UNKNOWN_SUM)
         return Proposal(name, config, UNKNOWN_SUM, said, report, recipe=recipe)
 
     def least_noise_choice(self, budgets: Sequence[Budget], name: str = "Mixed") -> Proposal:
-        """Return the choice with the least predicted noise that keeps all budgets.
+        """Return the choice with the least predicted noise within the budgets.
 
         Raises:
             BudgetError: no choice keeps the budgets; the sentence names the least possible values.
@@ -202,7 +202,7 @@ class BitSearch:
         )
 
     def least_possible_quantity(self, quantity: Quantity) -> float:
-        """Return the least of a quantity that the rules allow, in the unit of the quantity."""
+        """Return the least possible quantity within the rules, in the unit of the quantity."""
         found = self._search_best_candidate(quantity, {})
         if found is None:
             raise self._unreachable_budget_error({})
@@ -234,7 +234,7 @@ class BitSearch:
         caps: Mapping[Quantity, float],
         most_noise: float | None = None,
     ) -> _Candidate | None:
-        """Return the best choice whose true cost keeps all caps; no goal means the least noise."""
+        """Return the best choice with true cost within the caps; no goal means the least noise."""
         best: _Candidate | None = None
         waiting = list(self._first)
         seen = set(waiting)
@@ -257,7 +257,7 @@ class BitSearch:
         most_noise: float | None,
         stays: Stays,
     ) -> _Candidate | None:
-        """Solve with `stays` on chip; tighten the limits that the true cost breaks."""
+        """Solve with `stays` on chip; tighten the limits broken by the true cost."""
         tight = dict(caps)
         for _ in range(ROUNDS):
             answer = self._solve_scene(goal, tight, most_noise, stays)

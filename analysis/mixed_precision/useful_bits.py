@@ -1,4 +1,4 @@
-"""Which widths help on a machine, and what fewer bits gain."""
+"""The helpful widths on a machine, and the gain from fewer bits."""
 
 from collections.abc import Iterable
 
@@ -22,9 +22,9 @@ def directly_computed_bits(machine: Machine, side: Side) -> tuple[int, ...]:
 
 
 def find_useful_bits(machine: Machine, side: Side, offered: Iterable[int]) -> tuple[int, ...]:
-    """Return the widths with arithmetic of their own or with less storage than every wider one.
+    """Return the widths with own arithmetic or with less storage than every wider width.
 
-    Any other width costs the same as the next wider width and is less exact. The widest width in
+    Another width costs as much as the next wider width and is less exact. The widest width in
     `offered` always stays.
     """
     useful: list[int] = []
@@ -48,9 +48,9 @@ def _storage_bits_per_value(machine: Machine, side: Side, bits: int) -> float:
 
 
 def machines_that_gain(machines: Iterable[Machine], offered: Iterable[int]) -> list[Machine]:
-    """Return the machines that compute or store something less with fewer bits than 8.
+    """Return the machines that gain in computing or storage from fewer bits than 8.
 
-    First come machines with cheaper arithmetic for both operands, then the others.
+    Machines with cheaper arithmetic for both operands come first.
     """
     bits = tuple(offered)
     gains = {

@@ -1,1 +1,1 @@
-"""Predicted accuracy of configurations that nobody has measured."""
+"""Predicted accuracy of unmeasured configurations."""

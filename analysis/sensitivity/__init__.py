@@ -1,1 +1,1 @@
-"""What each layer costs when it alone is quantized."""
+"""The loss from each layer, quantized alone."""

@@ -1,4 +1,4 @@
-"""Which layer is guilty: what each costs when it alone is quantized, or alone is not."""
+"""The guilty layers: the loss from a layer quantized alone, or left float alone."""
 
 import time
 from collections.abc import Sequence
@@ -27,12 +27,12 @@ def analyze_sensitivity(
     workers: Workers | None = None,
     ranking: Sequence[str] | None = None,
 ) -> Steps[Sensitivity]:
-    """Answer a sweep's questions from the images that `study` scores, to the depth asked for.
+    """Answer a sweep's questions from the scored images of `study`, to the depth of the sweep.
 
-    An exact sweep keeps its answers in the study's store, and computes only answers that the store
-    lacks: closing the generator loses nothing, and more images refine the answers. `ranking` names
-    layers, the worst first; the first of them are answered first. Without a ranking, screening
-    finds it from few images.
+    An exact sweep stores answers in the study's store and computes only missing answers: closing
+    the generator loses nothing, and more images refine the answers. `ranking` names layers, the
+    worst first; answers come in the order of the ranking. Without a ranking, screening of few
+    images ranks the layers.
 
     Raises:
         QuantError: there is no image, a label is no output of the network, a layer is not the
@@ -46,7 +46,7 @@ def analyze_sensitivity(
 
 
 def rank_layers_worst_first(study: Study, sweep: Sweep) -> Steps[tuple[str, ...]]:
-    """Return the layers in question as screening ranks them, by a few images."""
+    """Return the layers in question in the order of screening on few images."""
     asked = replace(sweep, bits=(min(sweep.bits),))
     found = yield from screen_layers(
         study.with_scored_images(study.scored_images.first(SCREENED_IMAGES)), asked
@@ -63,10 +63,10 @@ def analyze_exactly(
     screened: bool = False,
     reuse: bool = True,
 ) -> Steps[Sensitivity]:
-    """Answer by forwards of all images.
+    """Answer by forwards of the scored images.
 
-    `screened` says that screening shall rank the layers where no ranking is given and there is
-    something to compute. Without `reuse` each answer takes a full forward.
+    `screened` asks screening for a ranking, if none is given and answers are missing. Without
+    `reuse` an answer takes a full forward.
     """
     data = study.scored_images
     if len(data) == 0:
@@ -92,7 +92,7 @@ def analyze_exactly(
 
 
 def kept_sensitivity(study: Study, sweep: Sweep) -> Sensitivity:
-    """Return what the study's store knows of an exact sweep now; runs nothing.
+    """Return the stored answers of an exact sweep; runs nothing.
 
     Raises:
         ConfigError: a layer or a rule of the sweep does not fit the network.

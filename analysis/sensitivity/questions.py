@@ -1,4 +1,4 @@
-"""The questions of a sweep, and the keys of their answers."""
+"""The questions of a sweep, and the keys of the answers."""
 
 import hashlib
 
@@ -39,7 +39,7 @@ def questions_of_sweep(
 
 
 def question_key(encodings: SiteEncodings, question: Question) -> str:
-    """Return the key of a question's answer: a digest of all that the answer depends on."""
+    """Return the key of a question's answer: a digest of every input of the answer."""
     own = encodings.site_names(question.layer or None, question.side)
     if question.view is View.ONLY:
         return _digest_of_encodings(

@@ -13,7 +13,7 @@ MOST_OF_THE_HARM = 0.8
 
 
 class HarmMetric(StrEnum):
-    """The metric that judges a score."""
+    """The metric for scores."""
 
     ACCURACY = "Accuracy drop"
     SQNR = "Output SQNR"
@@ -31,7 +31,7 @@ UNITS = {
 
 
 def value_in_metric(score: CellScore, metric: HarmMetric) -> float | None:
-    """Return a score in the unit of the metric, or None where unknown."""
+    """Return a score in the unit of the metric, or None if unknown."""
     match metric:
         case HarmMetric.ACCURACY:
             return _percent_of_share(score.accuracy_drop)
@@ -58,7 +58,7 @@ def interval_in_metric(score: CellScore, metric: HarmMetric) -> Interval | None:
 
 
 def harm_in_metric(score: CellScore, metric: HarmMetric) -> float | None:
-    """Return the harm of a score, larger for worse scores; None where unknown."""
+    """Return the harm of a score, larger for worse scores; None if unknown."""
     value = value_in_metric(score, metric)
     if value is None:
         return None
@@ -66,7 +66,7 @@ def harm_in_metric(score: CellScore, metric: HarmMetric) -> float | None:
 
 
 def score_of_whole(found: Sensitivity, side: str, bits: int) -> CellScore | None:
-    """Return the score of the network with all layers quantized, if measured."""
+    """Return the score of the fully quantized network, if measured."""
     return next(
         (s for s in found.whole if s.question.side == side and s.question.bits == bits), None
     )
@@ -78,10 +78,10 @@ def describes_return_to_float(found: Sensitivity) -> bool:
 
 
 def cost_of_layer(found: Sensitivity, score: CellScore, metric: HarmMetric) -> float | None:
-    """Return what the layer of a score costs: larger is worse, in the metric's unit.
+    """Return the cost of the layer of a score: larger is worse, in the metric's unit.
 
-    Where it alone is quantized, the harm itself; where all but it are, what its return to float
-    gives back, or the negative harm as long as the whole network's score is not known.
+    For a layer quantized alone, the cost is the harm. For a layer left float alone, the cost is the
+    gain from the return to float, or the negative harm without the whole network's score.
     """
     harm = harm_in_metric(score, metric)
     if harm is None or not describes_return_to_float(found):
@@ -92,9 +92,9 @@ def cost_of_layer(found: Sensitivity, score: CellScore, metric: HarmMetric) -> f
 
 
 def layers_by_cost(found: Sensitivity) -> tuple[str, ...]:
-    """Return the layers by what they cost in SQNR at the fewest bits, the worst first.
+    """Return the layers by cost in SQNR at the fewest bits, the worst first.
 
-    A layer with several sides counts by its worst.
+    The worst side of a layer counts.
     """
     bits = min(found.sweep.bits)
     worst: dict[str, float] = {}
@@ -107,7 +107,7 @@ def layers_by_cost(found: Sensitivity) -> tuple[str, ...]:
 
 
 def shown_layer_value(found: Sensitivity, score: CellScore, metric: HarmMetric) -> float | None:
-    """Return the number to show for a layer: its score, or what its return to float gives back."""
+    """Return the displayed number of a layer: the score, or the gain from a return to float."""
     if not describes_return_to_float(found):
         return value_in_metric(score, metric)
     whole = score_of_whole(found, score.question.side, score.question.bits)
@@ -119,10 +119,10 @@ def shown_layer_value(found: Sensitivity, score: CellScore, metric: HarmMetric) 
 def shown_layer_interval(
     found: Sensitivity, score: CellScore, metric: HarmMetric
 ) -> Interval | None:
-    """Return the 95 % interval of the shown number.
+    """Return the 95 % interval of the displayed number.
 
-    For a return to float, the interval of the network with all other layers quantized; the score of
-    the whole network counts as exact.
+    For a return to float, the interval belongs to the network with the other layers quantized; the
+    score of the whole network counts as exact.
     """
     interval = interval_in_metric(score, metric)
     if interval is None or not describes_return_to_float(found):
@@ -158,7 +158,7 @@ def rank_scores(found: Sensitivity, metric: HarmMetric, side: str, bits: int) ->
 
 
 def available_metrics(found: Sensitivity) -> list[HarmMetric]:
-    """Return the metrics that at least one score has."""
+    """Return the metrics of the scores."""
     return [
         m
         for m in HarmMetric
@@ -169,7 +169,7 @@ def available_metrics(found: Sensitivity) -> list[HarmMetric]:
 def merge_deepest_answers(
     first: Sensitivity, other: Sensitivity | None, layers: Sequence[str]
 ) -> Sensitivity:
-    """Return `first` plus the answers that only `other` has, in the order of `layers`."""
+    """Return `first` plus the answers found only in `other`, in the order of `layers`."""
     if other is None:
         return first
     known = {score.question: score for score in other.scores}
@@ -224,8 +224,9 @@ def rank_agreement(
 ) -> float | None:
     """Return Spearman's rho of the output's SQNR over the questions that both sensitivities answer.
 
-    Without `side` or `bits` over all questions. Scores of another depth than the sensitivity's own
-    are left out. None for fewer than three common questions, or where one side ranks nothing.
+    Without `side` or `bits`, the questions of both sides or of every width count. Scores of another
+    depth than the sensitivity's own are left out. None for fewer than three common questions, or
+    for a sensitivity without a ranking.
     """
     known = _sqnr_by_question(second, side, bits)
     pairs = [

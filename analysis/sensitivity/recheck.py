@@ -1,8 +1,8 @@
-"""Screened answers checked where screening is not to be trusted: where noise is loud.
+"""A check of screened answers at loud noise, where screening is inexact.
 
 Screening follows small errors through the network to first order. At 4 bits the first layer of the
-sample fashion-mobilenet makes 6 dB more noise than that, which alone put the accuracy of uniform
-W4A8 16 points too high. So layers that are loud by screening are quantized in earnest.
+sample fashion-mobilenet makes 6 dB more noise than predicted; the error alone put the accuracy of
+uniform W4A8 16 points too high. Therefore layers that are loud in screening are really quantized.
 """
 
 from dataclasses import replace
@@ -18,10 +18,10 @@ LEAST_BITS = 3  # narrower weights are loud in most layers, and seldom chosen
 
 
 def recheck_loud_layers(study: Study, found: Sensitivity) -> Steps[Sensitivity]:
-    """Return the answers with those of loud layers as forwards of the images of `study` find them.
+    """Return the answers with exact values for loud layers, measured on the images of `study`.
 
-    They stay answers of screening, without a loss, but have the agreement with the float network;
-    by it those that are checked already are known.
+    The answers stay answers of screening, without a loss, but gain the agreement with the float
+    network; the agreement marks checked answers.
     """
     loud = find_loud_layers(found)
     if not loud:
@@ -36,7 +36,7 @@ def recheck_loud_layers(study: Study, found: Sensitivity) -> Steps[Sensitivity]:
 
 
 def find_loud_layers(found: Sensitivity) -> tuple[str, ...]:
-    """Return the layers with a screened answer that is loud and not checked."""
+    """Return the layers with a loud and unchecked screened answer."""
     return tuple(
         dict.fromkeys(
             score.question.layer

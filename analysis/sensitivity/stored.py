@@ -1,4 +1,4 @@
-"""What a run store already knows of a network's sensitivity; runs nothing."""
+"""The stored sensitivity of a network; runs nothing."""
 
 from dataclasses import replace
 
@@ -13,12 +13,10 @@ from quant.spec import FLOAT_BITS
 
 
 def stored_sensitivity(study: Study, config: QuantConfig) -> Sensitivity | None:
-    """Return the exact answers that the study's store has for layers quantized alone, or None.
+    """Return the stored exact answers for layers quantized alone, or None; runs nothing.
 
-    Nothing is run.
-
-    Asked are the usual widths and those of `config`. Activations are left out where calibration
-    has seen none, since their grids follow from it.
+    The questions cover the usual widths and the widths of `config`. Activations without calibration
+    are left out, since calibration determines the encodings.
     """
     sides = TENSOR_SIDES if study.known_statistics.statistics else TENSOR_SIDES[:1]
     used = {
@@ -42,9 +40,9 @@ def _stored_sweep_answers(study: Study, sweep: Sweep) -> Sensitivity | None:
 def output_noise_by_layer(
     found: Sensitivity, config: QuantConfig, network: Network
 ) -> dict[str, float]:
-    """Return what each layer alone costs at the bits of `config`: its noise, a share of the output.
+    """Return the noise of each layer alone at the bits of `config`, as a share of the output.
 
-    Noise energies add up over sides; layers of which a side is not known are left out.
+    Noise energies add up over sides; layers with an unknown side are left out.
     """
     known = {(s.question.layer, s.question.side, s.question.bits): s for s in found.scores}
     noise: dict[str, float] = {}

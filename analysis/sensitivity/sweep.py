@@ -47,7 +47,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """All questions of a sweep.
+    """The questions of a sweep.
 
     `config` supplies granularity, symmetry, estimator and scale of every layer; `bits` replaces the
     bits. Without `layers`, the sweep covers every layer with a tensor to quantize. `memory_bytes`
@@ -65,7 +65,7 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class CellScore:
-    """The score of one question, against the float network on the same `images`.
+    """The score of one question, against the float network on equal `images`.
 
     `sqnr_db`: SQNR of the network's output in dB, higher is better. `kl`: mean KL divergence of the
     softmax in nats. `cross_entropy`: rise of the mean cross-entropy in nats, None without labels.
@@ -91,9 +91,9 @@ class CellScore:
 class Sensitivity:
     """The answers to a sweep, in the order of the network's layers.
 
-    `float_top1` is None without labels. `whole` holds, for the view ALL_BUT, the score of the
-    network with all layers quantized at each bits and side (question.layer is ""). `forwards`
-    counts forwards of the whole network; a partial forward counts by the share of its MACs.
+    `float_top1` is None without labels. `whole` holds, for the view ALL_BUT, the score of the fully
+    quantized network by bits and side (question.layer is ""). `forwards` counts forwards of the
+    whole network; a partial forward counts by the share of MACs.
     """
 
     sweep: Sweep
@@ -109,9 +109,9 @@ class Sensitivity:
 def sweeps_of_granularities(
     graph: FloatGraph, sweep: Sweep, allowed: tuple[Granularity, ...] | None
 ) -> tuple[Sweep, ...]:
-    """Return sweeps of weights at each allowed granularity that `sweep` does not cover.
+    """Return sweeps of weights at the allowed granularities beyond `sweep`.
 
-    Encodings of activations stay the same.
+    Encodings of activations stay unchanged.
     """
     chosen = sweep.config.resolve_layers(graph.layers)
     weighted = [layer.name for layer in graph.layers if layer.weight is not None]

@@ -1,4 +1,4 @@
-"""Instant: what can be said of every layer without a forward."""
+"""Instant scores: the noise of a layer's own tensors, without a forward."""
 
 import math
 import time
@@ -16,11 +16,11 @@ from quant.spec import QuantSpec
 
 
 def tensor_noise_sensitivity(study: Study, sweep: Sweep) -> Sensitivity:
-    """Return for each question the SQNR of the layer's own tensor on its grid.
+    """Return for each question the SQNR of the layer's own quantized tensor.
 
-    That of its weight, or of its output as calibration saw it; of both, that of their noise added
-    up. It does not depend on the view, and says nothing of what follows the layer. Questions about
-    activations without statistics are left out.
+    For weights the tensor is the weight, for activations the calibrated output; for both sides the
+    noise adds up. The SQNR does not depend on the view and ignores the layers behind. Questions
+    about activations without statistics are left out.
 
     Raises:
         ConfigError: a layer or a rule of the sweep does not fit the network.
@@ -44,14 +44,14 @@ def tensor_noise_sensitivity(study: Study, sweep: Sweep) -> Sensitivity:
 
 
 class _Local:
-    """The noise of single tensors; what was once measured is kept."""
+    """The noise of single tensors; measured values are cached."""
 
     def __init__(self, grids: SiteEncodings, calibrated: Calibrated) -> None:
         self.grids, self._calibrated = grids, calibrated
         self._weights: dict[tuple[str, int], float] = {}
 
     def question_sqnr_db(self, question: Question) -> float | None:
-        """Return the SQNR of a layer's tensors in dB; None where one of them is not known."""
+        """Return the SQNR of a layer's tensors in dB; None for an unknown tensor."""
         found = list(self._tensor_levels_db(question))
         if None in found:
             return None

@@ -28,7 +28,7 @@ class Augmentation:
     mirror: bool = False
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Return images of shape (N, C, H, W), shifted and mirrored at random with repeated edges."""
+        """Return images of shape (N, C, H, W), shifted and mirrored at random; edges repeat."""
         count, _, height, width = images.shape
         if self.shift:
             reach = self.shift

@@ -1,1 +1,1 @@
-"""Exact answers: one forward pass for each layer, from where the layer stands."""
+"""Exact answers: one forward pass for each layer, from the layer's place on."""

@@ -46,7 +46,7 @@ class Cells:
             )
 
     def answered_chunks(self, source: str, question: str) -> dict[str, tuple[int, ...]]:
-        """Return the chunks of a source that answer a question, each with its images."""
+        """Return the chunks of a source that answer a question, with the images of a chunk."""
         query = """SELECT chunks.chunk, images FROM chunks JOIN cells USING (chunk)
             WHERE source = ? AND question = ? ORDER BY chunks.rowid"""
         with self._open() as database:

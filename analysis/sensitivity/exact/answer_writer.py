@@ -1,4 +1,4 @@
-"""Answers on their way into the store: none waits longer than half a second there."""
+"""Answers on the way into the store, for at most half a second."""
 
 import threading
 from contextlib import suppress
@@ -11,7 +11,7 @@ FLUSH_S = 0.5
 
 
 class AnswerWriter:
-    """Collects answers and writes them together, by a timer, so that a kill loses half a second."""
+    """Collects answers and writes the collection by a timer; a kill loses half a second."""
 
     def __init__(self, cells: Cells) -> None:
         self._cells = cells
@@ -20,7 +20,7 @@ class AnswerWriter:
         self._lock = threading.Lock()
 
     def add_answer(self, question: str, chunk: str, rows: Rows) -> None:
-        """Take in the rows (N,) of one answer."""
+        """Add the rows (N,) of one answer."""
         with self._lock:
             self._fresh.append((question, chunk, rows))
             if self._timer is None:
@@ -35,10 +35,10 @@ class AnswerWriter:
                 self._write_answers()
 
     def write_remaining(self) -> None:
-        """Write what is left.
+        """Write the remaining answers.
 
         Raises:
-            StoreError: the file cannot be used.
+            StoreError: the file is unusable.
         """
         with self._lock:
             if self._timer is not None:

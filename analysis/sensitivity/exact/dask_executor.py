@@ -1,7 +1,7 @@
-"""Runs the units of a sweep on a Dask cluster: workers on other machines or on this machine.
+"""Runs the units of a sweep on a Dask cluster: workers on other machines or on the local machine.
 
-The scheduler and each worker need the project's folder on their path and the same version of torch;
-`_check_place` asks them before the first unit is sent.
+Scheduler and workers need the project's folder on the path and an equal version of torch;
+`_check_place` checks both before the first unit.
 """
 
 import asyncio
@@ -72,7 +72,7 @@ def open_dask_cluster(address: str) -> Cluster:
 
 
 def _check_place(run: Callable[..., Any], place: str, client: "Client") -> None:
-    """Raise QuantError where the processes that `run` reaches lack the project or this torch.
+    """Raise QuantError if the processes behind `run` lack the project or the version of torch.
 
     The built-in `exec` and `eval` are sent, because a function of the project could not arrive.
     """
@@ -150,7 +150,7 @@ class _UnitQueue:
                 self._client.cancel([*self._running, self._program])
 
     def _next_done(self, done: Any) -> Any:
-        """Return the next unit that finished; raise QuantError where the scheduler is gone."""
+        """Return the next finished unit; raise QuantError after the loss of the scheduler."""
         while not done.has_ready():
             self._check_scheduler()
             time.sleep(POLL_S)

@@ -23,11 +23,11 @@ Outcomes = Generator[Outcome, None, None]
 
 
 class Workers(Protocol):
-    """Computes units in any order; the results have the same bits on every executor."""
+    """Computes units in any order; the bits of the results are equal on every executor."""
 
     @property
     def count(self) -> int:
-        """The number of units that run at once."""
+        """The number of units at once."""
 
     def run_units(self, program: Program, units: Iterator[Unit]) -> Outcomes:
         """Yield outcomes as units finish; takes units on demand. Closing stops the work."""
@@ -47,9 +47,9 @@ class Serial:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Threads of the process, each with one thread of torch.
+    """Threads of the process; a thread computes with one thread of torch.
 
-    Torch releases the interpreter lock while computing, so threads use all cores without sending
+    Torch releases the interpreter lock while computing, so threads use the cores without sending
     data. Threads also share the memory limit of a unit.
     """
 

@@ -1,4 +1,4 @@
-"""What a sweep asks of a store, and the answers that the store gives."""
+"""The questions of a sweep to a store, and the stored answers."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -19,9 +19,9 @@ MOST_FIGURES = 20_000
 
 @dataclass(frozen=True, eq=False, slots=True)
 class SweepQuestions:
-    """A sweep over certain images: its questions, the keys of their answers, and the chunks.
+    """A sweep over certain images: the questions, the keys of the answers, and the chunks.
 
-    `keys` has all questions, those about the whole network last.
+    `keys` has the questions, with questions about the whole network last.
     """
 
     grids: SiteEncodings
@@ -38,17 +38,17 @@ class SweepQuestions:
         return tuple(dict.fromkeys(question.layer for question in self.keys if question.layer))
 
     def base_question(self, question: Question) -> Question | None:
-        """Return the question about the network that a layer is judged in; None if all float."""
+        """Return the question about the network around a layer; None for a float network."""
         if question.view is View.ONLY:
             return None
         return Question("", question.bits, question.side, View.ALL_BUT)
 
 
 def ask_sweep_questions(study: Study, sweep: Sweep, cells: Cells) -> SweepQuestions:
-    """Return what a sweep asks, in chunks of which as many as can be are known to the store.
+    """Return the questions of a sweep, in chunks that reuse stored answers as far as possible.
 
     Raises:
-        ConfigError: a layer or a rule that does not fit the network.
+        ConfigError: a layer or a rule does not fit the network.
     """
     network, data, grids = study.network, study.scored_images, study.site_encodings(sweep.config)
     questions = list(questions_of_sweep(network, sweep, grids))
@@ -68,7 +68,7 @@ def ask_sweep_questions(study: Study, sweep: Sweep, cells: Cells) -> SweepQuesti
 
 
 def _images_per_chunk(network: Network, grids: SiteEncodings, sweep: Sweep) -> int:
-    """Return the images in a chunk: as many as suit the cache and as memory allows."""
+    """Return the number of images in a chunk, as the cache and the memory allow."""
     if network.graph.batch is not None:
         return network.graph.batch
     program = grids.program
@@ -85,7 +85,7 @@ def is_sweep_answered(asked: SweepQuestions, cells: Cells) -> bool:
 def gather_scores(
     asked: SweepQuestions, cells: Cells, seconds: float = 0.0, forwards: float = 0.0
 ) -> Sensitivity:
-    """Return the scores that the store knows, each over the images that it has been put to."""
+    """Return the stored scores, each over the images with an answer."""
     contents = cells.rows_by_question([*asked.keys.values(), asked.float_key])
     order = [chunk.key for chunk in asked.chunks]
     reference = contents[asked.float_key]
@@ -129,7 +129,7 @@ def _score_question(
 
 
 def _figures_of_rows(asked: SweepQuestions, reference: bytes, contents: bytes) -> Figures:
-    """Return the figures of rows; the study holds them, since a page asks every second."""
+    """Return the figures of rows; the study caches the figures, since a page asks every second."""
     key = hashlib.blake2b(reference + contents, digest_size=16).digest()
     known, outputs = asked.figures, len(asked.grids.program.outputs)
     found = known.get(key)
@@ -150,10 +150,10 @@ def _top1_share(reference: bytes, outputs: int) -> float | None:
 
 
 def find_decided_layers(asked: SweepQuestions, cells: Cells) -> frozenset[str]:
-    """Return the layers whose place in the ranking no other layer disputes any more.
+    """Return the layers with a final place in the ranking.
 
-    They are ranked by the output's SQNR at the fewest bits, on each side by itself: a layer is
-    decided where its interval overlaps with no other layer's.
+    The ranking uses the output's SQNR at the fewest bits, separately by side: a layer is decided if
+    its interval overlaps with no other layer's interval.
     """
     bits = min(asked.sweep.bits)
     scores = [s for s in gather_scores(asked, cells).scores if s.question.bits == bits]

@@ -1,4 +1,4 @@
-"""Chunks of images that stay the same when a sweep grows to more images."""
+"""Chunks of images that stay unchanged as a sweep grows to more images."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -20,10 +20,10 @@ class Chunk:
 def divide_into_chunks(
     data: Dataset, size: int, known: Mapping[str, tuple[int, ...]] | None = None
 ) -> tuple[Chunk, ...]:
-    """Return chunks that hold each image of `data` once.
+    """Return chunks that hold the images of `data` once.
 
-    `known` are chunks computed before: a known chunk within `data` is reused, so that only the
-    remaining images run, at most `size` in a chunk. Chunks are ordered by their first images.
+    `known` are computed chunks: a known chunk within `data` is reused, so that only the remaining
+    images run, at most `size` in a chunk. Chunks are ordered by their first images.
     """
     places = {image: place for place, image in enumerate(data.indices)}
     remaining = dict(places)

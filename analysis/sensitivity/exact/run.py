@@ -39,10 +39,10 @@ def run_exact_sweep(
     *,
     reuse: bool = True,
 ) -> Steps[int]:
-    """Compute the missing answers of `cells` and store each answer at once.
+    """Compute the missing answers of `cells` and store an answer at once.
 
-    Returns the multiply-accumulates spent. Without `reuse` each question runs the whole network:
-    the baseline of the benchmark.
+    Returns the spent multiply-accumulates. Without `reuse` a question runs the whole network: the
+    baseline of the benchmark.
 
     Raises:
         QuantError: a label is no output of the network, or a range needs statistics.
@@ -62,7 +62,7 @@ def run_exact_sweep(
 def _compute_units(
     todo: "_OpenWork", cells: Cells, workers: Workers, units: Iterator[Unit]
 ) -> Steps[None]:
-    """Run units; store the answers at least every half second, and on any error."""
+    """Run units; store the answers at least every half second, and on errors."""
     writer = AnswerWriter(cells)
     with closing(workers.run_units(todo.program, units)) as outcomes:
         try:
@@ -75,7 +75,7 @@ def _compute_units(
 
 
 def _chunk_rounds(asked: SweepQuestions) -> Iterator[tuple[Chunk, ...]]:
-    """Yield all chunks; where layers may stop early, each round doubles the images so far."""
+    """Yield the chunks; if layers may stop early, a round doubles the number of images."""
     images, limit = 0, FIRST_DECISION
     part: list[Chunk] = []
     for chunk in asked.chunks:
@@ -91,7 +91,7 @@ def _chunk_rounds(asked: SweepQuestions) -> Iterator[tuple[Chunk, ...]]:
 def _layer_groups(
     layers: Sequence[str], ranking: Sequence[str] | None, *, staged: bool
 ) -> Iterator[tuple[str, ...]]:
-    """Yield the worst layers by the ranking, then all others; few groups repeat few prefixes."""
+    """Yield the worst layers by the ranking, then the rest; few groups repeat few prefixes."""
     lead = [name for name in ranking or () if name in layers][:FIRST_LAYERS] if staged else []
     if lead:
         yield tuple(lead)

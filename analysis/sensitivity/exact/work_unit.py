@@ -1,6 +1,6 @@
-"""A unit of a sweep: some images and some questions.
+"""A unit of a sweep: a chunk of images and a set of questions.
 
-The layers before a question's layer run once for all questions of the unit.
+The layers before a question's layer run once for the questions of the unit.
 """
 
 from collections.abc import Iterator, Mapping
@@ -73,7 +73,7 @@ class Outcome:
 def run_work_unit(program: Program, unit: Unit) -> Iterator[Outcome]:
     """Yield an outcome for the float network and the base if requested, then for each question.
 
-    Every forward runs in one thread of torch, so results have the same bits on every executor.
+    A forward runs in one thread of torch, so the bits of the results are equal on every executor.
     """
     work = _Work(program, unit)
     if unit.reference is None:
@@ -130,7 +130,7 @@ class _Work:
             return self._outcome_of_comparison(key, self._run_base())
 
     def answer_question(self, trial: ChunkQuestion) -> Outcome:
-        """Run the layers from the first site at which a question differs from the base."""
+        """Run the layers from the first site with a difference between question and base."""
         with single_threaded():
             settings = {
                 site: grid for site, grid in self._settings.items() if site not in trial.off
@@ -146,7 +146,10 @@ class _Work:
             return self._outcome_of_comparison(trial.key, output)
 
     def _run_base(self) -> tuple[Tensor, ...]:
-        """Run the base to the end; store values at the questions' starts as memory allows."""
+        """Run the base to the end and return the outputs of shape (N, ...).
+
+        The values at the starts of questions are stored, as memory allows.
+        """
         values, place = self._program.start_values(self._inputs), 0
         for position in self._affordable_positions():
             self._run_steps(values, place, position, self._settings)

@@ -1,10 +1,10 @@
-"""The noise of each weight that bias correction leaves, predicted without correcting any network.
+"""The noise of a weight after bias correction, predicted without a corrected network.
 
-Bias correction subtracts the mean error of each output channel over images and positions. To first
+Bias correction subtracts the mean error of an output channel over images and positions. To first
 order, the noise at the network's output is g . e, with the gradient g and the error e of the
-layer's output (`screen`), so correction leaves g . (e - m) where m is the mean error of a channel.
-Behind an activation function the mean counts only where the function lets a change pass, which is
-where the error is not 0 (our choice: the errors of a fused layer are known behind its function).
+layer's output (`screen`), so correction leaves g . (e - m), where m is the mean error of a channel.
+Behind an activation function the mean counts only at nonzero errors, where the function lets a
+change pass (our choice: the errors of a fused layer are known behind the function).
 """
 
 from collections.abc import Mapping
@@ -30,12 +30,12 @@ LEAST_SHARE = 1e-3  # correction estimates means on few images, so some noise st
 
 
 def corrected_shares(study: Study, sweep: Sweep) -> Steps[dict[Question, Shares]]:
-    """Return for each weight the shares of noise energy and of divergence that correction leaves.
+    """Return for each weight the shares of noise energy and of divergence left by correction.
 
     The shares are at most 1; a network without classes has equal shares.
 
     Raises:
-        QuantError: there is no image, or a range needs statistics that are not collected.
+        QuantError: there is no image, or a range needs uncollected statistics.
     """
     work = _Corrections(study, replace(sweep, sides=(Side.WEIGHTS,), view=View.ONLY))
     done, data = 0, study.scored_images
@@ -78,7 +78,7 @@ class _Channels:
         self.by_channel: list[Tensor] = []
 
     def add(self, error: Tensor, gradients: Tensor) -> None:
-        """Take in errors (N, ..., C) and gradients (P, N, ..., C) of a batch."""
+        """Add errors of shape (N, ..., C) and gradients of shape (P, N, ..., C) of a batch."""
         rows = error.flatten(1, -2) if error.dim() > 2 else error[:, None]  # (N, positions, C)
         moved = rows != 0
         slopes = gradients.reshape(len(gradients), *rows.shape)
@@ -88,7 +88,7 @@ class _Channels:
         self.by_channel.append((slopes * moved).sum(2))
 
     def shares(self) -> Shares:
-        """Return the shares of squared products that remain without the channels' means."""
+        """Return the remaining shares of squared products, without the channels' means."""
         passing = torch.as_tensor(self.passing).clamp(min=1.0)
         mean = (torch.as_tensor(self.errors) / passing).float()
         plain = torch.cat(self.products, 1)
@@ -100,7 +100,7 @@ class _Channels:
 
 
 class _Corrections:
-    """The sums of all questions about weights, batch by batch."""
+    """The sums of the questions about weights, batch by batch."""
 
     def __init__(self, study: Study, sweep: Sweep) -> None:
         self._encodings = study.site_encodings(sweep.config)
@@ -114,7 +114,7 @@ class _Corrections:
                 self._sums.setdefault(question.layer, {})[question] = _Channels()
 
     def add(self, inputs: Outputs, count: int) -> None:
-        """Take in inputs (N, ...) of which `count` are images, the rest padding."""
+        """Add inputs (N, ...), of which `count` are images and the rest padding."""
 
         def probe(found: Outputs) -> list[Outputs]:
             outputs = tensors_of_batch(found)
@@ -137,7 +137,7 @@ class _Corrections:
             sums.add(error, torch.stack(slopes))
 
     def shares(self) -> dict[Question, Shares]:
-        """Return the shares that remain, of layers that a gradient reached."""
+        """Return the remaining shares, of layers with a gradient."""
         return {
             question: sums.shares()
             for asked in self._sums.values()

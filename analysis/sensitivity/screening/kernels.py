@@ -25,7 +25,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Levels:
-    """Encodings of one scale each: `scales` (S,), and the smallest and largest level, (2, S)."""
+    """Encodings of one scale: `scales` (S,), and the smallest and largest level, (2, S)."""
 
     scales: Floats
     limits: Floats
@@ -67,7 +67,7 @@ class ErrorProducts:
 def _encoding_products(
     moved: Floats, base: Floats, pull: Floats, scales: Floats, limits: Any
 ) -> Any:
-    """Return (S, N): sums of `pull` times (quantized `moved` minus `base`), all (N, K)."""
+    """Return (S, N): sums of `pull` times (quantized `moved` minus `base`), from (N, K) arrays."""
     images, values = moved.shape
     found = np.zeros((len(scales), images))
     for image in range(images):
@@ -90,7 +90,7 @@ def _encoding_products(
 
 @compile_loop(VECTORS)
 def _moved_products(moved: Floats, base: Floats, pull: Floats) -> Any:
-    """Return (N,): sums of `pull` times (`moved` minus `base`), all (N, K)."""
+    """Return (N,): sums of `pull` times (`moved` minus `base`), from (N, K) arrays."""
     images, values = moved.shape
     found = np.zeros(images)
     for image in range(images):
@@ -106,7 +106,7 @@ def _moved_products(moved: Floats, base: Floats, pull: Floats) -> Any:
 
 
 def _rows_by_image(values: Tensor) -> Floats:
-    """Return one row per image; values of channels-last tensors stay in memory order."""
+    """Return rows of shape (N, K); values of channels-last tensors stay in memory order."""
     if values.dim() == 4:
         values = values.permute(0, 2, 3, 1)
     rows = values.reshape(len(values), -1).float().contiguous()

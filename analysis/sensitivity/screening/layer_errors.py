@@ -1,4 +1,4 @@
-"""What quantization does to one layer that gets the float network's input, times its gradients."""
+"""The error of one layer with the float network's input, times the layer's gradients."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ Key = tuple[int, Side]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Plan:
-    """How a layer's questions are answered; `keys` in the order in which answers come.
+    """The plan for a layer's questions; `keys` in the order of the answers.
 
-    At the widths `weighed` shifts of the weight meet its gradient; at those of `again` the layer
-    runs again, and the outcome is compared as it is (WEIGHTS), on a grid (BOTH), or both. `floats`
-    are what the float output meets.
+    At the widths `weighed` shifts of the weight meet the weight's gradient; at the widths `again`
+    the layer runs again, and the outcome is compared unquantized (WEIGHTS), quantized (BOTH), or
+    both. `floats` are the counterparts of the float output.
     """
 
     keys: tuple[Key, ...]
@@ -33,12 +33,12 @@ class _Plan:
 
 
 class LocalProducts:
-    """The errors that questions are about, layer by layer, times the gradients there.
+    """The errors behind questions, layer by layer, times the gradients at the layer.
 
-    A shift of weights alone meets the gradient at the weights where that is worth taking, and
-    otherwise the layer runs again with it. Weights are put on their grids once and kept, as far as
-    `memory_bytes` allows; beyond that they are made anew for each batch. `runs` says how many times
-    each layer's multiplications were done for an image.
+    A shift of weights alone meets the gradient at the weights if the product is cheap; otherwise
+    the layer runs again with the shift. Quantized weights are computed once and stored within
+    `memory_bytes`; beyond the limit they are computed for each batch. `runs` counts the runs of a
+    layer's multiplications for an image.
     """
 
     def __init__(
@@ -60,14 +60,14 @@ class LocalProducts:
             sides.add(question.side)
 
     def question_keys(self, layer: str) -> tuple[Key, ...]:
-        """Return bits and side of each question about a layer that was visited."""
+        """Return bits and side of each question about a visited layer."""
         return self._plans[layer].keys
 
     def products_of_layer(self, local: Local) -> Tensor | None:
         """Return (S, P, N) for the questions about a layer, in the order of `keys`.
 
-        That is the product of each of P gradients with the layer's error on each of N images. None
-        where nothing is asked.
+        An entry is the product of one of P gradients with the layer's error on one of N images.
+        None for a layer without questions.
         """
         name = local.layer.name
         if name not in self._bits:
@@ -129,7 +129,7 @@ class LocalProducts:
         )
 
     def _pack_quantized_weight(self, local: Local, bits: int) -> Tensor:
-        """Return a layer's weight on its grid, as the layer's kernel takes it."""
+        """Return a layer's quantized weight in the packed shape of the layer's kernel."""
         key = (local.layer.name, bits)
         if key in self._packed:
             return self._packed[key]
@@ -140,7 +140,7 @@ class LocalProducts:
         return found
 
     def _weight_shifts(self, local: Local, bits: Sequence[int]) -> Tensor:
-        """Return (S, ...): what each of S widths does to a layer's weight."""
+        """Return the changes of a layer's weight by S widths, of shape (S, ...)."""
         name = local.layer.name
         if name in self._shifts:
             return self._shifts[name]
@@ -151,7 +151,7 @@ class LocalProducts:
         return found
 
     def _weight_at_widths(self, local: Local, widths: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
-        """Return a layer's weight, and what it is on the grid of each width."""
+        """Return a layer's weight, and the weight quantized at the widths, in one shape."""
         layer = local.layer
         sites = self._grids.site_names(layer.name, Side.WEIGHTS)
         stored = self._grids.network.graph.stored_tensor(str(layer.weight)).detach()
@@ -159,7 +159,7 @@ class LocalProducts:
         return stored, [grid.fake_quantize(stored) for grid in grids]
 
     def _fits_in_memory(self, made: Tensor) -> bool:
-        """Whether memory has room for one more tensor, which it takes then."""
+        """Whether memory has room for a tensor of any shape; the answer reserves the room."""
         size = FLOAT_BYTES * made.numel()
         if size > self._free_input_letters:
             return False

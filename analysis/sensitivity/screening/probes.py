@@ -16,11 +16,11 @@ def draw_output_probes(
     generator: torch.Generator,
     scales: Sequence[float] = (1.0,),
 ) -> list[Outputs]:
-    """Return v for the energy and, for logits (N, classes > 1), B u for the KL divergence.
+    """Return v for the energy and, for logits of shape (N, classes), B u for the KL divergence.
 
     Only the first output takes part in the divergence. Signs are drawn image by image, independent
-    of the batch; padding has no signs. Each output's signs are multiplied by the output's scale, so
-    that the energies add up in common units.
+    of the batch; padding has no signs. The signs of an output are multiplied by the output's scale,
+    so that the energies add up in common units.
     """
     sizes = [2 * math.prod(output.shape[1:]) for output in outputs]
     drawn = torch.randint(0, 2, (count, sum(sizes)), generator=generator) * 2.0 - 1.0
@@ -40,9 +40,9 @@ def draw_output_probes(
 
 
 def take_probes_in_turn(probes: Sequence[Outputs], first: int) -> Outputs:
-    """Return one probe that gives each image the vector of one of several probes in turn.
+    """Return one probe; in turn, an image gets the vector of one of several probes.
 
-    `first` is the position of the first image among all images.
+    `first` is the position of the first image in the data.
     """
     each = [tensors_of_batch(probe) for probe in probes]
     parts = []
@@ -55,7 +55,7 @@ def take_probes_in_turn(probes: Sequence[Outputs], first: int) -> Outputs:
 
 
 def probe_turns(images: int, first: int, probes: int) -> Tensor:
-    """Return (P, N): whether each of N images, starting at position `first`, belongs to a probe."""
+    """Return (P, N): whether an image belongs to a probe, for N images from position `first`."""
     return (torch.arange(first, first + images) % probes) == torch.arange(probes)[:, None]
 
 

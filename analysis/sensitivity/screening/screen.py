@@ -1,13 +1,13 @@
-"""Screening: what each layer would cost, from one forward and one backward of a few images.
+"""Screening: the loss from each layer, predicted by one forward and one backward of a few images.
 
-A layer's error e (its output quantized, less its output in float, both from the float network's
-input) reaches the network's output as J e, to first order. With v of independent signs,
+A layer's error e (the quantized output minus the float output, both from the float network's input)
+reaches the network's output as J e, to first order. For v with independent signs,
 E[(v . J e)^2] = ||J e||^2, and v . J e = (J^T v) . e. So one backward of v gives J^T v at every
-layer, and its product with a layer's error, for any bits, estimates the energy of the noise at the
-output. The same with v = B u, where B B^T = diag(p) - p p^T is the Fisher information of the
-logits, gives twice the KL divergence (Martens 2014, "New insights and perspectives on the natural
-gradient method"). Images take turns: every other one is asked for the energy, the rest for the
-divergence; where there are but few, each is asked for both.
+layer; the product with a layer's error, for any bits, estimates the energy of the noise at the
+output. With v = B u, where B B^T = diag(p) - p p^T is the Fisher information of the logits, the
+result is twice the KL divergence (Martens 2014, "New insights and perspectives on the natural
+gradient method"). Images take turns: every second image serves the energy, the rest the divergence;
+with few images, an image serves both.
 """
 
 import math
@@ -48,10 +48,10 @@ SEED = 0
 
 
 def screen_layers(study: Study, sweep: Sweep) -> Steps[Sensitivity]:
-    """Predict the answers to a sweep from the images that `study` scores.
+    """Predict the answers to a sweep from the scored images of `study`.
 
-    All bits share the forward and the backward. In the view ALL_BUT the energies of all layers'
-    noise are added up, less that of one. Questions about layers that no gradient reaches are left
+    The widths share forward and backward. In the view ALL_BUT the result is the sum of the layers'
+    noise energies minus the energy of one layer. Questions about layers without a gradient are left
     out.
 
     Raises:
@@ -77,7 +77,7 @@ def screen_layers(study: Study, sweep: Sweep) -> Steps[Sensitivity]:
 
 
 def screening_batch_size(network: Network) -> int:
-    """Return the number of images in a forward and its backwards."""
+    """Return the number of images in a forward with the backwards."""
     if network.graph.batch is not None:
         return network.graph.batch
     largest = max(4 * math.prod(layer.shape) for layer in network.graph.layers)
@@ -85,9 +85,9 @@ def screening_batch_size(network: Network) -> int:
 
 
 class _Screening:
-    """A sweep in progress: figures (S, P, n) of each layer and batch, and (P, n) whom probes ask.
+    """A sweep in progress: figures (S, P, n) of a layer and batch, and (P, n) images of a probe.
 
-    Where images take turns, all probes are asked by one gradient.
+    If images take turns, one gradient serves the probes together.
     """
 
     def __init__(self, study: Study, sweep: Sweep, *, turns: bool) -> None:
@@ -112,7 +112,7 @@ class _Screening:
         self._right: list[Tensor] | None = []
 
     def choose_encodings(self) -> Steps[None]:
-        """Choose the ranges of all sites."""
+        """Choose the ranges of the sites."""
         for place, question in enumerate(self._questions):
             sites = self._grids.site_names(question.layer, question.side)
             self._grids.encodings_at_bits(sites, question.bits)
@@ -122,7 +122,7 @@ class _Screening:
             )
 
     def add_batch(self, batch: LabelledBatch) -> None:
-        """Take in some images."""
+        """Add a batch of images."""
         inputs = arrange_batch(batch.inputs, self._network.graph.batch)
         count, first = sample_count(batch.inputs), sum(map(len, self._signal))
 
@@ -182,7 +182,7 @@ class _Screening:
         )
 
     def _forwards_per_image(self) -> float:
-        """Return how many forwards of the whole network an image took; a backward counts as one."""
+        """Return the number of whole forwards for an image; a backward counts as one."""
         macs = {layer.name: layer.macs for layer in self._network.graph.layers}
         again = sum(macs[layer] * runs for layer, runs in self._products.runs.items())
         backwards = 1 if self._turns else len(self._whom[0])
@@ -190,14 +190,17 @@ class _Screening:
 
 
 def _has_gradient(gradient: Tensor) -> bool:
-    """Whether there is a gradient (N, ...) at all; most often one image tells."""
+    """Whether a gradient of shape (N, ...) has a nonzero element; usually one image suffices."""
     return bool(gradient[:1].any()) or bool(gradient.any())
 
 
 def _figures_without_layer(
     found: Mapping[Question, Tensor],
 ) -> tuple[dict[Question, Tensor], dict[Question, Tensor]]:
-    """Return figures of the network without each layer's noise, and with all of it."""
+    """Return figures of the network without a layer's noise, and with every layer's noise.
+
+    The figures have the shape (S, P, N).
+    """
     whole: dict[Question, Tensor] = {}
     for question, figures in found.items():
         key = replace(question, layer="", view=View.ALL_BUT)
@@ -216,7 +219,7 @@ def _scores_from_products(
 ) -> list[CellScore]:
     """Return scores from squared products (P, N) of gradients with each layer's error.
 
-    `whom` (1 or 2, N) says which images were asked for the energy, and which for the divergence.
+    `whom` (1 or 2, N) marks the images for the energy and for the divergence.
     """
     if not found:
         return []
