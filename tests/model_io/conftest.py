@@ -2,17 +2,30 @@
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+import tests.operator_registry  # noqa: F401  built once a process
+from model_io.artefacts import artefact
+from model_io.qdq_export import export_qdq
 from tests.model_io.pt2_files import Payload, exported, members_of, write
+from tests.shared_answers import marked_once
 
 Tamper = Callable[[dict[str, bytes]], None]
 JsonChange = Callable[[dict[str, Any]], object]
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _exported_once() -> Iterator[None]:
+    """Files that start from the same float ONNX share it; `test_float_onnx` asks for each anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (artefact, export_qdq):
+            patch.setattr(module, "export_marked_onnx", marked_once)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from functools import cache
 
 import torch
 
-from model_io.onnx_export.float_onnx import MarkedOnnx, export_marked_onnx
+from model_io.onnx_export.float_onnx import MarkedOnnx
 from model_io.qdq_export.export_qdq import QdqOnnx, export_qdq_onnx
 from model_io.qdq_export.weights import WeightStyle
 from quant.config import LayerConfig, QuantConfig, uniform_config
@@ -16,6 +16,7 @@ from quant.progress import drain_steps
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.spec import Granularity
 from tests.networks import CASES, graph_of
+from tests.shared_answers import marked_once
 
 GROUP = 3
 
@@ -59,7 +60,7 @@ def exported(
 @cache
 def marked(name: str) -> MarkedOnnx:
     """Return the float file of a folded network; its weights are the same on any grid."""
-    return export_marked_onnx(simulated(name, 8, 8))
+    return marked_once(simulated(name, 8, 8))
 
 
 def inputs_of(name: str, count: int = 16) -> torch.Tensor:

@@ -17,7 +17,7 @@ from model_io.encodings.export_encodings import (
     model_with_quantized_weights,
 )
 from model_io.errors import ModelError
-from model_io.onnx_export.float_onnx import MarkedOnnx, export_marked_onnx
+from model_io.onnx_export.float_onnx import MarkedOnnx
 from quant.config import LayerConfig, uniform_config
 from quant.passes.calibrate import Calibrate
 from quant.passes.use_grids import UseGrids
@@ -25,6 +25,7 @@ from quant.progress import drain_steps
 from quant.simulation.plan import Side
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from tests.networks import CASES, graph_of
+from tests.shared_answers import marked_once
 
 NAMES = ("kitchen", "perceptron", "transposed", "attention", "fashion-mobilenet")
 
@@ -34,7 +35,7 @@ def made(name: str) -> tuple[QuantGraph, MarkedOnnx]:
     graph = graph_of(name)
     statistics = drain_steps(Calibrate(8)(graph, [CASES[name].inputs(8)]))
     quantized = quantize_graph(graph, uniform_config(8, 8), statistics)
-    return quantized, export_marked_onnx(quantized)
+    return quantized, marked_once(quantized)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -22,6 +22,7 @@ from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.simulation.plan import Side, plan_sites
 from quant.simulation.quant_graph import QuantGraph
 from tests.networks import CASES, DISTINCT, SMALL, graph_of
+from tests.shared_answers import marked_once
 
 RELATIVE = 2e-6  # sums of float32 in another order
 
@@ -33,7 +34,7 @@ def quantized(graph: FloatGraph) -> QuantGraph:
 @cache
 def exported(name: str) -> MarkedOnnx:
     """Return the export of a network of that name; one for all tests, so none may change it."""
-    return export_marked_onnx(quantized(graph_of(name)))
+    return marked_once(quantized(graph_of(name)))
 
 
 def run(model: ModelProto, inputs: Tensor, *names: str) -> list[NDArray[np.float32]]:
@@ -174,7 +175,8 @@ def test_a_network_of_one_batch_size_keeps_it() -> None:
 
 
 def test_the_same_network_gives_the_same_file_without_notes_of_this_machine() -> None:
-    first, second = (export_marked_onnx(quantized(graph_of("kitchen"))).model for _ in range(2))
+    first = exported("kitchen").model
+    second = export_marked_onnx(quantized(graph_of("kitchen"))).model
     data = first.SerializeToString()
     assert data == second.SerializeToString()
     assert b".py" not in data

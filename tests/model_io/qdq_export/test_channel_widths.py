@@ -10,7 +10,6 @@ import torch
 from onnx import numpy_helper
 
 from model_io.encodings.export_encodings import network_encodings
-from model_io.onnx_export.float_onnx import export_marked_onnx
 from model_io.qdq_export.export_qdq import CHANNEL_BITS_KEY, export_qdq_onnx
 from model_io.qdq_export.simulate_file import simulate_written_file
 from model_io.qdq_export.weights import WeightStyle
