@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+import tests.operator_registry  # noqa: F401  built once a process
 from accelerator.machine import Machine
 from analysis.calibration import calibrate_network
 from analysis.evaluation.evaluate import score_float_network
