@@ -23,6 +23,7 @@ from quant.simulation.quant_graph import QuantGraph
 from quant.spec import read_widths_text
 from tests.model_io.qdq_cases import calibrated, config
 from tests.networks import CASES, graph_of
+from tests.shared_answers import marked_once
 
 NAME = next(iter(CASES))
 
