@@ -15,7 +15,9 @@ from commands import (
     widths,
 )
 from commands.app import app
+from commands.device import compare_device
 from commands.gate import check
+from commands.images import images
 
 __all__ = ("app",)
 
@@ -26,10 +28,12 @@ COMMANDS = (
     evaluate,
     diagnose,
     check,
+    images,
     optimize,
     sensitivity,
     report,
     export,
+    compare_device,
     standardize,
     train,
     widths,

@@ -59,7 +59,7 @@ def estimate_measure(
     if measure in (Measure.METRIC, Measure.LOSS):
         return _metric(measure, run, confidence)
     if measure is Measure.DROP:
-        return _drop(*_changes(run, against), score.samples, confidence)
+        return _drop(*count_lost_and_won(run, against), score.samples, confidence)
     share = score.quantized_top1 if measure is Measure.TOP1 else score.agreement
     if share is None or not score.classes:
         raise QuantError(_lacks(run, measure))
@@ -103,8 +103,12 @@ def _cost(condition: Condition, run: Run, against: Run | None) -> Estimate:
     return Estimate(value / before, 0, COST_SOURCE)
 
 
-def _changes(run: Run, against: Run | None) -> tuple[int, int]:
-    """Return the images (lost, won) against the float network, or against the other run."""
+def count_lost_and_won(run: Run, against: Run | None) -> tuple[int, int]:
+    """Return the images (lost, won) against the float network, or against the other run.
+
+    Raises:
+        QuantError: a run has no labels, or the two were scored on other images.
+    """
     score = run.evaluation
     if score.answers is None or not score.labelled:
         raise QuantError(_lacks(run, Measure.DROP))

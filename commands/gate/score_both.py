@@ -22,7 +22,7 @@ class CheckTask:
     """What a check measures: the experiment of `options` on `choice`, perhaps beside `against`.
 
     `against` is an experiment's file, or the name or id of a run in `store`; None compares with
-    the float network alone.
+    the float network alone. `keep` keeps the run in the store.
     """
 
     model: str
@@ -32,6 +32,7 @@ class CheckTask:
     metric: UserMetric | None = None
     against: str | None = None
     store: RunStore | None = None
+    keep: bool = True
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -75,7 +76,7 @@ def score_both(task: CheckTask) -> ScoredPair:
     if other is not None:
         kept = watch_steps(measure_experiment(study, other, task.metric))
     run = watch_steps(measure_experiment(study, tried, task.metric))
-    if task.store is not None:
+    if task.store is not None and task.keep:
         task.store.save_run(run)
     return ScoredPair(run, kept, (*notes, *images.notes))
 

@@ -100,7 +100,7 @@ def encode_statistics(statistics: Statistics, spec: QuantSpec) -> Encoding:
         low = torch.tensor(min(statistics.quantile(1 - share), 0.0))
         high = torch.tensor(max(statistics.quantile(share), 0.0))
     elif spec.estimator is Estimator.MSE:
-        counts, edges = _search_bins(statistics)
+        counts, edges = search_bins(statistics)
         low, high = search_best_range(
             low, high, spec, lambda grid: histogram_error(counts, edges, grid)
         )
@@ -112,8 +112,12 @@ def encode_statistics(statistics: Statistics, spec: QuantSpec) -> Encoding:
     return encode_range(low, high, spec)
 
 
-def encode_all_statistics(streams: Sequence[Statistics], spec: QuantSpec) -> list[Encoding]:
+def encode_all_statistics(
+    streams: Sequence[Statistics], spec: QuantSpec, bins: int = SEARCH_BINS
+) -> list[Encoding]:
     """Return the grid of each stream as `encode_statistics` does, one search for all of them.
+
+    Fewer `bins` make the search of least squared error faster and coarser.
 
     Raises:
         CalibrationError: as `encode_statistics`.
@@ -126,15 +130,18 @@ def encode_all_statistics(streams: Sequence[Statistics], spec: QuantSpec) -> lis
     for sign in set(signed):
         places = [place for place, own in enumerate(signed) if own == sign]
         found.update(
-            zip(places, _search_all_streams([streams[p] for p in places], spec), strict=True)
+            zip(places, _search_all_streams([streams[p] for p in places], spec, bins), strict=True)
         )
     return [found[place] for place in range(len(streams))]
 
 
-def _search_all_streams(streams: Sequence[Statistics], spec: QuantSpec) -> list[Encoding]:
+def _search_all_streams(
+    streams: Sequence[Statistics], spec: QuantSpec, bins: int
+) -> list[Encoding]:
     low = torch.tensor([stream.low for stream in streams])
     high = torch.tensor([stream.high for stream in streams])
-    counts, edges = map(torch.stack, zip(*map(_search_bins, streams), strict=True))
+    histograms = [search_bins(stream, bins) for stream in streams]
+    counts, edges = map(torch.stack, zip(*histograms, strict=True))
     low, high = search_best_range(
         low, high, spec, lambda grid: histogram_error(counts, edges, grid)
     )
@@ -222,19 +229,19 @@ def _error_integral(x: Tensor, scale: Tensor, low: Tensor, high: Tensor) -> Tens
     return rounding + above - below
 
 
-def _search_bins(statistics: Statistics) -> tuple[Tensor, Tensor]:
-    """Return (counts, edges) with SEARCH_BINS bins, neighbours merged.
+def search_bins(statistics: Statistics, bins: int = SEARCH_BINS) -> tuple[Tensor, Tensor]:
+    """Return (counts, edges) with so many bins, neighbours merged.
 
     The last ones may have no width and count nothing, which changes no error: as many bins for
     every stream, and sums round alike whichever streams are searched together.
     """
     counts, edges = statistics.used_bins()
-    group = -(-len(counts) // SEARCH_BINS)
+    group = -(-len(counts) // bins)
     if group > 1:
         padding = -len(counts) % group
         counts = F.pad(counts, (0, padding)).reshape(-1, group).sum(1)
         edges = torch.cat([edges[:-1:group], edges[-1:]])
-    missing = SEARCH_BINS - len(counts)
+    missing = bins - len(counts)
     return F.pad(counts, (0, missing)).double(), torch.cat([edges, edges[-1:].expand(missing)])
 
 

@@ -35,7 +35,7 @@ def search_activation_sites(
     for site in sites:
         own = site.side is Side.ACTIVATIONS and site.shared_with is None and not site.spec.is_float
         if own and site.limits is None and site.name in calibration:
-            spec = _spec_with_estimator(site, calibration[site.name])
+            spec = spec_with_estimator(site, calibration[site.name])
             if spec.estimator is Estimator.MSE:
                 alike[spec].append(site.name)
     return {
@@ -79,10 +79,10 @@ def encode_activation_site(
             f"Layer {site.layer!r} has no statistics; a range needs some. Calibrate first."
         )
     statistics = calibration[site.name]
-    return encode_statistics(statistics, _spec_with_estimator(site, statistics))
+    return encode_statistics(statistics, spec_with_estimator(site, statistics))
 
 
-def _spec_with_estimator(site: Site, statistics: Statistics) -> QuantSpec:
+def spec_with_estimator(site: Site, statistics: Statistics) -> QuantSpec:
     """Return the spec of a site with the estimator that is used where there are statistics."""
     spec = site.spec
     if spec.estimator is Estimator.BATCH_NORM and is_input_name(site.layer):

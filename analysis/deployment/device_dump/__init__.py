@@ -1,0 +1,1 @@
+"""Tensors that a device recorded, beside the simulation: where they part, and why."""

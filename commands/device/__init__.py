@@ -1,0 +1,1 @@
+"""The command compare-device and the work behind it."""

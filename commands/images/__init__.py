@@ -1,0 +1,1 @@
+"""The command images: how many are enough to calibrate, and to decide."""
