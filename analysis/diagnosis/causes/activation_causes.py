@@ -72,7 +72,7 @@ def _narrow(facts: SiteFacts) -> SiteCause | None:
         return None
     evidence = f"{bits} bits between layers of {min(beside)} bits and more."
     remedy = more_activation_bits(min(beside))
-    return facts.found(RootCause.NARROW_BESIDE_WIDE, evidence, 0.75 * (min(beside) - bits), remedy)
+    return facts.found(RootCause.NARROW_BESIDE_WIDE, evidence, 0.25 * (min(beside) - bits), remedy)
 
 
 def _neighbours(facts: SiteFacts) -> list[Layer]:

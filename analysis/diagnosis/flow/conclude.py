@@ -57,6 +57,11 @@ def conclude(trials: Trials, state: FlowState) -> Diagnosis:
         else f"No recipe here keeps {goal.points:g} {unit}; nearest is {name}: loses "
         f"{best.loss.text}."
     )
+    if not met and best.loss.points <= goal.points:
+        sentence = (
+            f"{name} loses {best.loss.text}: within {goal.points:g} {unit} as measured, but "
+            f"{len(trials.study.images)} images cannot decide."
+        )
     useless = [
         step.name
         for step in trials.board
@@ -102,10 +107,7 @@ def _advice(trials: Trials, state: FlowState) -> str:
     """Return the next help: more images, more calibration, more bits, or training."""
     best, told = state.nearest, []
     if best.standing is Standing.UNDECIDED and best.loss.points <= trials.goal.points:
-        told.append(
-            "The loss as measured is within the goal, but the interval reaches beyond: score more "
-            "images."
-        )
+        told.append("The interval of the loss reaches beyond the goal: score more images.")
     if any(one.cause == RootCause.FEW_IMAGES for one in state.named):
         told.append("Choose ranges from more calibration images.")
     if state.beyond is not None:

@@ -1,0 +1,106 @@
+"""Each cause with a planted fault: the most harmful cause named is the fault, at the fault's place.
+
+`benchmarks.diagnose` measures all 60 faults, with the remedies; here a few of each kind are named.
+"""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from analysis.diagnosis.causes.find_causes import find_causes, find_few_images
+from analysis.diagnosis.causes.root_cause import RootCause, channel_spread
+from analysis.diagnosis.flow.attribute import attribute_loss
+from analysis.diagnosis.flow.conclude import name_causes
+from analysis.network import Network, prepare
+from analysis.ranges.distributions import Channels
+from analysis.study import Study
+from benchmarks.diagnose import study_of_fault
+from benchmarks.planted_faults import LETTER, Fault, all_faults
+from quant.config import QuantConfig, uniform
+from quant.progress import drain
+from quant.simulation.plan import TENSOR_SIDES
+from sample_models.registry import sample
+
+FAULTS = {fault.name: fault for fault in all_faults()}
+SAMPLES = (
+    "unequal letter-mlp 0",
+    "outlier fashion-vit 0",
+    "dead fashion-mobilenet 1",
+    "few weights at 3 bits, per-channel",
+    "clipped weight letter-mlp",
+    "clipped output letter-mlp layers.6",
+    "tail of GELU 0",
+    "softmax 0",
+    "narrow letter-mlp layers.2",
+    "shifted stream 3",
+)
+
+
+@cache
+def sound(model: str) -> Network:
+    entry = sample(model)
+    return prepare(entry.name, entry.build(), entry.input_shape, "sound")
+
+
+def study_of(fault: Fault) -> Study:
+    network = sound(fault.model)
+    if fault.spoil is not None:
+        entry = sample(fault.model)
+        network = prepare(fault.model, fault.build(), entry.input_shape, fault.name)
+    return study_of_fault(fault, network, 32, min(32, fault.calibration))
+
+
+def test_there_are_sixty_faults_of_each_kind_some() -> None:
+    assert len(FAULTS) == 60
+    kinds = {cause for fault in FAULTS.values() for cause in fault.causes}
+    assert kinds >= set(RootCause) - {
+        RootCause.FEW_BITS,
+        RootCause.FEW_CODES,
+        RootCause.ZERO_HEAVY,
+    }
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_the_planted_cause_is_named_first(name: str) -> None:
+    fault = FAULTS[name]
+    study = study_of(fault)
+    drain(study.calibrated())
+    losses = drain(attribute_loss(study, fault.config, TENSOR_SIDES))
+    causes = find_causes(study, fault.config, TENSOR_SIDES)
+    first = name_causes(causes, losses.layers)[0]
+    assert first.cause in fault.causes, first
+    assert first.layer in fault.layers, first
+    assert first.evidence
+    assert first.remedy
+
+
+def test_one_calibration_image_is_too_few_and_many_are_enough() -> None:
+    fault = FAULTS["one image fashion-mobilenet"]
+    few = study_of(fault)
+    drain(few.calibrated())
+    cause = drain(find_few_images(few))
+    assert cause is not None
+    assert cause.cause is RootCause.FEW_IMAGES
+    assert cause.evidence.startswith("1 images chose the ranges")
+    many = study_of_fault(fault, sound(fault.model), 32, 64)
+    drain(many.calibrated())
+    assert drain(find_few_images(many)) is None
+
+
+def test_a_sound_network_at_eight_bits_has_no_cause_that_costs_bits() -> None:
+    config: QuantConfig = uniform(8, 8)
+    study = study_of_fault(Fault("sound", LETTER, (), (), config, config), sound(LETTER), 32, 32)
+    drain(study.calibrated())
+    assert find_causes(study, config, TENSOR_SIDES) == ()
+
+
+def test_few_wide_channels_are_outliers_and_many_are_unequal() -> None:
+    def spread(largest: list[float]) -> tuple[bool, bool]:
+        high = np.array(largest)
+        found = channel_spread(Channels(-high, high, 0 * high, -high, high))
+        return found.has_outliers, found.is_unequal
+
+    assert spread([1.0] * 40) == (False, False)
+    assert spread([1.0] * 39 + [20.0]) == (True, False)
+    assert spread([1.0] * 30 + [20.0] * 10) == (False, True)
