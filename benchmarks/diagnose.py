@@ -15,16 +15,16 @@ from accelerator.machine import load_preset
 from analysis.diagnosis.causes.root_cause import RootCause
 from analysis.diagnosis.flow.goal import Goal
 from analysis.diagnosis.flow.run_diagnosis import DiagnosisTask, run_diagnosis
-from analysis.network import Network, prepare
-from analysis.process_settings import choose_threads
+from analysis.network import Network, prepare_network
+from analysis.process_settings import choose_thread_count
 from analysis.runs.experiment import Experiment
-from analysis.runs.run_experiment import run_experiment
+from analysis.runs.run_experiment import measure_experiment
 from analysis.runs.run_store import Run
 from analysis.study import Study
 from benchmarks.planted_faults import LETTER, Fault, all_faults
 from data_io.bundled import fashion_test, fashion_train_part, letter_test, letter_train
 from quant.config import QuantConfig
-from quant.progress import drain
+from quant.progress import drain_steps
 from sample_models.registry import sample
 
 SHARE = 0.8
@@ -43,7 +43,7 @@ def network_of_fault(fault: Fault, *, planted: bool = True) -> Network:
     """Return the network with the fault, or the network as it was."""
     entry = sample(fault.model)
     model = fault.build() if planted else entry.build().eval()
-    return prepare(fault.model, model, entry.input_shape, f"{fault.name} {planted}")
+    return prepare_network(fault.model, model, entry.input_shape, f"{fault.name} {planted}")
 
 
 def measure_fault(fault: Fault, images: int) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def measure_fault(fault: Fault, images: int) -> dict[str, Any]:
     machine = load_preset("edge_systolic_8b")
 
     def measure(study: Study, config: QuantConfig) -> Run:
-        return drain(run_experiment(study, Experiment(config, machine)))
+        return drain_steps(measure_experiment(study, Experiment(config, machine)))
 
     sound = study_of_fault(fault, network_of_fault(fault, planted=False), images, 64)
     network = network_of_fault(fault)
@@ -62,7 +62,7 @@ def measure_fault(fault: Fault, images: int) -> dict[str, Any]:
     divergence = base.evaluation.kl or 0.0, planted.evaluation.kl or 0.0
     goal = Goal(max(0.0, before + (1 - SHARE) * max(0.0, worse - before)))
     task = DiagnosisTask(study, Experiment(fault.config, machine), goal, rounding_iterations=200)
-    found = drain(run_diagnosis(task))
+    found = drain_steps(run_diagnosis(task))
     run = found.run
     if fault.causes == (RootCause.FEW_IMAGES,):  # the remedy is not the flow's to give
         run = measure(study_of_fault(fault, network, images, 64), fault.config)
@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=400)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
-    choose_threads()
+    choose_thread_count()
     rows = []
     for fault in all_faults():
         if arguments.words and not any(word in fault.name for word in arguments.words):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.diagnosis.causes.root_cause import RootCause
-from quant.config import ACTIVATION_DEFAULT, LayerConfig, QuantConfig, uniform
+from quant.config import ACTIVATION_DEFAULT, LayerConfig, QuantConfig, uniform_config
 from quant.spec import Estimator, Granularity, SpecChange
 from sample_models.imbalanced import ClippedReLU
 from sample_models.registry import sample
@@ -44,7 +44,7 @@ class Fault:
 
 
 def draw_factors(count: int, octaves: float, seed: int) -> Tensor:
-    """Return log-uniform factors (C,) of up to 2 to the power of `octaves`."""
+    """Return log-uniform_config factors (C,) of up to 2 to the power of `octaves`."""
     generator = torch.Generator().manual_seed(seed)
     return torch.exp2((2 * torch.rand(count, generator=generator) - 1) * octaves)
 
@@ -116,13 +116,13 @@ def shift_stream(model: nn.Module, block: int, size: float) -> None:
 
 
 def _mobile(weights: int = 8, activations: int = 8) -> QuantConfig:
-    return uniform(weights, activations, PER_TENSOR)
+    return uniform_config(weights, activations, PER_TENSOR)
 
 
 def channel_faults() -> Iterator[Fault]:
     """Yield unequal channels and outlier channels in weights and activations."""
     unequal, outlier = (RootCause.UNEQUAL_CHANNELS,), (RootCause.OUTLIER_CHANNEL,)
-    eight = uniform(8, 8, PER_TENSOR)
+    eight = uniform_config(8, 8, PER_TENSOR)
     for block in (1, 2, 3, 4, 5):
         names = (f"blocks.{block}.expand.0", f"blocks.{block}.depthwise.0")
 
@@ -149,7 +149,7 @@ def channel_faults() -> Iterator[Fault]:
 def neuron_faults() -> Iterator[Fault]:
     """Yield outlier channels behind layer norms, and unequal neurons of a perceptron."""
     unequal, outlier = (RootCause.UNEQUAL_CHANNELS,), (RootCause.OUTLIER_CHANNEL,)
-    eight = uniform(8, 8, PER_TENSOR)
+    eight = uniform_config(8, 8, PER_TENSOR)
     for block in (0, 1, 2, 3):
         names = tuple(
             f"blocks.{block}.{part}"
@@ -159,7 +159,7 @@ def neuron_faults() -> Iterator[Fault]:
         def raise_norm(model: nn.Module, block: int = block) -> None:
             rescale_norm(model, block, lambda count: outlier_factors(count, 400, block))
 
-        per_channel = uniform(8, 8)
+        per_channel = uniform_config(8, 8)
         title = f"outlier {VIT} {block}"
         yield Fault(title, VIT, outlier, names, per_channel, per_channel, raise_norm)
     for place in (0, 2):
@@ -173,24 +173,23 @@ def neuron_faults() -> Iterator[Fault]:
 
 def weight_faults() -> Iterator[Fault]:
     """Yield dead channels, depthwise layers with few bits, clipped weights."""
-    eight = uniform(8, 8, PER_TENSOR)
+    eight = uniform_config(8, 8, PER_TENSOR)
     for block in (1, 2, 3, 5):
         first = f"blocks.{block}.expand.0"
 
         def kill(model: nn.Module, block: int = block) -> None:
-            kill_channel(model, f"blocks.{block}.expand.0", f"blocks.{block}.expand.1", 300)
+            kill_channel(model, f"blocks.{block}.expand.0", f"blocks.{block}.expand.1", 4000)
 
         causes = (RootCause.DEAD_CHANNEL,)
         yield Fault(f"dead {MOBILE} {block}", MOBILE, causes, (first,), eight, eight, kill)
-    for bits, grain in ((4, PER_TENSOR), (3, PER_TENSOR), (3, Granularity.PER_CHANNEL)):
-        sound = uniform(8, 8, grain)
-        change = SpecChange(bits=bits)
-        names = tuple(f"blocks.{block}.depthwise.0" for block in range(8))
-        config = QuantConfig(sound.default, ())
+    sound = uniform_config(8, 8)
+    for title, blocks in (("all", range(8)), ("early", range(4)), ("late", range(4, 8))):
+        names = tuple(f"blocks.{block}.depthwise.0" for block in blocks)
+        config = sound
         for name in names:
-            config = config.with_change(name, change)
+            config = config.with_layer_change(name, SpecChange(bits=2))
         causes = (RootCause.FEW_WEIGHTS,)
-        yield Fault(f"few weights at {bits} bits, {grain}", MOBILE, causes, names, config, sound)
+        yield Fault(f"few weights in {title} blocks", MOBILE, causes, names, config, sound)
     for model, layer in (
         (MOBILE, "blocks.2.project.0"),
         (RESNET, "blocks.2.conv2"),
@@ -198,15 +197,14 @@ def weight_faults() -> Iterator[Fault]:
         (LETTER, "layers.2"),
     ):
         change = SpecChange(estimator=Estimator.PERCENTILE, percentile=70.0)
-        sound = uniform(8, 8)
-        config = sound.with_change(layer, change)
+        config = sound.with_layer_change(layer, change)
         causes = (RootCause.CLIPPED_TAIL,)
         yield Fault(f"clipped weight {model}", model, causes, (layer,), config, sound)
 
 
 def activation_faults() -> Iterator[Fault]:
     """Yield clipped activations, tails, softmax, narrow widths, large biases, few images."""
-    sound = uniform(8, 8)
+    sound = uniform_config(8, 8)
     clip = SpecChange(estimator=Estimator.PERCENTILE, percentile=85.0)
     for model, layer in (
         (MOBILE, "blocks.1.project.0"),
@@ -216,19 +214,19 @@ def activation_faults() -> Iterator[Fault]:
         (LETTER, "layers.6"),
         (RESNET, "blocks.2.add"),
     ):
-        config = sound.with_change(layer, activation=clip)
+        config = sound.with_layer_change(layer, activation=clip)
         causes = (RootCause.CLIPPED_TAIL,)
         yield Fault(f"clipped output {model} {layer}", model, causes, (layer,), config, sound)
     for block in range(5):
         layer = f"blocks.{block}.gelu"
-        tail = sound.with_change(layer, activation=SpecChange(bits=3))
+        tail = sound.with_layer_change(layer, activation=SpecChange(bits=3))
         causes = (RootCause.NEGATIVE_TAIL,)
         yield Fault(f"tail of GELU {block}", VIT, causes, (layer,), tail, sound)
         layer = f"blocks.{block}.attention.softmax"
-        coarse = sound.with_change(layer, activation=SpecChange(bits=2))
+        coarse = sound.with_layer_change(layer, activation=SpecChange(bits=2))
         causes = (RootCause.SOFTMAX_ENCODING,)
         yield Fault(f"softmax {block}", VIT, causes, (layer,), coarse, sound)
-    wide = uniform(8, 16)
+    wide = uniform_config(8, 16)
     for model, layer in (
         (MOBILE, "blocks.2.expand.0"),
         (MOBILE, "blocks.5.project.0"),
@@ -237,11 +235,11 @@ def activation_faults() -> Iterator[Fault]:
         (VIT, "blocks.1.norm2"),
         (LETTER, "layers.2"),
     ):
-        narrow = wide.with_change(layer, activation=SpecChange(bits=3))
+        narrow = wide.with_layer_change(layer, activation=SpecChange(bits=3))
         causes = (RootCause.NARROW_BESIDE_WIDE,)
         yield Fault(f"narrow {model} {layer}", model, causes, (layer,), narrow, wide)
     for block in range(4):
-        causes = (RootCause.LARGE_BIAS, RootCause.UNBALANCED_INPUTS)
+        both = (RootCause.LARGE_BIAS, RootCause.UNBALANCED_INPUTS)
         names = tuple(
             [f"blocks.{block}.fc2", f"blocks.{block}.add_2", f"blocks.{block}.add"]
             + [
@@ -254,7 +252,7 @@ def activation_faults() -> Iterator[Fault]:
         def shift(model: nn.Module, block: int = block) -> None:
             shift_stream(model, block, 400.0)
 
-        yield Fault(f"shifted stream {block}", VIT, causes, names, sound, sound, shift)
+        yield Fault(f"shifted stream {block}", VIT, both, names, sound, sound, shift)
     least = replace(ACTIVATION_DEFAULT, estimator=Estimator.MIN_MAX)
     few = QuantConfig(LayerConfig(sound.default.weight, least))
     for model in (MOBILE, RESNET, VIT):

@@ -22,7 +22,7 @@ from analysis.diagnosis.remedies import (
     more_activation_bits,
     other_range,
 )
-from analysis.ranges.findings import DB_PER_BIT
+from analysis.ranges.findings import DB_PER_BIT, LOWEST_SQNR_DB
 from quant.graph.layers import Layer
 from quant.graph.operators import SOFTMAXES, Kind, aten_operator_names, operator_name
 
@@ -82,7 +82,9 @@ def _neighbours(facts: SiteFacts) -> list[Layer]:
 
 
 def _softmax(facts: SiteFacts) -> SiteCause | None:
-    if not _operators(facts) & SQUASHING or shortfall_db(facts) < SHORTFALL_DB:
+    loud = max(0.0, LOWEST_SQNR_DB - facts.fit.sqnr_db)
+    short = shortfall_db(facts)
+    if not _operators(facts) & SQUASHING or (short < SHORTFALL_DB and not loud):
         return None
     step = float(facts.fit.scale[0])
     evidence = (
@@ -90,7 +92,7 @@ def _softmax(facts: SiteFacts) -> SiteCause | None:
         f"SQNR is {facts.fit.sqnr_db:.0f} dB."
     )
     bits = _next_bits(facts)
-    lost = 1 + shortfall_db(facts) / DB_PER_BIT
+    lost = 1 + max(short, loud) / DB_PER_BIT
     return facts.found(RootCause.SOFTMAX_ENCODING, evidence, lost, more_activation_bits(bits))
 
 

@@ -60,7 +60,7 @@ def conclude(trials: Trials, state: FlowState) -> Diagnosis:
     if not met and best.loss.points <= goal.points:
         sentence = (
             f"{name} loses {best.loss.text}: within {goal.points:g} {unit} as measured, but "
-            f"{len(trials.study.images)} images cannot decide."
+            f"{len(trials.study.scored_images)} images cannot decide."
         )
     useless = [
         step.name

@@ -12,13 +12,13 @@ from analysis.diagnosis.causes.find_causes import find_causes, find_few_images
 from analysis.diagnosis.causes.root_cause import RootCause, channel_spread
 from analysis.diagnosis.flow.attribute import attribute_loss
 from analysis.diagnosis.flow.conclude import name_causes
-from analysis.network import Network, prepare
+from analysis.network import Network, prepare_network
 from analysis.ranges.distributions import Channels
 from analysis.study import Study
 from benchmarks.diagnose import study_of_fault
 from benchmarks.planted_faults import LETTER, Fault, all_faults
-from quant.config import QuantConfig, uniform
-from quant.progress import drain
+from quant.config import QuantConfig, uniform_config
+from quant.progress import drain_steps
 from quant.simulation.plan import TENSOR_SIDES
 from sample_models.registry import sample
 
@@ -27,7 +27,7 @@ SAMPLES = (
     "unequal letter-mlp 0",
     "outlier fashion-vit 0",
     "dead fashion-mobilenet 1",
-    "few weights at 3 bits, per-channel",
+    "few weights in all blocks",
     "clipped weight letter-mlp",
     "clipped output letter-mlp layers.6",
     "tail of GELU 0",
@@ -40,14 +40,14 @@ SAMPLES = (
 @cache
 def sound(model: str) -> Network:
     entry = sample(model)
-    return prepare(entry.name, entry.build(), entry.input_shape, "sound")
+    return prepare_network(entry.name, entry.build(), entry.input_shape, "sound")
 
 
 def study_of(fault: Fault) -> Study:
     network = sound(fault.model)
     if fault.spoil is not None:
         entry = sample(fault.model)
-        network = prepare(fault.model, fault.build(), entry.input_shape, fault.name)
+        network = prepare_network(fault.model, fault.build(), entry.input_shape, fault.name)
     return study_of_fault(fault, network, 32, min(32, fault.calibration))
 
 
@@ -65,8 +65,8 @@ def test_there_are_sixty_faults_of_each_kind_some() -> None:
 def test_the_planted_cause_is_named_first(name: str) -> None:
     fault = FAULTS[name]
     study = study_of(fault)
-    drain(study.calibrated())
-    losses = drain(attribute_loss(study, fault.config, TENSOR_SIDES))
+    drain_steps(study.collect_statistics())
+    losses = drain_steps(attribute_loss(study, fault.config, TENSOR_SIDES))
     causes = find_causes(study, fault.config, TENSOR_SIDES)
     first = name_causes(causes, losses.layers)[0]
     assert first.cause in fault.causes, first
@@ -78,20 +78,20 @@ def test_the_planted_cause_is_named_first(name: str) -> None:
 def test_one_calibration_image_is_too_few_and_many_are_enough() -> None:
     fault = FAULTS["one image fashion-mobilenet"]
     few = study_of(fault)
-    drain(few.calibrated())
-    cause = drain(find_few_images(few))
+    drain_steps(few.collect_statistics())
+    cause = drain_steps(find_few_images(few))
     assert cause is not None
     assert cause.cause is RootCause.FEW_IMAGES
     assert cause.evidence.startswith("1 images chose the ranges")
     many = study_of_fault(fault, sound(fault.model), 32, 64)
-    drain(many.calibrated())
-    assert drain(find_few_images(many)) is None
+    drain_steps(many.collect_statistics())
+    assert drain_steps(find_few_images(many)) is None
 
 
 def test_a_sound_network_at_eight_bits_has_no_cause_that_costs_bits() -> None:
-    config: QuantConfig = uniform(8, 8)
+    config: QuantConfig = uniform_config(8, 8)
     study = study_of_fault(Fault("sound", LETTER, (), (), config, config), sound(LETTER), 32, 32)
-    drain(study.calibrated())
+    drain_steps(study.collect_statistics())
     assert find_causes(study, config, TENSOR_SIDES) == ()
 
 
