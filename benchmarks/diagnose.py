@@ -22,10 +22,10 @@ from analysis.runs.run_experiment import measure_experiment
 from analysis.runs.run_store import Run
 from analysis.study import Study
 from benchmarks.planted_faults import LETTER, Fault, all_faults
-from data_io.bundled import fashion_test, fashion_train_part, letter_test, letter_train
+from data_io.bundled import fashion_test_set, fashion_train_part, letter_test, letter_train
 from quant.config import QuantConfig
 from quant.progress import drain_steps
-from sample_models.registry import sample
+from sample_models.registry import sample_named
 
 SHARE = 0.8
 CLEAR_POINTS = 2.0
@@ -34,15 +34,15 @@ CLEAR_POINTS = 2.0
 def study_of_fault(fault: Fault, network: Network, images: int, calibration: int) -> Study:
     """Return the study of a network on some images of the fault's data."""
     letters = fault.model == LETTER
-    scored = (letter_test() if letters else fashion_test()).sample(images)
+    scored = (letter_test() if letters else fashion_test_set()).sample(images)
     seen = (letter_train() if letters else fashion_train_part()).sample(calibration)
     return Study(network, scored, seen)
 
 
 def network_of_fault(fault: Fault, *, planted: bool = True) -> Network:
     """Return the network with the fault, or the network as it was."""
-    entry = sample(fault.model)
-    model = fault.build() if planted else entry.build().eval()
+    entry = sample_named(fault.model)
+    model = fault.build() if planted else entry.build_network().eval()
     return prepare_network(fault.model, model, entry.input_shape, f"{fault.name} {planted}")
 
 

@@ -10,7 +10,7 @@ from analysis.diagnosis.causes.root_cause import RootCause
 from quant.config import ACTIVATION_DEFAULT, LayerConfig, QuantConfig, uniform_config
 from quant.spec import Estimator, Granularity, SpecChange
 from sample_models.imbalanced import ClippedReLU
-from sample_models.registry import sample
+from sample_models.registry import sample_named
 
 MOBILE, RESNET, VIT, LETTER = "fashion-mobilenet", "fashion-resnet", "fashion-vit", "letter-mlp"
 PER_TENSOR = Granularity.PER_TENSOR
@@ -36,7 +36,7 @@ class Fault:
 
     def build(self) -> nn.Module:
         """Return the sample network with the fault in its weights, if the fault is there."""
-        model = sample(self.model).build().eval()
+        model = sample_named(self.model).build_network().eval()
         if self.spoil is not None:
             with torch.no_grad():
                 self.spoil(model)

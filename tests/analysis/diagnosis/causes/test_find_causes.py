@@ -20,7 +20,7 @@ from benchmarks.planted_faults import LETTER, Fault, all_faults
 from quant.config import QuantConfig, uniform_config
 from quant.progress import drain_steps
 from quant.simulation.plan import TENSOR_SIDES
-from sample_models.registry import sample
+from sample_models.registry import sample_named
 
 FAULTS = {fault.name: fault for fault in all_faults()}
 SAMPLES = (
@@ -39,14 +39,14 @@ SAMPLES = (
 
 @cache
 def sound(model: str) -> Network:
-    entry = sample(model)
-    return prepare_network(entry.name, entry.build(), entry.input_shape, "sound")
+    entry = sample_named(model)
+    return prepare_network(entry.name, entry.build_network(), entry.input_shape, "sound")
 
 
 def study_of(fault: Fault) -> Study:
     network = sound(fault.model)
     if fault.spoil is not None:
-        entry = sample(fault.model)
+        entry = sample_named(fault.model)
         network = prepare_network(fault.model, fault.build(), entry.input_shape, fault.name)
     return study_of_fault(fault, network, 32, min(32, fault.calibration))
 
