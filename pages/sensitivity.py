@@ -12,6 +12,7 @@ from ui.answers.sensitivity import (
 )
 from ui.navigation import MODEL
 from ui.sensitivity.form import sweep_buttons, sweep_request_form
+from ui.sensitivity.opening import show_opening
 from ui.sensitivity.suspect_card import show_suspect_card
 from ui.sensitivity.view import (
     answers_note,
@@ -62,6 +63,7 @@ def show_answers() -> None:
     cells = requested_questions(work, asked)
     found = deepest_answers(work, asked)
     sweep_buttons(work, asked, found, len(cells))
+    show_opening(work, found)
     if say_if_empty(found, preparing=is_measuring_noise(work)) or found is None:
         return
     answers_note(work, found, asked.depth)

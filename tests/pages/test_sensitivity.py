@@ -101,12 +101,24 @@ def test_the_noise_of_tensors_is_there_without_a_click(visit: Visit) -> None:
 def test_screening_is_one_click_and_is_kept(visit: Visit) -> None:
     ask(visit, Depth.SCREENING)
     assert "Screen to measure the harm" in visit.words
+    assert "Nothing has been measured yet of what layers lose under W8A8 per-channel" in visit.words
     answered(visit)
     assert "Screened on 24 images" in visit.words
+    assert "W8A8 per-channel has 8 bits, which were not asked for" in visit.words
     assert visit.at.button(key="sensitivity.start").disabled
     before = list(table(visit)["value"])
     visit.work.sensitivity.screened.clear()  # as after a restart
     assert list(table(visit.run())["value"]) == before
+
+
+def test_the_page_opens_with_the_layers_that_lose_most_at_the_present_bits(visit: Visit) -> None:
+    answered(ask(visit, Depth.SCREENING, bits=(8, 4)))
+    title = str(visit.at.get("plotly_chart")[0].proto.alt)
+    assert "most of the predicted divergence at W8A8 per-channel" in title
+    visit.work.set_config(uniform_config(4, 8))
+    other = str(visit.run().at.get("plotly_chart")[0].proto.alt)
+    assert "at W4A8 per-channel" in other
+    assert other != title.replace("W8A8", "W4A8")
 
 
 def test_exact_answers_with_intervals_and_how_well_screening_agreed(visit: Visit) -> None:

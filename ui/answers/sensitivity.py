@@ -61,17 +61,22 @@ def prepare_tensor_noise(workspace: Workspace, asked: SweepRequest) -> bool:
     ready = _has_statistics(workspace) and _has_deeper_answers(workspace, asked)
     if network is None or question in workspace.asked or ready:
         return False
-    for job in workspace.runner.active_jobs:
-        if job.kind is JobKind.TENSOR_NOISE:
-            job.shown = True
-            job.cancel()
-            workspace.asked.discard(workspace.sensitivity.preparing)
+    _stop_noise_job(workspace)
     workspace.asked.add(question)  # one that fails is not put again and again
     workspace.sensitivity.preparing = question
     title, then = f"{JobKind.TENSOR_NOISE} {network.name}", workspace.copy_for_job()
     steps = lambda: _measure_tensor_noise(then, asked, sweep)  # noqa: E731
     workspace.runner.submit(Job(JobKind.TENSOR_NOISE, title, steps, lambda _: None))
     return True
+
+
+def _stop_noise_job(workspace: Workspace) -> None:
+    """Cancel the measurement of the noise of tensors, which is asked for again where needed."""
+    for job in workspace.runner.active_jobs:
+        if job.kind is JobKind.TENSOR_NOISE:
+            job.shown = True
+            job.cancel()
+            workspace.asked.discard(workspace.sensitivity.preparing)
 
 
 def is_measuring_noise(workspace: Workspace) -> bool:
@@ -198,6 +203,7 @@ def start_sweep(workspace: Workspace, asked: SweepRequest) -> None:
         return
     digest, name = study.network.digest, study.network.name
     workspace.sensitivity.paused = False
+    _stop_noise_job(workspace)  # what nobody asked for yields to what a person starts
     remember_request(workspace, asked)
     sweep = asked.build_sweep(workspace.config)
     depth = "screening" if asked.depth is Depth.SCREENING else "exact sweep"
