@@ -84,6 +84,8 @@ def write_report(
     front: Annotated[
         Path | None, typer.Option(help="The answer (JSON) of optimize with --front.")
     ] = None,
+    author: Annotated[str, typer.Option(help="Who writes the report.")] = "",
+    note: Annotated[str, typer.Option(help="A sentence of yours for the first page.")] = "",
     out: Annotated[str, typer.Option(help="The HTML file to write.")],
 ) -> None:
     """Write one HTML file for people: accuracy, cost, why, and what was not measured.
@@ -127,6 +129,8 @@ def write_report(
             run=None if store is None or run is None else find_run(store, run),
             store=store,
             front=None if front is None else parse_json(read_text_file(front)),
+            author=author,
+            note=note,
         )
         network = None if model is None else open_network(model, builder, input_shape)
         if network is not None:

@@ -15,6 +15,7 @@ from quant.interruption import Interrupted, make_cancellable
 from quant.progress import Progress, Steps
 from ui.job_kind import JobKind
 from ui.plain_text import plain
+from ui.remaining_time import RemainingTime
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class Job:
 
         self._steps = delivery
         self._cancel = threading.Event()
-        self._started = 0.0
+        self._remaining = RemainingTime(0.0)
         self._deliver: Callable[[], None] | None = None
 
     @property
@@ -73,10 +74,9 @@ class Job:
     @property
     def remaining_s(self) -> float | None:
         """Estimated seconds to go; None at the start, without enough progress for an estimate."""
-        elapsed, done = time.monotonic() - self._started, self.progress.fraction
-        if self.state is not JobState.RUNNING or done < 0.02 or elapsed < 1:
+        if self.state is not JobState.RUNNING:
             return None
-        return elapsed / done * (1 - done)
+        return self._remaining.seconds_left(time.monotonic())
 
     def cancel(self) -> None:
         """Stop the job before the next step; results that steps have stored stay."""
@@ -89,7 +89,7 @@ class Job:
         if self._cancel.is_set():
             self.state = JobState.CANCELLED
             return
-        self.state, self._started = JobState.RUNNING, time.monotonic()
+        self.state, self._remaining = JobState.RUNNING, RemainingTime(time.monotonic())
         self.progress = Progress(0.0, "Starting")
         try:
             with make_cancellable(self._cancel.is_set):
@@ -104,6 +104,7 @@ class Job:
         while not self._cancel.is_set():
             try:
                 self.progress = next(steps)
+                self._remaining.add_progress(time.monotonic(), self.progress.fraction)
             except StopIteration as stop:
                 self._deliver = stop.value
                 return

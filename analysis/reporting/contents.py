@@ -82,7 +82,7 @@ class Report:
 
     `noise` holds the noise energy at the output of each layer alone, at the bits of the layer, as a
     share of the output's energy (sensitivity). `others` are runs of the model on equal images and
-    an equal machine.
+    an equal machine. `author` and `note` are a person's words for the first page.
     """
 
     run: Run
@@ -99,3 +99,5 @@ class Report:
     notes: tuple[str, ...]
     missing: tuple[str, ...]
     created: str
+    author: str = ""
+    note: str = ""

@@ -7,26 +7,35 @@ from itertools import pairwise
 
 from accelerator.machine import Machine, load_preset, preset_names
 from analysis.cost.estimate import estimate_config_cost
-from analysis.evaluation.evaluate import Evaluation
-from analysis.evaluation.measures import Interval
+from analysis.mixed_precision.recipe_noise import (
+    is_predictable,
+    measure_recipe_noise,
+    repaired_study,
+)
 from analysis.network import Network
 from analysis.ranges.findings import ExaminedTensor, rank_suspect_tensors
 from analysis.reporting.contents import LayerChoice, ModelFacts, Repairs, Report, ReportOrigin
 from analysis.reporting.missing import list_unmeasured
 from analysis.reporting.trade_off import TradeOff
+from analysis.runs.experiment_file import record_of_run
+from analysis.runs.recipe_steps import score_with_interval
 from analysis.runs.repair import RepairStep, repair_verdict
 from analysis.runs.run_store import Run, RunStore
+from analysis.sensitivity.screening.screen import screen_layers
 from analysis.sensitivity.stored import output_noise_by_layer, stored_sensitivity
-from analysis.sensitivity.sweep import Sensitivity
+from analysis.sensitivity.sweep import Sensitivity, Sweep
 from analysis.study import Study
+from quant.assignment import bits_by_part
 from quant.config import QuantConfig, config_from_dict, uniform_config
 from quant.errors import ConfigError, QuantError
 from quant.graph.float_weights import summarize_float_weights
+from quant.passes.recipe import Recipe
 from quant.progress import Progress, Steps
 from quant.simulation.plan import Side, plan_sites
-from quant.spec import Granularity, QuantSpec
+from quant.spec import FLOAT_BITS, Granularity, QuantSpec
 
 MOST_OTHERS = 12
+SCREENED_IMAGES = 64
 ROLES = (Side.WEIGHTS, Side.ACTIVATIONS)
 
 
@@ -46,10 +55,14 @@ class Around:
     front: TradeOff | None = None
     origin: ReportOrigin | None = None
     notes: tuple[str, ...] = ()
+    author: str = ""
+    note: str = ""
 
 
 def gather_run_report(run: Run, around: Around) -> Steps[Report]:
-    """Collect a report; runs no image.
+    """Collect a report; runs images only to screen the layers of a repaired network.
+
+    Sensitivities and suspects are those of the run's own network: after the repairs of the run.
 
     Raises:
         ConfigError: network or machine differ from the run's.
@@ -66,12 +79,17 @@ def gather_run_report(run: Run, around: Around) -> Steps[Report]:
     yield Progress(0.1, "Pricing the network in float and at 8 bits")
     facts = None if network is None or machine is None else _model_facts(network, machine)
     yield Progress(0.4, "Looking up what is known of each layer")
+    recipe = _recipe_of_run(run)
     known = _known_config_sensitivity(config, around)
+    own = around.study
+    if own is not None and recipe:
+        own = yield from _repaired_study(own, recipe)
+        known = yield from _repaired_sensitivity(own, recipe, config)
     noise = (
         {} if network is None or known is None else output_noise_by_layer(known, config, network)
     )
     yield Progress(0.6, "Examining ranges")
-    found = None if around.study is None else _suspect_tensors(around.study, config)
+    found = None if own is None else _suspect_tensors(own, config)
     yield Progress(0.9, "Writing down")
     report = Report(
         run=run,
@@ -81,17 +99,57 @@ def gather_run_report(run: Run, around: Around) -> Steps[Report]:
         sensitivity=known,
         noise=noise,
         suspects=found,
-        repairs=_recipe_repairs(run, around.steps),
+        repairs=_recipe_repairs(run, around.steps) or _repairs_of_run(run),
         front=around.front,
         others=_comparable_runs(run, around.store),
         origin=around.origin,
         notes=(*around.notes, *_float_tensor_sentences(network)),
         missing=(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        author=around.author,
+        note=around.note,
     )
     return list_unmeasured(
         report, calibrated=around.study is not None and around.study.is_calibrated
     )
+
+
+def _recipe_of_run(run: Run) -> Recipe:
+    """Return the repairs of a run; an empty recipe where the run cannot tell."""
+    if not run.recipe:
+        return ()
+    try:
+        return record_of_run(run).experiment.recipe
+    except ConfigError:
+        return ()
+
+
+def _repaired_study(study: Study, recipe: Recipe) -> Steps[Study]:
+    """Return the study of the network after the float passes, with statistics where possible."""
+    try:
+        return (yield from repaired_study(study, recipe))
+    except QuantError:  # a pass needs images that are not at hand
+        return study
+
+
+def _repaired_sensitivity(
+    study: Study, recipe: Recipe, config: QuantConfig
+) -> Steps[Sensitivity | None]:
+    """Screen each layer of a repaired network at the bits of `config`; None without images.
+
+    AdaRound and trainings are no part of the screened noise.
+    """
+    if study.scored is None:
+        return None
+    few = study.with_scored_images(study.scored.first(SCREENED_IMAGES))
+    used = set(bits_by_part(config, study.network.graph).values())
+    sweep = Sweep(config, tuple(sorted(used - {FLOAT_BITS}, reverse=True)), ROLES)
+    predictable = tuple(step for step in recipe if is_predictable((step,)))
+    try:
+        noise = yield from measure_recipe_noise(few, predictable, sweep, None, screen_layers)
+    except QuantError:  # a range needs images that are not at hand
+        return None
+    return noise.sensitivity
 
 
 def _float_tensor_sentences(network: Network | None) -> tuple[str, ...]:
@@ -176,7 +234,7 @@ def _recipe_repairs(run: Run, steps: Sequence[RepairStep]) -> Repairs | None:
     """Return the effects of a measured recipe, if the last step is the run."""
     if not steps or steps[-1].evaluation != run.evaluation:
         return None
-    scores = [_score_with_interval(step.evaluation) for step in steps]
+    scores = [score_with_interval(step.evaluation) for step in steps]
     first = steps[0].evaluation
     return Repairs(
         titles=tuple(step.title for step in steps),
@@ -188,10 +246,19 @@ def _recipe_repairs(run: Run, steps: Sequence[RepairStep]) -> Repairs | None:
     )
 
 
-def _score_with_interval(found: Evaluation) -> tuple[float, Interval]:
-    if found.quantized_top1 is not None and found.quantized_top1_ci95 is not None:
-        return found.quantized_top1, found.quantized_top1_ci95
-    return found.agreement, found.agreement_ci95
+def _repairs_of_run(run: Run) -> Repairs | None:
+    """Return the effect of each repair as the run keeps the steps."""
+    if not run.steps:
+        return None
+    labelled = run.evaluation.labelled
+    return Repairs(
+        titles=tuple(step.title for step in run.steps),
+        scores=tuple(step.score for step in run.steps),
+        intervals=tuple(step.interval for step in run.steps),
+        reference=run.evaluation.float_top1 if labelled else 1.0,
+        unit="Top-1" if labelled else "Agreement with float",
+        verdicts=(),
+    )
 
 
 def _comparable_runs(run: Run, store: RunStore | None) -> tuple[Run, ...]:

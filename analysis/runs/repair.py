@@ -28,6 +28,7 @@ from analysis.runs.apply_recipe import (
 )
 from analysis.runs.experiment import Experiment
 from analysis.runs.experiment_file import experiment_to_plain
+from analysis.runs.recipe_steps import PLAIN_TITLE, describe_step
 from analysis.runs.run_experiment import package_versions
 from analysis.runs.run_store import Run
 from analysis.study import Study
@@ -102,7 +103,7 @@ def _measure_step(
         float_score = yield from score_float_network(stage.network, data)
     first = next(iter(data.batches(min(original.forward_batch_size, SQNR_IMAGES))))
     return RepairStep(
-        title="Plain quantization" if step is None else title_of_pass(step),
+        title=PLAIN_TITLE if step is None else title_of_pass(step),
         step=step,
         evaluation=evaluation,
         layer_sqnr_db=measure_layer_sqnr(stage.network, stage.quantized, first.inputs),
@@ -140,6 +141,7 @@ def run_from_steps(steps: tuple[RepairStep, ...], study: Study, experiment: Expe
         seed=experiment.seed,
         seconds=sum(step.seconds for step in steps),
         recipe=tuple(title_of_pass(step.step) for step in steps if step.step is not None),
+        steps=tuple(describe_step(step.title, step.evaluation) for step in steps),
         experiment=experiment_to_plain(experiment.on_model_and_data(network.digest, data.digest)),
     )
 

@@ -17,7 +17,8 @@ from analysis.runs.apply_recipe import apply_whole_recipe, plain_quantized_stage
 from analysis.runs.experiment import Experiment
 from analysis.runs.experiment_file import experiment_to_plain
 from analysis.runs.partial_scores import PartialScores, score_question_digest
-from analysis.runs.run_store import Run
+from analysis.runs.recipe_steps import apply_recipe_in_steps, describe_step
+from analysis.runs.run_store import Run, RunStep
 from analysis.study import Study
 from quant.passes.recipe import check_recipe_order
 from quant.progress import Progress, Steps, part_of_progress
@@ -41,12 +42,17 @@ class IdentifiedData(Data, Protocol):
 
 
 def measure_experiment(
-    study: Study, experiment: Experiment, metric: UserMetric | None = None
+    study: Study,
+    experiment: Experiment,
+    metric: UserMetric | None = None,
+    *,
+    with_steps: bool = False,
 ) -> Steps[Run]:
     """Calibrate if needed, quantize as the experiment says, score, and estimate the cost.
 
     Ranges and passes learn from the study's calibration images; the scored images give the score.
-    `metric` is a user's metric.
+    `metric` is a user's metric. `with_steps` also scores the network before each pass of the
+    recipe, and the run keeps the steps.
 
     Raises:
         QuantError: the configuration, the calibration or the labels do not fit the network.
@@ -62,13 +68,15 @@ def measure_experiment(
     )
     begun = 0.0 if known or not calibrated.images else CALIBRATION_SHARE
     stage = plain_quantized_stage(network, config, calibrated)
-    repaired = apply_whole_recipe(stage, experiment.all_passes, config, study.calibration)
-    share = REPAIR_SHARE if experiment.all_passes else begun
-    stage = yield from part_of_progress(repaired, begun, share)
-    stored = None
-    if study.store is not None and study.store.path is not None:
-        question = score_question_digest(network, stage.quantized, data.digest)
-        stored = PartialScores(study.store.path.parent, question)
+    recipe, before = experiment.all_passes, tuple[RunStep, ...]()
+    share = REPAIR_SHARE if recipe else begun
+    if with_steps and recipe:
+        by_steps = apply_recipe_in_steps(study, stage, recipe, config)
+        stage, before = yield from part_of_progress(by_steps, begun, share)
+    else:
+        repaired = apply_whole_recipe(stage, recipe, config, study.calibration)
+        stage = yield from part_of_progress(repaired, begun, share)
+    stored = _partial_scores(study, stage.quantized)
     scored = evaluate_network(network, stage.quantized, data, metric, stored)
     evaluation = yield from part_of_progress(scored, share, 1.0)
     yield Progress(1.0, "Comparing layer by layer")
@@ -89,9 +97,18 @@ def measure_experiment(
         versions=package_versions(),
         seed=experiment.seed,
         seconds=time.monotonic() - start,
-        recipe=tuple(title_of_pass(step) for step in experiment.all_passes),
+        recipe=tuple(map(title_of_pass, recipe)),
+        steps=(*before, describe_step(title_of_pass(recipe[-1]), evaluation)) if before else (),
         experiment=experiment_to_plain(experiment.on_model_and_data(network.digest, data.digest)),
     )
+
+
+def _partial_scores(study: Study, quantized: QuantGraph) -> PartialScores | None:
+    """Return the place of scores that a cancelled run leaves; None without a folder."""
+    if study.store is None or study.store.path is None:
+        return None
+    question = score_question_digest(study.network, quantized, study.scored_images.digest)
+    return PartialScores(study.store.path.parent, question)
 
 
 def _mean_layer_sqnr(network: Network, quantized: QuantGraph, data: Data) -> dict[str, float]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from accelerator.report import CostReport
 from analysis.evaluation.evaluate import Evaluation
+from analysis.evaluation.measures import Interval
 from analysis.runs.database import Database
 from analysis.runs.json_values import plain_from_result, result_from_plain
 from plain_files.read_json import parse_json
@@ -30,13 +31,28 @@ _OWNER = "COALESCE(owner, '')"
 
 
 @dataclass(frozen=True, slots=True)
+class RunStep:
+    """A network on the way of a recipe: plain quantization first, then after each pass.
+
+    `score` is top-1, or without labels the agreement with the float network, a share of 1;
+    `interval` is the 95 % interval of the score, `sqnr_db` that of the output.
+    """
+
+    title: str
+    score: float
+    interval: Interval
+    sqnr_db: float
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One configuration of one model on one data set and machine, measured and estimated.
 
     `layer_sqnr_db` holds the SQNR of each layer's output. `config` is the configuration in the form
-    of `QuantConfig.to_dict`, `recipe` the repair passes in order, and `experiment` the experiment
-    in the form of `analysis.runs.experiment_file`; None in a run of an older version. `seconds` is
-    the duration of the run.
+    of `QuantConfig.to_dict`, `recipe` the repair passes in order, `steps` the scores before and
+    after each pass where the passes were measured one by one, and `experiment` the experiment in
+    the form of `analysis.runs.experiment_file`; None in a run of an older version. `seconds` is the
+    duration of the run.
     """
 
     name: str
@@ -53,6 +69,7 @@ class Run:
     seed: int
     seconds: float
     recipe: tuple[str, ...] = ()
+    steps: tuple[RunStep, ...] = ()
     experiment: dict[str, Any] | None = None
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))

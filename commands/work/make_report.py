@@ -27,7 +27,7 @@ class ReportTask:
     """The content of a report: a kept `run`, or an experiment to measure first.
 
     `experiment` and `choice` count only without a run. `front` is the answer of optimize as read
-    from JSON.
+    from JSON. `author` and `note` stand on the first page.
     """
 
     choice: ImageChoice
@@ -36,6 +36,8 @@ class ReportTask:
     run: Run | None = None
     store: RunStore | None = None
     front: object = None
+    author: str = ""
+    note: str = ""
 
 
 def find_run(store: RunStore, identity: str, option: str = "--run") -> Run:
@@ -96,7 +98,7 @@ def make_run_report(network: Network | None, task: ReportTask) -> Steps[Report]:
     yield from part_of_progress(study.collect_statistics(), 0.0, 0.2)
     if run is None and images is not None:
         run = yield from part_of_progress(
-            measure_experiment(study, task.experiment), 0.2, GATHERING
+            measure_experiment(study, task.experiment, with_steps=True), 0.2, GATHERING
         )
         if task.store is not None:
             task.store.save_run(run)
@@ -122,6 +124,8 @@ def _gather_with_context(
         front=None if task.front is None else read_optimize_answer(task.front, task.run),
         origin=task.origin,
         notes=notes,
+        author=task.author,
+        note=task.note,
     )
     return (yield from gather_run_report(task.run, around))
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from analysis.reporting.contents import Report
 from figures.document.appendix import layers_section, reproduce_section
 from figures.document.costs import cost_section, sources_section
+from figures.document.first_page import first_page
 from figures.document.markup import Html, bullet_list, html_element
 from figures.document.plots import library_element
 from figures.document.quality import accuracy_section, front_section, reasons_section
@@ -45,7 +46,9 @@ def _script_element() -> Html:
 
 
 def _times_of_report(report: Report) -> str:
-    return f"Measured {_format_time(report.run.created)}, written {_format_time(report.created)}"
+    author = f" by {report.author}" if report.author else ""
+    measured, written = _format_time(report.run.created), _format_time(report.created)
+    return f"Measured {measured}, written {written}{author}"
 
 
 def _format_time(stamp: str) -> str:
@@ -63,6 +66,8 @@ def _body_sections(report: Report) -> list[Html]:
             html_element("h1", f"{run.model}: {run.name}"),
             html_element("p", _times_of_report(report), class_="soft"),
         ),
+        first_page(report),
+        html_element("h2", "Laboratory notebook", id="notebook"),
         html_element(
             "p",
             "The plots could not be drawn: they need a browser of 2023 or later with scripts "

@@ -1,11 +1,12 @@
 """Accuracy and its causes: sensitivity, suspects, repairs, the front."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 
 from analysis.cost.quantity import Quantity
 from analysis.evaluation.user_metric import MetricScore
-from analysis.reporting.contents import Report
+from analysis.reporting.contents import LayerChoice, Report
 from analysis.reporting.trade_off import TradePoint
 from analysis.sensitivity.ranking import HarmMetric, available_metrics
 from figures.document.markup import (
@@ -25,6 +26,7 @@ from figures.repair.waterfall import repair_waterfall
 from figures.sensitivity.ranking import worst_layers
 from figures.style.units import format_bytes, format_energy, format_time
 from figures.tradeoffs.report_front import trade_off_chart
+from quant.simulation.plan import Side
 
 MOST_LAYERS = 20  # two plots of 20 layers fit a page of A4
 MOST_SUSPECTS = 15
@@ -146,8 +148,17 @@ def _sensitivity_plots(report: Report) -> Iterator[Html]:
     )
     for side in found.sweep.sides:
         known = {s.question.bits for s in found.scores if s.question.side == side}
-        if known:
-            yield plot_element(worst_layers(found, metric, side, min(known)))
+        bits = _bits_of_run(report.choices, side, known)
+        if bits is not None:
+            yield plot_element(worst_layers(found, metric, side, bits))
+
+
+def _bits_of_run(choices: tuple[LayerChoice, ...], side: Side, known: set[int]) -> int | None:
+    """Return the most frequent known bits of the run on a side; of equals the fewest."""
+    weights = side is Side.WEIGHTS
+    used = [choice.weight_bits if weights else choice.output_bits for choice in choices]
+    counts = Counter(bits for bits in used if bits in known)
+    return max(sorted(counts), key=lambda bits: counts[bits], default=None)
 
 
 def _suspects_table(report: Report) -> Iterator[Html]:

@@ -23,13 +23,12 @@ def show_frame(workspace: Workspace, ended: int, *, on_model: bool) -> None:
     Model, where a failed load is told beside the button.
     """
     with st.sidebar:
+        watch_jobs(workspace.runner, "frame", ended)  # in sight, whatever stands below
         _show_context(workspace)
         opened_session_note(workspace)
         with st.popover("Session", icon=":material/save:", width="stretch"):
             session_box(workspace)
         sign_in_box()
-        st.space("small")
-        watch_jobs(workspace.runner, "frame", ended)
     if problem := workspace.own_store.problem:
         st.warning(
             f"Results are kept in memory only, until the server stops. {plain(problem)}",

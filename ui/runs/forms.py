@@ -36,7 +36,8 @@ def start_run(workspace: Workspace, name: str) -> None:
 
     def run_steps() -> Steps[None]:
         # kept at once, whether anybody looks or not
-        store.save_run((yield from measure_experiment(study, seeded, metric)))
+        steps = measure_experiment(study, seeded, metric, with_steps=True)
+        store.save_run((yield from steps))
 
     title = f"{JobKind.RUN} {seeded.display_name}"
     workspace.runner.submit(Job(JobKind.RUN, title, run_steps, lambda _: None))

@@ -22,6 +22,7 @@ from ui.state.model_and_data import is_bundled_data
 from ui.state.workspace import Workspace
 
 PREVIEW_PX = 900
+MOST_AUTHOR, MOST_NOTE = 120, 1000  # characters
 CALIBRATION_SHARE = 0.4
 
 
@@ -31,6 +32,7 @@ def report_box(workspace: Workspace, run: Run, front: Front | None = None) -> No
     Without `front`, the report shows the last front of Trade-offs for the run's model and machine.
     """
     path = report_path(workspace, run)
+    author, note = _words_fields()
     row = st.container(horizontal=True, vertical_alignment="center")
     making = any(
         job.kind is JobKind.REPORT and job.title.endswith(run.name)
@@ -41,7 +43,7 @@ def report_box(workspace: Workspace, run: Run, front: Front | None = None) -> No
         icon=":material/description:", disabled=making,
         help="One HTML file for people: it loads nothing from anywhere and prints to A4",
     ):  # fmt: skip
-        start_report(workspace, run, front)
+        start_report(workspace, run, front, (author, note))
         st.rerun()
     if not path.exists():
         row.caption("Accuracy, cost, why, what was not measured, and how to reproduce it.")
@@ -64,8 +66,32 @@ def report_path(workspace: Workspace, run: Run) -> Path:
     return workspace.folder / f"report-{told}.html"
 
 
-def start_report(workspace: Workspace, run: Run, front: Front | None = None) -> None:
-    """Queue the report from known results; the job runs a missing calibration, and nothing else."""
+def _words_fields() -> tuple[str, str]:
+    """Show the fields for author and note; return both texts."""
+    with st.popover("Author and note", icon=":material/edit_note:"):
+        author = st.text_input(
+            "Author", key="report.author", persist_state="session", max_chars=MOST_AUTHOR
+        )
+        note = st.text_area(
+            "Note on the first page",
+            key="report.note",
+            persist_state="session",
+            max_chars=MOST_NOTE,
+            placeholder="What is decided, and until when",
+        )
+    return author.strip(), note.strip()
+
+
+def start_report(
+    workspace: Workspace,
+    run: Run,
+    front: Front | None = None,
+    words: tuple[str, str] = ("", ""),
+) -> None:
+    """Queue the report; the job calibrates and screens a repaired network where that is missing.
+
+    `words` are the author and the note of the first page.
+    """
     study = _study_of_run(workspace, run)
     path, known = report_path(workspace, run), _sensitivity_to_report(workspace, study)
     shown, then = front_with_run(workspace, run, front), workspace.copy_for_job()
@@ -73,7 +99,7 @@ def start_report(workspace: Workspace, run: Run, front: Front | None = None) -> 
         Job(
             JobKind.REPORT,
             f"{JobKind.REPORT} {run.name}",
-            lambda: _calibrate_and_gather(then, run, study, known=known, shown=shown),
+            lambda: _calibrate_and_gather(then, run, study, words, known=known, shown=shown),
             lambda report: _write_report(path, report),
         )
     )
@@ -116,6 +142,7 @@ def _calibrate_and_gather(
     workspace: Workspace,
     run: Run,
     study: Study | None,
+    words: tuple[str, str],
     *,
     known: Sensitivity | None,
     shown: TradeOff | None,
@@ -132,6 +159,8 @@ def _calibrate_and_gather(
         front=shown,
         origin=_report_origin(workspace, run) if has_images else None,
         notes=workspace.parts.notes if has_images and workspace.parts is not None else (),
+        author=words[0],
+        note=words[1],
     )
     return (yield from part_of_progress(gather_run_report(run, around), CALIBRATION_SHARE, 1.0))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from accelerator.machine import load_machine, load_preset
 from analysis.calibration import calibrate_network
@@ -17,7 +18,9 @@ from analysis.reporting.contents import Report, ReportOrigin
 from analysis.reporting.gather import Around, gather_run_report, layer_choices
 from analysis.reporting.reproduce import command_for_run, repairs_beyond_command
 from analysis.reporting.trade_off import read_optimize_answer, trade_point_of_run
+from analysis.runs.apply_recipe import repair_float_network
 from analysis.runs.experiment import Experiment
+from analysis.runs.experiment_file import record_of_run
 from analysis.runs.repair import repair_and_measure, run_from_steps
 from analysis.runs.run_experiment import measure_experiment
 from analysis.runs.run_store import Run, RunStore
@@ -29,11 +32,13 @@ from analysis.split import ImageChoice, Split, choose_data_split
 from analysis.study import Study
 from commands.work.make_report import ReportTask, find_run, make_run_report, open_run_store
 from model_io.load import load_model
-from quant.config import uniform_config
+from quant.config import config_from_dict, uniform_config
 from quant.errors import ConfigError
+from quant.passes.methods import Method
 from quant.passes.recipe import build_recipe
 from quant.progress import drain_steps
 from quant.simulation.plan import Side
+from quant.spec import Granularity
 from tests.analysis.results import report as cost_report
 from tests.analysis.results import run as run_of_results
 
@@ -66,6 +71,66 @@ def measured(network: Network, images: Split) -> Run:
 
 def gathered(run: Run, **around: Any) -> Report:
     return drain_steps(gather_run_report(run, Around(**around)))
+
+
+@pytest.fixture(scope="module")
+def equalized() -> tuple[Study, Run]:
+    """A run of the imbalanced sample at W8A8 per tensor, repaired step by step, and its study."""
+    loaded = load_model("fashion-mobilenet-imbalanced", None, ())
+    network = prepare_network(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
+    recipe = build_recipe(equalize=True, correct_bias=Method.EMPIRICAL)
+    config = uniform_config(8, 8, Granularity.PER_TENSOR)
+    study = Study.of_split(network, choose_data_split(loaded.name, network, config, CHOICE))
+    run = measure_experiment(study, Experiment(config, MACHINE, recipe), with_steps=True)
+    return study, drain_steps(run)
+
+
+class TestRepairedRun:
+    """The report of a repaired run is of the run's own network at the run's own bits."""
+
+    def test_the_steps_are_kept_with_the_run(
+        self, equalized: tuple[Study, Run], tmp_path: Path
+    ) -> None:
+        study, run = equalized
+        store = RunStore(tmp_path)
+        store.save_run(run)
+        (back,) = store.all_runs()
+        assert back.steps == run.steps
+        titles = ["Plain quantization", "Equalize", "Correct biases (empirical)"]
+        assert [step.title for step in back.steps] == titles
+        plain = Experiment(config_from_dict(run.config), MACHINE)
+        first = drain_steps(measure_experiment(study, plain)).evaluation
+        assert run.steps[0].score == first.quantized_top1
+        assert run.steps[-1].score == run.evaluation.quantized_top1
+        found = gathered(back).repairs
+        assert found is not None
+        assert found.scores == tuple(step.score for step in run.steps)
+
+    def test_sensitivity_and_suspects_are_those_of_the_repaired_network(
+        self, equalized: tuple[Study, Run]
+    ) -> None:
+        study, run = equalized
+        found = gathered(run, study=study)
+        assert found.sensitivity is not None
+        assert {score.question.bits for score in found.sensitivity.scores} == {8}
+        assert set(found.noise) == {choice.layer for choice in found.choices}
+        assert found.suspects is not None
+        own = repair_float_network(study, record_of_run(run).experiment.recipe).network
+        graph = study.network.graph
+        moved = [
+            layer.weight
+            for layer in graph.layers
+            if layer.weight is not None
+            and not torch.equal(
+                graph.stored_tensor(layer.weight), own.graph.stored_tensor(layer.weight)
+            )
+        ]
+        assert moved
+        plain = gathered(replace(run, recipe=()), study=study)
+        assert plain.suspects is not None
+        bits = {item.layer_name: item.bits_lost for item in found.suspects}
+        before = {item.layer_name: item.bits_lost for item in plain.suspects}
+        assert max(before.values()) > max(bits.values()) + 1
 
 
 class TestGather:
@@ -161,7 +226,8 @@ class TestGather:
         assert found.titles == ("Plain quantization", "Equalize")
         assert found.scores[-1] == repaired.evaluation.quantized_top1
         assert len(found.verdicts) == 1
-        other = replace(repaired, evaluation=replace(repaired.evaluation, sqnr_db=1.0))
+        changed = replace(repaired.evaluation, sqnr_db=1.0)
+        other = replace(repaired, evaluation=changed, steps=())
         assert gathered(other, steps=steps).repairs is None
         assert "The effect of each repair was not recorded" in " ".join(
             gathered(other, steps=steps).missing

@@ -273,6 +273,32 @@ class TestWhatIsNotKnown:
         assert any("Output SQNR (dB)" in text for text in scripts.values())
 
 
+def test_the_first_page_recommends_and_shows_three_large_plots() -> None:
+    ends = (Interval(0.45, 0.55), Interval(0.85, 0.9))
+    ladder = Repairs(("Plain quantization", "Equalize"), (0.5, 0.87), ends, 0.9, "Top-1", ())
+    text = render_report(
+        contents(repairs=ladder, front=front(), author="Ada <b>", note="Until <i>May</i>.")
+    )
+    page = text.partition('id="notebook"')[0]
+    assert "Repair first" in page  # 2.96 points lost, all of the interval above one
+    assert "points of top-1" in page
+    titles = re.findall(r'aria-label="([^"]*)"', page)
+    assert len(titles) == 3
+    assert "37.00 points" in titles[0]
+    assert all(int(px) >= 430 for px in re.findall(r'style="height:(\d+)px"', page))
+    machine = load_preset("bitfusion_like")
+    assert f"{machine.technology_nm:g}" in page.partition("are estimates for")[2]
+    assert "by Ada &lt;b&gt;" in text
+    assert "Until &lt;i&gt;May&lt;/i&gt;." in page
+
+
+def test_a_network_within_a_point_is_to_be_deployed() -> None:
+    good = replace(measured(), evaluation=evaluation(lost=1, won=1, samples=5000, hits=4500))
+    page = render_report(contents(good)).partition('id="notebook"')[0]
+    assert ">Deploy<" in page
+    assert "No front of other choices of bits was computed" in page
+
+
 def test_words_of_the_summary_follow_the_interval() -> None:
     for lost, won, said in ((30, 7, "loses 2.96"), (7, 30, "gains 2.96"), (7, 7, "no measurable")):
         score = evaluation(lost=lost, won=won, samples=777, hits=701)

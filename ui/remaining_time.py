@@ -1,0 +1,46 @@
+"""The time that a job still needs, from the speed measured so far."""
+
+from collections import deque
+
+GROWTH = 1.5
+"""A told time never grows beyond this factor of the least time told before (our choice)."""
+LEAST_S, LEAST_SHARE = 3.0, 0.03
+"""Seconds and share of the work before the speed tells something."""
+WINDOW_S = 10.0
+"""Seconds over which the present speed is measured: stages differ in speed."""
+
+
+class RemainingTime:
+    """Estimates the seconds to go from fractions of work at times; pure arithmetic, no clock.
+
+    The estimate is the longer of two: at the mean speed since the start, and at the speed of the
+    present stage, which is the last ten seconds.
+    """
+
+    def __init__(self, start_s: float) -> None:
+        self._start_s = start_s
+        self._recent: deque[tuple[float, float]] = deque([(start_s, 0.0)])
+        self._least_s: float | None = None
+
+    def add_progress(self, now_s: float, fraction: float) -> None:
+        """Take in the share of work that is done at a time."""
+        if fraction < self._recent[-1][1]:
+            return  # a stage that counts anew says nothing about speed
+        self._recent.append((now_s, fraction))
+        while len(self._recent) > 2 and now_s - self._recent[1][0] >= WINDOW_S:
+            self._recent.popleft()
+
+    def seconds_left(self, now_s: float) -> float | None:
+        """Return the seconds to go, or None before the speed tells something."""
+        done, elapsed = self._recent[-1][1], now_s - self._start_s
+        if elapsed < LEAST_S or done < LEAST_SHARE:
+            return None
+        left = 1.0 - done
+        found = elapsed / done * left
+        first_s, first = self._recent[0]
+        if done > first:
+            found = max(found, (now_s - first_s) / (done - first) * left)
+        if self._least_s is not None:
+            found = min(found, GROWTH * self._least_s)
+        self._least_s = found if self._least_s is None else min(found, self._least_s)
+        return found
