@@ -14,7 +14,7 @@ from ui.runs.forms import (
     show_disagreements,
 )
 from ui.runs.report import report_box
-from ui.runs.run_views import select_runs, show_two_runs, show_width_table
+from ui.runs.run_views import own_model_first, select_runs, show_two_runs, show_width_table
 from ui.runs.verdict import run_heading, show_run_verdict
 from ui.state.workspace import present_workspace
 from ui.widgets.cards import cost_cards, score_cards
@@ -49,7 +49,8 @@ else:
         st.caption(stands)
     run_form(work, work.config)
 
-runs = work.store.all_runs()
+newest_first = work.store.all_runs()
+runs = own_model_first(newest_first, work.network)
 if not runs:
     st.info(missing_runs_reason(work))
     st.stop()
@@ -57,8 +58,8 @@ if not runs:
 st.subheader("Runs", anchor=False)
 shown = select_runs(runs)
 if len(shown) == 2:
-    newer, older = sorted(shown, key=runs.index)
-    show_two_runs(newer, older)
+    newer, older = sorted(shown, key=newest_first.index)
+    show_two_runs(work, newer, older)
     st.stop()
 
 run = shown[0]

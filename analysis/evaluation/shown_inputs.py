@@ -1,5 +1,6 @@
 """A few images as the network gets them: pictures, answers, and the numbers in them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +71,24 @@ def read_images(network: Network, data: Dataset) -> ShownInputs:
     return ShownInputs(images, measure_inputs(inputs, channels_last=last))
 
 
+def pictures_of(
+    network: Network, data: Dataset, places: Sequence[int]
+) -> tuple[NDArray[np.float32], ...]:
+    """Return the images at these places of the data as pictures, in the given order."""
+    if not places:
+        return ()
+    (batch,) = data.subset(places).batches(len(places))
+    inputs = tensors_of_batch(batch.inputs)[image_input_place(network) or 0]
+    return tuple(_picture(image) for image in inputs)
+
+
+def _picture(image: Tensor) -> NDArray[np.float32]:
+    """Return an image (C, H, W) or (H, W, C) as a picture (H, W, C), stretched to 0..1."""
+    low, high = image.min(), image.max()
+    picture: NDArray[np.float32] = ((image - low) / (high - low).clamp(min=1e-9)).numpy()
+    return picture.transpose(1, 2, 0) if picture.shape[0] in (1, 3) else picture
+
+
 def _different_classes(labels: Tensor | None, count: int) -> list[int]:
     """Return five places, of as many classes as there are; the first ones without labels (N,)."""
     if labels is None:
@@ -83,9 +102,7 @@ def _different_classes(labels: Tensor | None, count: int) -> list[int]:
 
 def _shown(image: Tensor, answer: int | None, label: int | None, names: tuple[str, ...]) -> Shown:
     """Return an image (C, H, W) or (H, W, C) as a picture with its answer and label."""
-    low, high = image.min(), image.max()
-    picture = ((image - low) / (high - low).clamp(min=1e-9)).numpy()
-    picture = picture.transpose(1, 2, 0) if picture.shape[0] in (1, 3) else picture
+    picture = _picture(image)
     if answer is None:
         return Shown(picture, "", "", None)
     truth = "" if label is None else _class_name(label, names)

@@ -107,6 +107,8 @@ def test_two_runs_are_compared_in_words_and_by_layer(done: Visit) -> None:
     run(done, "four", uniform_config(4, 8, Granularity.PER_TENSOR))
     pick(done, 0, 1)
     assert "four against eight" in [s.value for s in done.at.subheader]
+    assert "answers changed: " in done.words
+    assert any("now wrong" in caption.value for caption in done.at.caption)  # beside a picture
     assert len(done.at.get("plotly_chart")) == 3
     sentences = [m.value for m in done.at.main.markdown if m.value.startswith("- ")]
     assert sentences

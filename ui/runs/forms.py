@@ -140,10 +140,14 @@ def manage_run(workspace: Workspace, run: Run) -> None:
         st.rerun()
 
 
-def show_run_differences(before: Run, after: Run) -> None:
-    """Say in words, then layer by layer, how two runs differ."""
+def show_run_change(before: Run, after: Run) -> None:
+    """Say in words how two runs differ."""
     for sentence in describe_run_change(before, after):
         st.markdown(f"- {plain(sentence)}")
+
+
+def show_layer_differences(before: Run, after: Run) -> None:
+    """Show layer by layer how two runs differ."""
     rows = [plain_from_result(row) for row in differences_by_layer(before, after)]
     with st.expander("Layer by layer", icon=":material/table_rows:"):
         st.dataframe(rows, hide_index=True, width="stretch", height=360, alt="Layers of both runs")

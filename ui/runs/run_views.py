@@ -4,19 +4,28 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from analysis.network import Network
 from analysis.runs.compare_runs import with_distinct_names
 from analysis.runs.run_store import Run
 from figures import takeaway
 from figures.cost.energy import energy_comparison
 from figures.quality.accuracy import accuracy_with_interval
 from figures.quality.layer_sqnr import compare_layers
-from ui.runs.forms import show_run_differences
+from ui.runs.changed_images import show_changed_answers
+from ui.runs.forms import show_layer_differences, show_run_change
+from ui.state.workspace import Workspace
 from ui.widgets.csv_text import csv_text
 from ui.widgets.markdown import plain
 from ui.widgets.tables import effective_width_table, run_table
 
 LIST_PX = 300
 DIGITS = {"top-1 %": 2, "drop": 2, "agreement %": 2, "SQNR dB": 1, "seconds": 1}
+
+
+def own_model_first(runs: Sequence[Run], network: Network | None) -> list[Run]:
+    """Return the runs of the loaded model, then the others; within both the newest first."""
+    digest = "" if network is None else network.digest
+    return sorted(runs, key=lambda run: run.model_digest != digest)
 
 
 def select_runs(runs: Sequence[Run]) -> list[Run]:
@@ -33,23 +42,26 @@ def select_runs(runs: Sequence[Run]) -> list[Run]:
         selection_mode="multi-row",
         width="stretch",
         height=min(38 + 35 * len(runs), LIST_PX),
-        alt="All runs, the newest first",
+        alt="All runs, those of this model first",
         placeholder="",
         column_config={
             "name": st.column_config.TextColumn(pinned=True, width=200),
             **columns,
         },
     )
-    st.caption("Tick one run to see it, two to compare. Without a tick the newest is shown.")
+    st.caption(
+        "Tick one run to see it, two to compare. Without a tick the newest of this model is shown."
+    )
     ticked = state["selection"]["rows"]
     return [runs[row] for row in ticked if row < len(runs)][:2] or [runs[0]]
 
 
-def show_two_runs(newer: Run, older: Run) -> None:
+def show_two_runs(workspace: Workspace, newer: Run, older: Run) -> None:
     """Show the differences between two runs in words and in figures."""
     before, after = with_distinct_names(older, newer)
     st.subheader(plain(f"{after.name} against {before.name}"), anchor=False)
-    show_run_differences(before, after)
+    show_run_change(before, after)
+    show_changed_answers(workspace, before, after)
     figures = [
         energy_comparison({before.name: before.cost, after.name: after.cost}),
         compare_layers(before, after),
@@ -58,6 +70,7 @@ def show_two_runs(newer: Run, older: Run) -> None:
         figures.insert(0, accuracy_with_interval([before, after]))
     for number, figure in enumerate(figures):
         st.plotly_chart(figure, key=f"runs.compare.{number}", alt=takeaway(figure))
+    show_layer_differences(before, after)
 
 
 def show_width_table(run: Run) -> None:

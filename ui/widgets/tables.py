@@ -1,5 +1,6 @@
 """Rows for the tables of the pages."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
@@ -157,12 +158,14 @@ def _task_cells(run: Run) -> dict[str, object]:
 
 def run_table(runs: Sequence[Run]) -> pd.DataFrame:
     """Return a row for each run; with cosine and metric if a run has no classes, or a metric."""
+    names = _distinct_names(runs)
     told = any(not run.evaluation.classes or run.evaluation.metric for run in runs)
     return pd.DataFrame(
         [
             {
-                "name": run.name,
-                "model": run.model,
+                "name": name,
+                "recipe": ", ".join(run.recipe) or "none",
+                "machine": run.cost.machine,
                 "top-1 %": to_percent(run.evaluation.quantized_top1),
                 "drop": to_percent(run.evaluation.top1_drop),
                 "agreement %": to_percent(run.evaluation.agreement)
@@ -174,15 +177,24 @@ def run_table(runs: Sequence[Run]) -> pd.DataFrame:
                 "latency": format_time(run.cost.latency_s),
                 "weights": format_bytes(run.cost.weight_bytes),
                 "peak memory": format_bytes(run.cost.peak_activation_bytes),
-                "machine": run.cost.machine,
+                "model": run.model,
                 "images": run.evaluation.samples,
                 "data": run.data,
                 "seconds": run.seconds,
                 "when": run.created,
             }
-            for run in runs
+            for run, name in zip(runs, names, strict=True)
         ]
     )
+
+
+def _distinct_names(runs: Sequence[Run]) -> list[str]:
+    """Return the names of runs; those that several runs have get the time, in UTC."""
+    counts = Counter(run.name for run in runs)
+    return [
+        run.name if counts[run.name] == 1 else f"{run.name} ({run.created[5:16].replace('T', ' ')})"
+        for run in runs
+    ]
 
 
 def to_percent(share: float | None) -> float | None:
