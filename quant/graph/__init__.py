@@ -1,1 +1,1 @@
-"""The captured network: nodes, layers, and who follows whom."""
+"""The captured network: nodes, layers and connections."""

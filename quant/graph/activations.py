@@ -1,4 +1,4 @@
-"""Choose the values of a graph that get an encoding: real, dependent on the input, no mask."""
+"""Choose the values of a graph with an encoding: real, dependent on the input, not a mask."""
 
 import math
 from collections.abc import Mapping
@@ -51,7 +51,7 @@ def mark_activations(graph: fx.Graph, root: Mapping[str, object]) -> None:
 def _mark_real_values(graph: fx.Graph, pixels: frozenset[fx.Node]) -> set[fx.Node]:
     """Write `activation`; return the real values computed from whole numbers alone: masks.
 
-    `pixels` are nodes that turn whole numbers into real ones which are no masks.
+    `pixels` are nodes where whole numbers become real numbers but not masks.
     """
     whole: set[fx.Node] = set()
     masks: set[fx.Node] = set()
@@ -84,9 +84,9 @@ def _mark_real_values(graph: fx.Graph, pixels: frozenset[fx.Node]) -> set[fx.Nod
 
 
 def _pixel_nodes(graph: fx.Graph, masks: set[fx.Node]) -> frozenset[fx.Node]:
-    """Return the nodes at which whole numbers become the real ones that a layer reads.
+    """Return the nodes at which whole numbers become the real inputs of a layer.
 
-    The search goes backwards from what convolutions, linear layers and norms read.
+    The search goes backwards from the inputs of convolutions, linear layers and norms.
     """
     readers = ops.CONVOLUTIONS | ops.LINEARS | ops.NORMS
     waiting = [node.args[0] for node in graph.nodes if operator_name(node) in readers]
@@ -126,7 +126,7 @@ def _is_masking_node(node: fx.Node, masks: set[fx.Node], root: Mapping[str, obje
 
 
 def _feeds_only_softmax(node: fx.Node) -> bool:
-    """Tell whether every path from the node leads to a softmax through pass-through nodes alone."""
+    """Tell whether the paths from the node lead to a softmax through pass-through nodes alone."""
     waiting = list(node.users)
     while waiting:
         user = waiting.pop()

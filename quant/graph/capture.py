@@ -1,4 +1,4 @@
-"""Capture a network with torch.export: one graph of ATen operators with a free batch size."""
+"""Capture a network with torch.export: a graph of ATen operators with a free batch size."""
 
 import copy
 import inspect
@@ -64,7 +64,7 @@ def capture_graph(
 
 
 def _trace_program(program: ExportedProgram) -> fx.GraphModule:
-    """Return the graph of a program, with its stored tensors in place."""
+    """Return the graph of a program with the stored tensors in place."""
     with exclusive_torch():
         traced = program.module(check_guards=False)
     if not isinstance(traced, fx.GraphModule):
@@ -126,7 +126,7 @@ def _describe_inputs(inputs: tuple[int, ...] | Sequence[InputLike]) -> list[Inpu
 
 
 def _free_batch_shapes(model: nn.Module, example: tuple[Tensor, ...]) -> dict[str, Any]:
-    """Return the dynamic shapes for torch.export: axis 0 of every argument is free, 1 to 65536."""
+    """Return the dynamic shapes for torch.export: axis 0 of an argument is free, 1 to 65536."""
     batch = {0: Dim("batch", min=1, max=65536)}
     bound = inspect.signature(model.forward).bind(*example).arguments
     # torch binds the arguments of forward(x, *more) as one tuple
@@ -146,7 +146,10 @@ def _failing_source_line(text: str) -> str:
 def _plain_graph(
     traced: fx.GraphModule, inputs: list[Input]
 ) -> tuple[fx.GraphModule, int | None, tuple[str, ...]]:
-    """Return a graph of one spelling with `NodeFacts`, the only batch size, and notes."""
+    """Return (graph in the product's spelling, fixed batch size or None, notes).
+
+    Nodes of the graph have `NodeFacts`.
+    """
     narrowed = inline_graph_regions(traced)
     draft = Draft(fx.Graph(), {})
     mapped: dict[fx.Node, fx.Node] = {}
@@ -187,7 +190,7 @@ def _plain_graph(
 
 
 def _is_traced_constant(node: fx.Node) -> bool:
-    """Tell whether an argument is None, or a number that the trace has taken in."""
+    """Tell whether an argument is None, or a number held in the trace."""
     tensor = isinstance(node.meta.get("val"), Tensor)
     return node.op == "placeholder" and not tensor and not node.users
 
@@ -229,7 +232,7 @@ def _name_graph_inputs(
 
 
 def _detached_attribute(module: nn.Module, target: str) -> object:
-    """Return a detached copy of the tensor at a path, so that the caller's network stays."""
+    """Return a detached copy of the tensor at a path; the caller's network stays as before."""
     owner, _, name = target.rpartition(".")
     value = getattr(module.get_submodule(owner), name)
     if isinstance(value, nn.Parameter):
@@ -239,17 +242,17 @@ def _detached_attribute(module: nn.Module, target: str) -> object:
 
 
 def _result_nodes(node: fx.Node) -> list[fx.Node]:
-    """Return the nodes of all results."""
+    """Return the nodes of the results."""
     outputs: list[fx.Node] = []
     fx.node.map_arg(node.args[0], outputs.append)
     return outputs
 
 
 def _real_output_nodes(outputs: tuple[fx.Node, ...], batch: int | None) -> list[fx.Node]:
-    """Return the outputs that hold real numbers, with the batch as their first axis.
+    """Return the outputs with real numbers and with the batch as the first axis.
 
     Raises:
-        CaptureError: no output does.
+        CaptureError: the network has only other outputs.
     """
     numbers = [output for output in outputs if _is_real_tensor(output.meta.get("val"))]
     if not numbers:
@@ -269,7 +272,7 @@ def _real_output_nodes(outputs: tuple[fx.Node, ...], batch: int | None) -> list[
 
 
 def _is_batched_output(value: Tensor, batch: int | None) -> bool:
-    """Tell whether the first axis of an output counts images."""
+    """Tell whether the first axis of an output of shape (B, ...) counts images."""
     if not value.dim():
         return False
     size = value.shape[0]
@@ -280,9 +283,9 @@ def _is_batched_output(value: Tensor, batch: int | None) -> bool:
 
 
 def _divide_graph_shapes(graph: fx.Graph, batch: int) -> None:
-    """Write shapes for one image into a network with a fixed batch, as all other networks have.
+    """Write shapes for one image into a network with a fixed batch, as other networks have.
 
-    Where the batch is no axis of its own, the first axis that holds the batch counts.
+    Where the batch is merged with another axis, the first axis divisible by the batch counts.
     """
     computed: set[fx.Node] = set()
     for node in graph.nodes:
@@ -326,14 +329,14 @@ def _facts_from_trace(node: fx.Node) -> NodeFacts:
 
 
 def _size_for_image(size: int | torch.SymInt) -> int:
-    """Return a size for batch 1: 4 for tokens that are merged with the batch into 4 n rows."""
+    """Return a size for batch 1: 4 for tokens merged with the batch into 4 n rows."""
     if isinstance(size, int):
         return size
     return int(size.node.expr.subs(dict.fromkeys(size.node.expr.free_symbols, 1)))
 
 
 def _innermost_module_path(node: fx.Node) -> tuple[str, bool]:
-    """Return the path of the innermost module and whether the module is one operation."""
+    """Return (path of the innermost module, whether the module is a single operation)."""
     stack = node.meta.get("nn_module_stack")
     if not stack:
         return "", False

@@ -1,4 +1,4 @@
-"""The float network as one graph: run the graph, read and set tensors, copy the graph."""
+"""The float network as a graph: run the graph, read and set tensors, copy the graph."""
 
 import copy
 from dataclasses import dataclass, field
@@ -84,17 +84,17 @@ class FloatGraph:
 
     @property
     def output_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Shapes of all outputs for one image, without the batch."""
+        """Shapes of the outputs for one image, without the batch."""
         return tuple(shape_of_node(node)[1:] for node in self.output_nodes)
 
     @property
     def first_output_node(self) -> fx.Node:
-        """The node whose value is the first output."""
+        """The node of the first output."""
         return self.output_nodes[0]
 
     @property
     def output_nodes(self) -> tuple[fx.Node, ...]:
-        """The nodes whose values are the outputs, in order."""
+        """The nodes of the outputs, in order."""
         nodes: list[fx.Node] = list(self.module.graph.nodes)
         value = next(node for node in nodes if node.op == "output").args[0]
         values = value if isinstance(value, tuple) else (value,)
@@ -121,7 +121,7 @@ class FloatGraph:
     def store_bias(self, layer: Layer, bias: Tensor) -> None:
         """Store a layer's bias (O,).
 
-        An operation without bias gets one; recompile the module afterwards.
+        An operation without bias gets a bias; recompile the module afterwards.
         """
         operation = self.node_named(layer.node)
         stored = operation.args[2] if len(operation.args) > 2 else None
@@ -148,7 +148,7 @@ class FloatGraph:
         return torch.zeros(shape[-1] if layer.kind is Kind.LINEAR else shape[1])
 
     def copy_graph(self) -> "FloatGraph":
-        """Return a graph with its own weights."""
+        """Return a graph with copied weights."""
         return FloatGraph(
             copy_graph_module(self.module),
             self.input_shape,
@@ -163,7 +163,7 @@ class FloatGraph:
 
 
 def copy_graph_module(module: fx.GraphModule) -> fx.GraphModule:
-    """Return a copy with its own graph and tensors; a tensor with two uses stays one tensor."""
+    """Return a copy of graph and tensors; a tensor with two uses stays a single tensor."""
     copies: dict[int, Tensor] = {}
     root: dict[str, Any] = {}
     for node in module.graph.nodes:

@@ -1,4 +1,4 @@
-"""Stored real tensors that enter products and have no encoding: they stay float at any width."""
+"""Stored real tensors in products but without an encoding: float at any width."""
 
 from dataclasses import dataclass
 
@@ -18,13 +18,13 @@ COMPUTED = "it is computed at every run from stored tensors alone"
 
 @dataclass(frozen=True, slots=True)
 class FloatWeight:
-    """A tensor that stays float.
+    """A tensor without an encoding, float at any width.
 
     Attributes:
-        tensor: its path in the network; of a computed one the node that computes it.
-        layer: the layer, or else the operation, that reads it.
-        elements: how many numbers it has.
-        reason: why it has no encoding.
+        tensor: path of the tensor in the network; for a computed tensor the name of the node.
+        layer: the layer, or else the operation, with the tensor as an operand.
+        elements: number of elements.
+        reason: why the tensor has no encoding.
     """
 
     tensor: str
@@ -33,15 +33,15 @@ class FloatWeight:
     reason: str
 
     def sentence(self) -> str:
-        """Return what there is to say of the tensor."""
+        """Return a sentence about the tensor for people."""
         what = f"{self.tensor} ({self.elements} numbers, read by {self.layer})"
         return f"{what} stays float: {self.reason}."
 
 
 def find_float_weights(graph: FloatGraph) -> tuple[FloatWeight, ...]:
-    """Return the real tensors which enter products, follow from no input and have no encoding.
+    """Return the real tensors in products that depend on no input and have no encoding.
 
-    Biases are no factors. Tensors of norms belong to layers that are known to compute in float.
+    Biases are not factors. Tensors of norms belong to layers computed in float.
 
     Example:
         >>> from torch import nn
@@ -76,7 +76,7 @@ def find_float_weights(graph: FloatGraph) -> tuple[FloatWeight, ...]:
 
 
 def summarize_float_weights(weights: tuple[FloatWeight, ...]) -> tuple[str, ...]:
-    """Return one sentence for each reason, with the first tensors by name."""
+    """Return a sentence for each reason, with the first tensors by name."""
     by_reason: dict[str, list[FloatWeight]] = {}
     for one in weights:
         by_reason.setdefault(one.reason, []).append(one)
@@ -93,7 +93,7 @@ def _group_sentence(reason: str, group: list[FloatWeight]) -> str:
 
 
 def _constant_real_nodes(graph: FloatGraph) -> set[fx.Node]:
-    """Return the nodes with real values that no value of an input reaches; sizes may."""
+    """Return the nodes with real values independent of the inputs' values; sizes may count."""
     found: set[fx.Node] = set()
     for node in graph.module.graph.nodes:
         tensors = [one for one in node.all_input_nodes if facts_of_node(one).real is not None]
@@ -104,7 +104,7 @@ def _constant_real_nodes(graph: FloatGraph) -> set[fx.Node]:
 
 
 def _is_bias_operand(node: fx.Node, source: fx.Node) -> bool:
-    """Tell whether a layer adds the tensor, or a recurrent one starts from it."""
+    """Tell whether a layer adds the tensor, or a recurrent layer starts from the tensor."""
     if operator_name(node) in ops.RECURRENCES:
         return node.args[1] is not source
     adds = operator_name(node) in ops.CONVOLUTIONS | ops.LINEARS

@@ -37,7 +37,7 @@ class Pair:
     Attributes:
         first: name of the layer whose output channels are divided by s.
         second: name of the layer whose input channels are multiplied by s.
-        clips: nodes between that clip at a cap; the cap scales with the channel.
+        clips: clips at a cap between the layers; the cap scales with the channel.
         sloped: True if a PReLU or leaky ReLU stands between.
         clip_axes: channel axis of each clip.
     """
@@ -78,7 +78,7 @@ def find_layer_pairs(graph: FloatGraph) -> tuple[tuple[Pair, ...], tuple[Unpaire
 
 
 def _follow_to_pair(graph: FloatGraph, layer: Layer, layers: dict[str, Layer]) -> Pair | str:
-    """Return the pair that `layer` begins, or the reason why `layer` begins none."""
+    """Return the pair begun by `layer`, or the reason why `layer` begins none."""
     node, sloped = graph.node_named(layer.node), False
     if layer.weight is None or layer.channel_axis != 0 or is_shared_argument(node):
         return "its weight is shared, computed, or of a transposed convolution"
@@ -119,7 +119,7 @@ def output_channel_axis(layer: Layer, rank: int) -> int:
 
 
 def channels_last(value: Tensor, layer: Layer) -> Tensor:
-    """Return a layer's output (N, C, ...) or (..., C) as rows (..., C), a view."""
+    """Return a layer's output of shape (N, C, ...) or (..., C) as rows (..., C), a view."""
     return value.movedim(output_channel_axis(layer, value.dim()), -1)
 
 
@@ -152,7 +152,7 @@ def is_shared_argument(node: fx.Node, *places: int) -> bool:
 
 
 def has_computed_bias(graph: FloatGraph, layer: Layer) -> bool:
-    """Tell whether another operation computes the bias, so that no stored bias can be set."""
+    """Tell whether another operation computes the bias, so that a stored bias cannot be set."""
     arguments = graph.node_named(layer.node).args
     return layer.bias is None and len(arguments) > 2 and arguments[2] is not None
 
@@ -178,7 +178,7 @@ def _clips_at_cap(graph: FloatGraph, node: fx.Node, source: fx.Node, axis: int) 
 
 
 def clip_limit_tensors(node: fx.Node) -> tuple[object, object]:
-    """Return (floor, cap) of a clip with tensor limits: nodes, or None for no limit."""
+    """Return (floor, cap) of a clip with tensor limits: nodes, or None without a limit."""
     if not operator_name(node).startswith("aten.clamp"):
         return None, node.args[1]  # minimum
     if operator_name(node).startswith("aten.clamp_max"):
@@ -188,7 +188,7 @@ def clip_limit_tensors(node: fx.Node) -> tuple[object, object]:
 
 
 def _has_channel_caps(graph: FloatGraph, node: fx.Node, axis: int) -> bool:
-    """Tell whether a clip has a stored cap, one or one a channel, and floor zero or none."""
+    """Tell whether a clip has a stored cap, (1,) or (C,), and a floor of zero or None."""
     floor, cap = clip_limit_tensors(node)
     if not (isinstance(cap, fx.Node) and cap.op == "get_attr"):
         return False
@@ -204,9 +204,9 @@ def _has_channel_caps(graph: FloatGraph, node: fx.Node, axis: int) -> bool:
 
 
 def _channel_axis_after(node: fx.Node, source: fx.Node, axis: int) -> int | None:
-    """Return the channel axis after a function with f(s x) = s f(x) for each channel's s.
+    """Return the channel axis after a function with f(s x) = s f(x) for a scale s per channel.
 
-    None for any other function, and where channels are mixed, reordered or spread.
+    None for other functions, and for functions that mix, reorder or spread channels.
     """
     name, before = operator_name(node), shape_of_node(source)
     if node.args[0] is not source:
@@ -227,7 +227,7 @@ def _channel_axis_after(node: fx.Node, source: fx.Node, axis: int) -> int | None
 
 
 def _axis_after_reshape(before: tuple[int, ...], after: tuple[int, ...], axis: int) -> int | None:
-    """Return the new position of an axis that a reshape keeps; None for a split axis."""
+    """Return the new position of an axis kept by a reshape; None for a split axis."""
     sizes = before[axis], math.prod(before[:axis]), math.prod(before[axis + 1 :])
     for place in range(1, len(after)):
         if (after[place], math.prod(after[:place]), math.prod(after[place + 1 :])) == sizes:
@@ -275,7 +275,7 @@ def input_channel_count(layer: Layer, groups: int) -> int:
 
 
 def weights_by_input_channel(weight: Tensor, groups: int) -> Tensor:
-    """Return the weight (O, C/groups, ...) as (C, -1): all values that multiply each input channel.
+    """Return the weight (O, C/groups, ...) in shape (C, -1): the values that multiply a channel.
 
     A view if the memory layout allows a view.
     """

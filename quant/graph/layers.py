@@ -22,17 +22,17 @@ class Layer:
     Shapes hold for one image: the batch axis of `shape` and `input_shapes` is 1.
 
     Attributes:
-        name: the path that people see.
+        name: the path shown to people.
         kind: the operation's kind.
         node: the operation.
-        output: the node whose value leaves the layer.
-        inputs: the nodes whose values enter the layer.
+        output: the node of the layer's result.
+        inputs: the nodes of the layer's inputs.
         shape: shape of the output, (1, C, H, W) for a convolution.
         input_shapes: shapes of the inputs.
         weight: path of the weight; None without a stored weight.
         bias: path of the bias; None without a stored bias.
         weight_shape: shape of the weight, (O, I, kh, kw) for a convolution.
-        channel_axis: axis of the weight that counts output channels.
+        channel_axis: axis of output channels in the weight.
         parameters: number of weights and biases.
         macs: multiply-accumulates for one image.
     """
@@ -53,12 +53,12 @@ class Layer:
 
 
 def shape_of_node(node: fx.Node) -> tuple[int, ...]:
-    """Return the shape of the node's value for one image (batch 1); empty if no tensor."""
+    """Return the shape of the node's value for a batch of 1; empty for values but tensors."""
     return shape_from_facts(node)
 
 
 def is_activation_node(node: fx.Node) -> bool:
-    """Tell whether the node's value is a real tensor that depends on the input."""
+    """Tell whether the node's value is a real tensor and depends on the input."""
     return facts_of_node(node).activation
 
 
@@ -101,10 +101,10 @@ def layer_kind(node: fx.Node) -> Kind | None:
 
 
 def fused_function_chain(node: fx.Node) -> list[fx.Node]:
-    """Return the functions that hardware applies before storing the operation's result.
+    """Return the functions applied by hardware before the operation's result is stored.
 
-    The chain holds piece-wise linear functions and scalings; each is the only user of the node
-    before.
+    The chain holds piece-wise linear functions and scalings. Each function is the only user of the
+    node before.
     """
     chain: list[fx.Node] = []
     last = node
@@ -127,7 +127,7 @@ def stored_tensor(module: nn.Module, target: str) -> Tensor:
 
 
 def find_layers(module: fx.GraphModule) -> Iterator[Layer]:
-    """Yield the inputs and every operation whose output gets an encoding, in order of execution."""
+    """Yield the inputs and the operations with an encoded output, in order of execution."""
     names: set[str] = set()
     fused: set[fx.Node] = set()
     placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
@@ -196,7 +196,7 @@ _WEIGHTED = (Kind.CONV, Kind.DEPTHWISE, Kind.LINEAR, Kind.RECURRENT)
 
 
 def _weight_paths(node: fx.Node, kind: Kind) -> tuple[str | None, str | None]:
-    """Return the paths of weight and bias; None for a value that is no stored parameter."""
+    """Return the paths of weight and bias; None for a value other than a stored parameter."""
     if kind not in (*_WEIGHTED, Kind.EMBEDDING):
         return None, None
     if kind is Kind.EMBEDDING:
@@ -212,7 +212,7 @@ def _weight_paths(node: fx.Node, kind: Kind) -> tuple[str | None, str | None]:
 
 
 def _readable_layer_name(node: fx.Node) -> str:
-    """Return the path of the module that holds the operation, then the operator's name."""
+    """Return the path of the operation's module and the operator's name."""
     path = facts_of_node(node).path
     verb = operator_name(node).split(".")[1].strip("_")
     # a module that is one operation needs no operator after the path
@@ -258,7 +258,7 @@ def _layer_macs(
 
 
 def _einsum_macs(node: fx.Node) -> int:
-    """Return the product of the sizes of all axes: one for each combination of indices."""
+    """Return the product of the sizes of the axes: a MAC for each combination of indices."""
     equation, operands = str(node.args[0]).replace(" ", ""), node.args[1]
     terms = equation.partition("->")[0].split(",")
     if not isinstance(operands, list | tuple) or "..." in equation or len(operands) < 2:

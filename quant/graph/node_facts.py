@@ -9,21 +9,21 @@ _KEY = "quantscope"
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """Facts that capture, the masks and the quantizers write about a node.
+    """Facts about a node, written by capture, by the masks and by the quantizers.
 
     Attributes:
-        path: dotted path of the innermost module that holds the operation; empty at the root.
-        alone: True if the module is nothing but the operation (torch.nn.Conv2d, an ONNX node).
-        shape: shape of the value for one image (batch 1); None if the value is no tensor.
-        real: True if the value holds real numbers; None if the value is no tensor.
-        activation: True if the value is real, depends on the input and is no mask.
-        masking: True if the node adds a mask before a softmax and changes no value otherwise.
-        title: name of a network input, as the file or the forward function spells the name.
+        path: dotted path of the innermost module around the operation; empty at the root.
+        alone: True if the module is only the operation (torch.nn.Conv2d, an ONNX node).
+        shape: shape of the value for one image (batch 1); None for other values than tensors.
+        real: True if the value holds real numbers; None for other values than tensors.
+        activation: True if the value is real, depends on the input and is not a mask.
+        masking: True if the node adds a mask before a softmax and changes values in no other way.
+        title: name of a network input, in the spelling of the file or of the forward function.
         kind: element type of a network input, a key of `quant.inputs.KINDS`.
         below: number of rows of the embedding that reads a network input; None if unknown.
         site: name of the site whose quantizer the node calls; empty for other nodes.
         complex: True if the value holds complex numbers, which get no encoding.
-        free: the axis of the value whose size depends on the batch; None if no size does.
+        free: the axis of the value whose size depends on the batch; None without a free axis.
     """
 
     path: str = ""
@@ -55,7 +55,7 @@ def facts_of_node(node: fx.Node) -> NodeFacts:
 
 
 def shape_from_facts(node: fx.Node) -> tuple[int, ...]:
-    """Return the shape of the node's value for one image (batch 1); empty if no tensor."""
+    """Return the shape of the node's value for a batch of 1; empty for values but tensors."""
     return facts_of_node(node).shape or ()
 
 

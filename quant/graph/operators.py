@@ -9,7 +9,7 @@ from quant.graph.recurrence import RECURRENCE
 
 
 class Kind(StrEnum):
-    """Kind of operation that a layer computes."""
+    """Kind of operation of a layer."""
 
     INPUT = "input"
     CONV = "conv"
@@ -147,7 +147,7 @@ def turns_real(node: fx.Node) -> bool:
 
 
 def _pads_with_value(node: fx.Node) -> bool:
-    """Tell whether the node pads with a number other than zero, which no encoding need hold."""
+    """Tell whether the node pads with a number other than zero, which an encoding need not hold."""
     if operator_name(node) not in PADS:
         return False
     numbers = [arg for arg in node.args[2:] if isinstance(arg, int | float)]

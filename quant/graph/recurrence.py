@@ -1,8 +1,9 @@
-"""The recurrent part of an LSTM, GRU or RNN as one operator whose second argument is its weight.
+"""The recurrent part of an LSTM, GRU or RNN as an operator with the weight as second argument.
 
-A recurrent layer is two products: one with what comes in, for all steps at once, which is a linear
-layer, and one with the state of the step before. This operator is the second, with the functions of
-the cell. It is written in plain torch, so that every exporter can take it apart.
+A recurrent layer is two products. The first is a linear layer: the inputs of the time steps times a
+weight. The second, the state of the step before times a weight, is the operator here, together with
+the functions of the cell. The operator is plain torch, so that exporters can take the operator
+apart.
 """
 
 import torch
@@ -23,13 +24,13 @@ def run_recurrent_layer(
     """Return the states (N, T, H) of a recurrent layer.
 
     Args:
-        gates: (N, T, G H), the products of the inputs with their weight, with its bias.
+        gates: (N, T, G H), inputs times weight plus bias.
         weight: (G H, H), of the state; G is 4 for an LSTM, 3 for a GRU, 1 for an RNN.
         kind: lstm, gru, rnn_tanh or rnn_relu.
         reverse: whether the last step comes first.
-        bias: (G H,), of the product with the state; None for none.
+        bias: (G H,), of the product with the state; None without a bias.
         hidden: (N, H), the state before the first step.
-        cell: (N, H), of an LSTM; None for the others.
+        cell: (N, H), of an LSTM; None for other kinds.
     """
     step = _STEPS[kind]
     places = range(gates.shape[1])

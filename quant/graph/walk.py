@@ -11,11 +11,11 @@ from quant.torch_state import wait_while_tracing
 
 
 class Walk:
-    """Execute a graph node by node for all batches; hold only the values that later nodes need.
+    """Execute a graph node by node for a list of batches; hold only values with later readers.
 
-    Each node runs once, so a pass over all layers costs one forward. Memory holds the live
-    activations of all batches: for 200 images of EfficientNet-Lite0 at most 1.3 GB. Weights, biases
-    and quantizers of later nodes may change between steps.
+    A node runs once, so a pass over the layers costs one forward. Memory holds the live activations
+    of the batches: for 200 images of EfficientNet-Lite0 at most 1.3 GB. Weights, biases and
+    quantizers of later nodes may change between steps.
     """
 
     def __init__(self, module: fx.GraphModule, batches: Sequence[Inputs]) -> None:
@@ -32,7 +32,7 @@ class Walk:
     @wait_while_tracing
     @torch.no_grad()
     def input_of_node(self, name: str) -> list[Tensor]:
-        """Return the first argument (N, ...) of a node for each batch; run the nodes before.
+        """Run the nodes before a node; return the node's first argument, shape (N, ...), by batch.
 
         Raises:
             KeyError: the node has run already or does not exist.
@@ -43,7 +43,7 @@ class Walk:
     @wait_while_tracing
     @torch.no_grad()
     def peek_at_node(self, name: str) -> list[Tensor]:
-        """Return the value (N, ...) that a node would give now for each batch; stay there.
+        """Return the value of shape (N, ...) that a node would give now, by batch; stay there.
 
         Raises:
             KeyError: the node has run already or does not exist.
@@ -57,7 +57,7 @@ class Walk:
     @wait_while_tracing
     @torch.no_grad()
     def output_of_node(self, name: str) -> list[Tensor]:
-        """Run a node and return the value (N, ...) for each batch.
+        """Run a node and return the value of shape (N, ...), by batch.
 
         Raises:
             KeyError: the node has run already or does not exist.
@@ -69,7 +69,7 @@ class Walk:
         return zip(self._batches, self._values, strict=True)
 
     def _advance_to_node(self, name: str) -> fx.Node:
-        """Run all nodes before the node with a name."""
+        """Run the nodes before the node with a name."""
         while self._next.op != "output":
             if self._next.name == name:
                 return self._next
@@ -77,7 +77,7 @@ class Walk:
         raise KeyError(f"The graph has no node {name!r} that is still to come.")
 
     def _run_next_node(self) -> list[Tensor]:
-        """Run the next node; return the values (N, ...), drop values without later use."""
+        """Run the next node; return the values of shape (N, ...), drop values without later use."""
         node = self._next
         results = [
             self._run_batch_node(node, batch, values)

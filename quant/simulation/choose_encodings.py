@@ -1,4 +1,4 @@
-"""The encoding of each site, chosen from the weight itself or from statistics."""
+"""Choose the encoding of a site from the weight or from statistics."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ from quant.spec import Estimator, QuantSpec
 
 
 def encode_weight_site(graph: FloatGraph, site: Site) -> Encoding:
-    """Return the grid of a weight's site."""
+    """Return the encoding of a weight's site."""
     layer = graph[site.layer]
     return encode_weight(graph.stored_tensor(str(layer.weight)), site.spec, layer.channel_axis)
 
@@ -26,10 +26,10 @@ def encode_weight_site(graph: FloatGraph, site: Site) -> Encoding:
 def search_activation_sites(
     sites: Iterable[Site], calibration: Mapping[str, Statistics]
 ) -> dict[str, Encoding]:
-    """Return the grids of those activations' sites that are searched for in known statistics.
+    """Return the encodings of activation sites that a search finds in known statistics.
 
-    They are those of `encode_activation_site`. One search for all sites of a spec is several times
-    faster than one for each.
+    The encodings equal those of `encode_activation_site`. A joint search over the sites of a spec
+    is several times faster than separate searches.
     """
     alike: dict[QuantSpec, list[str]] = defaultdict(list)
     for site in sites:
@@ -53,12 +53,12 @@ def encode_activation_site(
     input_range: tuple[float, float] | None = None,
     moments: Mapping[str, Moments] | None = None,
 ) -> Encoding:
-    """Return the grid of an activation's site that shares none (see `quantize_graph`).
+    """Return the encoding of an activation's site without a shared encoding (see `quantize_graph`).
 
-    `moments` (`propagate_moments`) are for the estimator batch-norm.
+    `moments` (`propagate_moments`) serve the estimator batch-norm.
 
     Raises:
-        CalibrationError: the site has no statistics and needs some.
+        CalibrationError: the site needs statistics and has none.
     """
     moments = moments or {}
     if site.limits is not None:
@@ -83,7 +83,7 @@ def encode_activation_site(
 
 
 def spec_with_estimator(site: Site, statistics: Statistics) -> QuantSpec:
-    """Return the spec of a site with the estimator that is used where there are statistics."""
+    """Return the spec of a site with the estimator for known statistics."""
     spec = site.spec
     if spec.estimator is Estimator.BATCH_NORM and is_input_name(site.layer):
         return replace(spec, estimator=Estimator.MIN_MAX)

@@ -1,4 +1,4 @@
-"""The law of 32 bits: the simulation of a network without quantization is the network itself."""
+"""The law of 32 bits: the simulation of a network without quantization equals the network."""
 
 from typing import Any
 
@@ -19,10 +19,10 @@ FEWEST = 2
 
 
 def check_float_law(graph: FloatGraph) -> None:
-    """Run a network and its simulation at 32 bits on one random batch: they must be equal.
+    """Check that a network and the simulation at 32 bits are equal on one random batch.
 
     Raises:
-        CaptureError: they are not, to the last bit; the sentence names the first node that differs.
+        CaptureError: the outputs differ; the sentence names the first different node.
     """
     inputs = draw_batch(graph.inputs, graph.batch or FEWEST)
     simulated = QuantGraph(graph, plan_sites(graph, uniform_config(FLOAT_BITS, FLOAT_BITS)))
@@ -43,7 +43,7 @@ def check_float_law(graph: FloatGraph) -> None:
 
 
 def _copies_of_inputs(inputs: Inputs) -> Inputs:
-    """Return copies: a network may write into its inputs."""
+    """Return copies: a network may write into inputs."""
     return inputs.clone() if isinstance(inputs, Tensor) else tuple(x.clone() for x in inputs)
 
 
@@ -52,14 +52,14 @@ def _tensors_are_equal(one: Tensor, other: Tensor) -> bool:
 
 
 class _Record(fx.Interpreter):
-    """Runs a graph and holds a copy of every tensor that a node gives."""
+    """Runs a graph and holds a copy of the tensors computed by nodes."""
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module, garbage_collect_values=False)
         self.values: dict[str, Tensor] = {}
 
     def run_node(self, n: fx.Node) -> Any:
-        """Run one node."""
+        """Run a node."""
         result = super().run_node(n)
         if isinstance(result, Tensor):
             self.values[n.name] = result.clone()

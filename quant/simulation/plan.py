@@ -1,4 +1,4 @@
-"""Which edges of a graph are quantized, and with which spec (white paper, section 2.3)."""
+"""Sites of a graph: edges to quantize, and the spec of an edge (white paper, section 2.3)."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -12,19 +12,19 @@ from quant.spec import QuantSpec
 
 
 class Side(StrEnum):
-    """Weights or activations: the tensors that a quantizer acts on; both: of a question alone."""
+    """Weights, activations, or both (only in questions): the tensors under a quantizer."""
 
     WEIGHTS = "weights"
     ACTIVATIONS = "activations"
     BOTH = "both"
 
     def includes_role(self, side: "Side") -> bool:
-        """Whether quantizers of that side take part."""
+        """Tell whether quantizers of a role take part."""
         return self is Side.BOTH or self is side
 
     @property
     def noun(self) -> str:
-        """The word for one tensor: weight or activation."""
+        """The word for a tensor of the side: weight or activation."""
         return self.value.removesuffix("s")
 
 
@@ -38,12 +38,12 @@ def weight_site_name(layer: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """An edge of the graph that carries a grid.
+    """An edge of the graph with an encoding.
 
     `name` is unique: the layer's name, with " weight" for weights. `node` is the node whose value
-    is put on the grid (for weights the operation that reads it). `shared_with` names the site
-    whose encoding this one takes over. `limits` are those of every value that can stand there,
-    where the operation sets them: its encoding covers them whatever calibration has seen.
+    is quantized (for weights the reading operation). `shared_with` names the site whose encoding
+    the site takes over. `limits` bound the values possible at the site, where the operation sets
+    bounds: the encoding covers the limits whatever calibration has seen.
     """
 
     name: str
@@ -58,10 +58,10 @@ class Site:
 def plan_sites(graph: FloatGraph, config: QuantConfig | Resolved) -> tuple[Site, ...]:
     """List the sites of a graph (white paper, section 2.3); pure.
 
-    Every layer's output gets one after its fused functions, and so does every real input of the
-    network; weights get one; biases get none, nor do whole numbers such as tokens and masks.
-    Max-pool, reshape and the like pass the grid through; an average pool takes over the grid of
-    its input.
+    A site stands at the output of a layer after the fused functions, at a real input of the network
+    and at a weight. Biases, and whole numbers such as tokens and masks, have no site. Max-pool,
+    reshape and the like pass the encoding through; an average pool takes over the encoding of the
+    input.
 
     Raises:
         ConfigError: a rule of `config` matches no layer.
@@ -95,7 +95,7 @@ def plan_sites(graph: FloatGraph, config: QuantConfig | Resolved) -> tuple[Site,
 
 
 def _check_channel_widths(layer: Layer, spec: QuantSpec) -> None:
-    """Raise where a weight has another number of output channels than there are widths."""
+    """Raise if the number of output channels of a weight differs from the number of widths."""
     channels = layer.weight_shape[layer.channel_axis]
     if spec.channel_bits and len(spec.channel_bits) != channels:
         raise ConfigError(

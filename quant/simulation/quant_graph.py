@@ -1,4 +1,4 @@
-"""Simulated quantization: the graph with a quantizer at each site of its plan."""
+"""Simulated quantization: the graph with a quantizer at each site of the plan."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,8 +28,8 @@ from quant.torch_state import wait_while_tracing
 class QuantGraph:
     """A copy of a graph with a quantizer at every site.
 
-    The states of the quantizers change only through the context managers; encodings through
-    `calibrated` ones at construction or `set_encoding` of a quantizer.
+    Context managers alone change the states of quantizers. Encodings come from calibration at
+    construction or from `set_encoding` of a quantizer.
     """
 
     def __init__(self, graph: FloatGraph, sites: tuple[Site, ...]) -> None:
@@ -51,7 +51,7 @@ class QuantGraph:
 
     @wait_while_tracing
     def run(self, inputs: Inputs) -> Outputs:
-        """Run the simulated network and return all its outputs."""
+        """Run the simulated network on inputs of shape (N, *input_shape); return the outputs."""
         result: Outputs = self.module(*tensors_of_batch(inputs))
         return result
 
@@ -80,7 +80,7 @@ class QuantGraph:
 
     @contextmanager
     def with_states(self, states: Mapping[str, State]) -> Iterator[None]:
-        """Set the states of quantizers by site name; the old ones come back at the end."""
+        """Set the states of quantizers by site name; restore the old states at the end."""
         before = {name: quantizer.state for name, quantizer in self.quantizers.items()}
         for name, state in states.items():
             quantizer = self.quantizers[name]
@@ -94,13 +94,13 @@ class QuantGraph:
 
     @contextmanager
     def as_float_network(self) -> Iterator[None]:
-        """Let every value pass: the float network."""
+        """Let values pass unchanged: the float network."""
         with self.with_states(dict.fromkeys(self.quantizers, State.OFF)):
             yield
 
     @contextmanager
     def collecting_statistics(self) -> Iterator[None]:
-        """Collect statistics of every activation of the float network."""
+        """Collect statistics of the activations of the float network."""
         states = {
             site.name: State.OBSERVE if site.side is Side.ACTIVATIONS else State.OFF
             for site in self.sites
@@ -110,7 +110,7 @@ class QuantGraph:
 
     @contextmanager
     def only_layer(self, layer: str, side: Side = Side.BOTH) -> Iterator[None]:
-        """Quantize one layer alone; all others are float. A KeyError names an unknown layer."""
+        """Quantize one layer alone, the rest is float. A KeyError names an unknown layer."""
         self.graph[layer]
         with self.with_states(
             {s.name: _state_for_choice(_is_site_chosen(s, layer, side)) for s in self.sites}
@@ -119,7 +119,7 @@ class QuantGraph:
 
     @contextmanager
     def all_but_layer(self, layer: str, side: Side = Side.BOTH) -> Iterator[None]:
-        """Quantize as configured but for one layer. A KeyError names an unknown layer."""
+        """Quantize as configured except for one layer. A KeyError names an unknown layer."""
         self.graph[layer]
         with self.with_states(
             {s.name: State.OFF for s in self.sites if _is_site_chosen(s, layer, side)}
@@ -149,14 +149,14 @@ def quantize_graph(
     calibration: Mapping[str, Statistics] | None = None,
     input_range: tuple[float, float] | None = None,
 ) -> QuantGraph:
-    """Return a simulated network: weights on their grids at once, activations where known.
+    """Return a simulated network: weights quantized at once, activations where statistics exist.
 
-    `calibration` holds the statistics of each activation site (`passes.calibrate`); sites whose
-    estimator is batch-norm need none, but the network's input then needs `input_range`.
+    `calibration` holds the statistics of activation sites (`passes.calibrate`). Sites with the
+    estimator batch-norm need no statistics, but then the network's input needs `input_range`.
 
     Raises:
         ConfigError: a rule matches no layer.
-        CalibrationError: a site's encoding needs statistics that are missing.
+        CalibrationError: a site's encoding needs statistics and has none.
     """
     result = QuantGraph(graph, plan_sites(graph, config))
     for site in result.sites:

@@ -1,4 +1,4 @@
-"""The module that fake-quantizes, observes, or passes on the values of one site."""
+"""The module at a site: fake-quantizes, observes, or passes values on."""
 
 from enum import StrEnum
 
@@ -11,7 +11,7 @@ from quant.simulation.plan import Side, Site
 
 
 class State(StrEnum):
-    """What a quantizer does with the values that pass."""
+    """How a quantizer treats values."""
 
     OFF = "off"
     OBSERVE = "observe"
@@ -19,10 +19,10 @@ class State(StrEnum):
 
 
 class Quantizer(nn.Module):
-    """Puts values on a grid, watches them, or lets them pass; takes a plain clip in with it.
+    """Quantizes values, observes values, or lets values pass; also applies a plain clip.
 
-    `clip` holds the limits of the activation function that the quantizer stands in for, so one
-    pass over memory does both.
+    `clip` holds the limits of the activation function before the quantizer, so that clip and
+    quantization need a single pass over memory.
     """
 
     def __init__(self, site: Site, clip: tuple[float | None, float | None] | None = None) -> None:
@@ -36,7 +36,7 @@ class Quantizer(nn.Module):
         self._kept: tuple[Tensor, int, Tensor] | None = None
 
     def set_encoding(self, encoding: Encoding | None) -> None:
-        """Take a grid; without one the quantizer lets values pass."""
+        """Take an encoding; without an encoding the quantizer lets values pass."""
         self.encoding = encoding
         self.state = State.OFF if encoding is None else State.QUANTIZE
         self._kept = None
@@ -47,7 +47,7 @@ class Quantizer(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map a tensor to one of the same shape."""
+        """Map a tensor to a tensor of equal shape."""
         if self.state is State.QUANTIZE and self.encoding is not None:
             if self.site.side is Side.WEIGHTS:
                 return self._quantize_weight(x, self.encoding)
@@ -77,7 +77,7 @@ class Quantizer(nn.Module):
 
 
 def encoding_subsumes_clip(encoding: Encoding, clip: tuple[float | None, float | None]) -> bool:
-    """Whether clipping to the grid's own ends gives what clipping to `clip` first would give."""
+    """Tell whether clipping to the encoding's ends equals a clip to `clip` followed by the ends."""
     # in float32, as the quantizer itself divides: a limit may lie half way between two steps
     low, high = (
         None if limit is None else float((torch.tensor(limit) / encoding.scale).round())

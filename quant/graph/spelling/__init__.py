@@ -1,1 +1,1 @@
-"""One spelling for each operation: what people write in several ways becomes one kind of node."""
+"""A single spelling for an operation: several ways of writing become a single kind of node."""

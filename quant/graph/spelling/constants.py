@@ -1,4 +1,4 @@
-"""What does not depend on the input, computed once: a weight times its norm is a weight."""
+"""Compute values independent of the input once: a weight times a norm becomes a weight."""
 
 import math
 from dataclasses import replace
@@ -19,10 +19,10 @@ _WORDS = {1: "weight", 2: "bias"}
 
 
 def fold_stored_constants(draft: Draft) -> None:
-    """Store every tensor that follows from stored tensors alone.
+    """Store the tensors that follow from stored tensors alone.
 
-    That makes weights of what weight_norm, spectral_norm, weight standardization, a transpose or
-    int8 numbers times a scale compute: the tensor is stored beside the module that reads it.
+    The results of weight_norm, spectral_norm, weight standardization, a transpose, or int8 numbers
+    times a scale become weights: the result is stored beside the module of the reader.
 
     Raises:
         CaptureError: a constant cannot be computed.
@@ -43,7 +43,7 @@ def fold_stored_constants(draft: Draft) -> None:
 
 
 def _input_free_nodes(draft: Draft) -> set[fx.Node]:
-    """Return the nodes that no input reaches and that give the same at every run."""
+    """Return the nodes independent of inputs and with equal results at repeated runs."""
     found: set[fx.Node] = set()
     for node in draft.graph.nodes:
         if node.op == "get_attr":
@@ -80,7 +80,7 @@ def _writes_in_place(node: fx.Node) -> bool:
 
 @torch.no_grad()
 def _constant_value(node: fx.Node, draft: Draft, values: dict[fx.Node, Any]) -> Any:
-    """Return what a constant node computes; `values` holds what is known already."""
+    """Return the result of a constant node; `values` holds the results known already."""
     waiting = [node]
     while waiting:
         last = waiting[-1]
@@ -111,7 +111,7 @@ def _run_constant_node(node: fx.Node, draft: Draft, values: dict[fx.Node, Any]) 
 
 
 def _store_constant(draft: Draft, node: fx.Node, reader: fx.Node, value: Tensor) -> None:
-    """Put a constant into the place of the node that computes it."""
+    """Store a constant of any shape in place of the computing node."""
     place = next((i for i, arg in enumerate(reader.args) if arg is node), -1)
     word = _WORDS.get(place, "") if value.is_floating_point() else ""
     path = path_for_weight(reader, word or node.name)

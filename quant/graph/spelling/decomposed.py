@@ -1,4 +1,4 @@
-"""Operators that torch writes after a decomposition, spelled as those that people call."""
+"""Spell operators of torch's decompositions as the operators that people call."""
 
 import operator as operators
 from collections.abc import Callable
@@ -24,7 +24,8 @@ _PADDED = {f"aten.conv{n}d.padding": target for n, target in _CONVOLUTIONS.items
 def spell_decomposed_operators(draft: Draft) -> None:
     """Turn convolutions, norms, pools, softmax and attention into the operators of the table.
 
-    `torch.export` keeps these; `run_decompositions` replaces them by operators of the backends.
+    `torch.export` keeps the operators; `run_decompositions` replaces the operators by operators of
+    the backends.
     """
     for node in list(draft.graph.nodes):
         if node.op != "call_function":
@@ -60,7 +61,7 @@ def _spell_general_convolution(node: fx.Node) -> None:
 
 
 def _spell_named_padding(node: fx.Node) -> None:
-    """Write "same" and "valid" as numbers, where they are the same before and after."""
+    """Write "same" and "valid" as numbers where the padding is equal before and after."""
     found = schema_arguments(node)
     weight, words = found["weight"], found["padding"]
     sizes = shape_from_facts(weight)[2:] if isinstance(weight, fx.Node) else ()
@@ -81,7 +82,7 @@ Order = Callable[[dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]]
 def _spell_first_result(
     draft: Draft, node: fx.Node, target: Callable[..., Any], order: Order
 ) -> None:
-    """Replace an operator of several results by one of its first, where nobody reads the others."""
+    """Replace an operator of several results by an operator of the first, if the rest is unread."""
     readers = [user for user in node.users if user.users]
     first = [user for user in readers if user.target is operators.getitem and user.args[1] == 0]
     if not first or len(first) < len(readers):

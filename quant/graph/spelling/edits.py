@@ -1,4 +1,4 @@
-"""Small edits of a graph: nodes with a shape, stored tensors with a path that no other has."""
+"""Small edits of a graph: nodes with a shape, stored tensors at unused paths."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,20 +14,20 @@ aten = torch.ops.aten
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Draft:
-    """A graph in the making: its nodes, and `root`, the tensors that its get_attr nodes name."""
+    """A graph in the making: the nodes, and `root`, the tensors named by get_attr nodes."""
 
     graph: fx.Graph
     root: dict[str, Any]
 
     def stored_tensor_of(self, node: object) -> Tensor | None:
-        """Return the tensor of a get_attr node; None for anything else."""
+        """Return the tensor, of any shape, of a get_attr node; None for other values."""
         if not isinstance(node, fx.Node) or node.op != "get_attr":
             return None
         held = self.root.get(str(node.target))
         return held if isinstance(held, Tensor) else None
 
     def stored_real_tensor(self, node: object) -> Tensor | None:
-        """Return the tensor of a get_attr node where it holds real numbers."""
+        """Return the tensor, of any shape, of a get_attr node with real numbers; None otherwise."""
         held = self.stored_tensor_of(node)
         return held if held is not None and held.is_floating_point() else None
 
@@ -35,9 +35,9 @@ class Draft:
         self, before: fx.Node, target: Callable[..., Any], arguments: Sequence[Any],
         shape: Sequence[int], **keywords: Any,
     ) -> fx.Node:  # fmt: skip
-        """Insert a call before a node and return it; it stands in the same module.
+        """Insert a call before a node, in the node's module; return the call.
 
-        `shape` is that of its real result for one image.
+        `shape` is the shape of the real result for one image.
         """
         with self.graph.inserting_before(before):
             node = self.graph.call_function(target, tuple(arguments), keywords)
@@ -46,7 +46,7 @@ class Draft:
         return node
 
     def insert_constant(self, before: fx.Node, path: str, value: Tensor) -> fx.Node:
-        """Store a tensor at the path, or at one like it that is free; return its get_attr node."""
+        """Store a tensor of any shape at a free path like `path`; return the get_attr node."""
         target = self.free_tensor_path(path)
         self.root[target] = nn.Parameter(value.detach().contiguous(), requires_grad=False)
         with self.graph.inserting_before(before):
@@ -57,7 +57,7 @@ class Draft:
         return node
 
     def free_tensor_path(self, path: str) -> str:
-        """Return a path that no tensor has and that lies neither under nor above another."""
+        """Return a path without a tensor, neither under nor above the path of another tensor."""
         candidate, count = path, 1
         while any(_paths_collide(candidate, held) for held in self.root):
             count += 1
@@ -65,14 +65,14 @@ class Draft:
         return candidate
 
     def replace_node(self, old: fx.Node, new: fx.Node) -> None:
-        """Let every reader of a node read another; the old node goes."""
+        """Let the readers of a node read another node; remove the old node."""
         facts = facts_of_node(old)
         write_node_facts(new, replace(facts_of_node(new), path=facts.path, alone=facts.alone))
         old.replace_all_uses_with(new)
         self.graph.erase_node(old)
 
     def drop_unused_nodes(self) -> None:
-        """Forget nodes that nothing reads, and tensors that no node names."""
+        """Remove nodes without readers, and tensors without nodes."""
         self.graph.eliminate_dead_code()
         named = {str(node.target) for node in self.graph.nodes if node.op == "get_attr"}
         for path in [path for path in self.root if path not in named]:
@@ -80,7 +80,7 @@ class Draft:
 
 
 def schema_arguments(node: fx.Node) -> dict[str, Any]:
-    """Return the arguments of a call by the names in its operator's schema, defaults included."""
+    """Return the arguments of a call by the names in the operator's schema, with defaults."""
     schema: Any = getattr(node.target, "_schema", None)
     if schema is None:
         return dict(node.kwargs)
@@ -93,7 +93,7 @@ def schema_arguments(node: fx.Node) -> dict[str, Any]:
 
 
 def path_for_weight(node: fx.Node, word: str = "weight") -> str:
-    """Return where a tensor that a node reads belongs: beside the module that the node is in."""
+    """Return the path for an operand of a node: beside the node's module."""
     path = facts_of_node(node).path
     return f"{path}.{word}" if path else f"{node.name}.{word}"
 

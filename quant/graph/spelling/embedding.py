@@ -37,7 +37,7 @@ def spell_embeddings(draft: Draft) -> None:
 
 
 def _table_and_places(node: fx.Node) -> tuple[fx.Node | None, fx.Node | None]:
-    """Return (table, places) where the node picks along the first axis of one by the other."""
+    """Return (table, places) if the node picks rows of the table at the places; else None twice."""
     places: Any = None
     if operator_name(node) == "aten.index_select.default" and node.args[1] == 0:
         places = node.args[2]
@@ -53,7 +53,7 @@ def _table_and_places(node: fx.Node) -> tuple[fx.Node | None, fx.Node | None]:
 def _spell_embedding_bag(draft: Draft, node: fx.Node) -> None:
     """Turn bags of one size, rows of places (N, L), into an embedding and a sum, mean or maximum.
 
-    Bags of several sizes have no batch axis, and stay.
+    Bags of several sizes lack a batch axis and stay.
     """
     found = schema_arguments(node)
     table, flat = found["weight"], found["indices"]
@@ -97,7 +97,7 @@ def _are_bag_rows(draft: Draft, offsets: object, length: int) -> bool:
 
 
 def _source_of_row(node: object) -> fx.Node | None:
-    """Return the node whose values this one puts into one row; None for any other node."""
+    """Return the node whose values this node joins into one row; None for other nodes."""
     if not isinstance(node, fx.Node) or len(shape_from_facts(node)) != 1:
         return None
     if operator_name(node) not in ("aten.reshape.default", "aten.view.default",

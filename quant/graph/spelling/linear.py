@@ -16,8 +16,8 @@ _TRANSPOSES = frozenset({"aten.t.default", "aten.transpose.int", "aten.permute.d
 def spell_linear_layers(draft: Draft) -> None:
     """Turn products with a stored matrix into linear layers.
 
-    Only then is the matrix a weight, with output channels and an encoding of its own. A transposed
-    matrix is stored beside the one in the file.
+    Only in a linear layer is the matrix a weight, with output channels and an encoding. A
+    transposed matrix is stored beside the matrix of the file.
     """
     for node in list(draft.graph.nodes):
         parts = _product_parts(node)
@@ -34,7 +34,7 @@ def spell_linear_layers(draft: Draft) -> None:
 
 
 def _product_parts(node: fx.Node) -> tuple[fx.Node, fx.Node, fx.Node | None] | None:
-    """Return (inputs, matrix, bias) of a product; None for any other node."""
+    """Return (inputs, matrix, bias) of a product; None for other nodes."""
     bias: Any = None
     if operator_name(node) in _PRODUCTS:
         inputs, matrix = node.args[:2]
@@ -53,7 +53,7 @@ def _product_parts(node: fx.Node) -> tuple[fx.Node, fx.Node, fx.Node | None] | N
 
 
 def _linear_weight_node(draft: Draft, matrix: fx.Node) -> fx.Node | None:
-    """Return a node for the matrix as linear takes it, (O, I); None if it is not stored."""
+    """Return a node for the matrix in the order of linear, (O, I); None without a stored matrix."""
     source = matrix.all_input_nodes[0] if operator_name(matrix) in _TRANSPOSES else matrix
     held = draft.stored_real_tensor(source)
     if held is None or held.dim() != 2:

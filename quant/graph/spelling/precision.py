@@ -1,4 +1,4 @@
-"""Every real number of a network in float32: half, bfloat16 and double precision become it."""
+"""Turn the real numbers of a network (half, bfloat16, double) into float32."""
 
 from dataclasses import replace
 from typing import Any
@@ -16,7 +16,7 @@ GUARDS = ("aten._assert_tensor_metadata.default", "aten._assert_scalar.default")
 
 
 def turn_to_float32(draft: Draft) -> bool:
-    """Turn stored tensors and named types into float32; return whether any was another one."""
+    """Turn stored tensors and named types into float32; return whether another type was found."""
     found = False
     for path, value in draft.root.items():
         if isinstance(value, Tensor) and value.dtype in OTHER_REALS:
@@ -42,7 +42,7 @@ _NAMES = {str(kind).removeprefix("torch.") for kind in OTHER_REALS}
 
 
 def _float32_arguments(arguments: Any) -> Any:
-    """Return arguments in which float32 stands for every other type of real numbers."""
+    """Return the arguments with float32 in place of other real types."""
     if isinstance(arguments, torch.dtype):
         return torch.float32 if arguments in OTHER_REALS else arguments
     if isinstance(arguments, dict):

@@ -1,8 +1,8 @@
-"""Products with a stored tensor that are not x @ W: all of them as linear layers or convolutions.
+"""Write products with a stored tensor other than x @ W as linear layers or convolutions.
 
-An einsum, a bilinear layer, W @ x and a product for each of several experts are sums over some axes
-of an input, with some axes of a stored tensor. As a linear layer the stored tensor is a weight with
-output channels; axes that both keep, such as the experts, become the groups of a convolution.
+An einsum, a bilinear layer, W @ x and a product per expert are sums over axes of an input and axes
+of a stored tensor. In a linear layer the stored tensor is a weight with output channels. Axes kept
+by both operands, such as the experts, become the groups of a convolution.
 """
 
 import math
@@ -42,7 +42,7 @@ def spell_stored_products(draft: Draft) -> None:
 
 
 def _spell_bias_sum(draft: Draft, node: fx.Node) -> None:
-    """Write bias + a @ b as a product and a sum; one with a vector is a linear layer already."""
+    """Write bias + a @ b as a product and a sum; a vector bias is a linear layer already."""
     found = schema_arguments(node)
     bias, first, second = (node.args[place] for place in range(3))
     if found.get("alpha", 1) != 1 or found.get("beta", 1) != 1 or facts_of_node(node).shape is None:
@@ -56,7 +56,7 @@ def _spell_bias_sum(draft: Draft, node: fx.Node) -> None:
 
 
 def _spell_bilinear_product(draft: Draft, node: fx.Node) -> None:
-    """Write x1 W x2 as a linear layer of x1 whose outputs meet x2."""
+    """Write x1 W x2 as a linear layer of x1, multiplied with x2."""
     first, second, weight, bias = (*node.args, None)[:4]
     held = draft.stored_real_tensor(weight)
     if held is None or not isinstance(first, fx.Node) or not isinstance(second, fx.Node):
@@ -100,7 +100,7 @@ class Equation:
     result: str
 
     def exchange_operands(self) -> "Equation":
-        """Return the same product with its operands exchanged."""
+        """Return the equation with exchanged operands."""
         return Equation(self.second, self.first, self.result)
 
 
@@ -118,7 +118,7 @@ def _equation_of_matmul(operands: Any) -> Equation | None:
 
 
 def _equation_of_einsum(text: str, operands: Any) -> Equation | None:
-    """Return an einsum's equation with letters for an ellipsis, and with its result written out."""
+    """Return an einsum's equation with letters for an ellipsis, and with the result written out."""
     inputs, _, result = text.replace(" ", "").partition("->")
     terms = inputs.split(",")
     unused = [letter for letter in ascii_letters if letter not in text]
@@ -137,7 +137,7 @@ def _equation_of_einsum(text: str, operands: Any) -> Equation | None:
 
 
 def _spell_product(draft: Draft, node: fx.Node, equation: Equation | None, operands: Any) -> None:
-    """Replace a product by a linear layer or a convolution, where one operand is stored."""
+    """Replace a product by a linear layer or a convolution if an operand is stored."""
     if equation is None or facts_of_node(node).shape is None:
         return
     first, second = operands
@@ -159,7 +159,7 @@ def _spell_product(draft: Draft, node: fx.Node, equation: Equation | None, opera
 
 
 def _without_spread_axes(draft: Draft, operand: Any, letters: str) -> tuple[Any, str]:
-    """Return a stored operand without new axes, such as the batch, over which it is spread."""
+    """Return a stored operand without new axes, such as a batch axis made by expand."""
     if not isinstance(operand, fx.Node) or operator_name(operand) != _SPREAD:
         return operand, letters
     source = operand.args[0]
@@ -181,7 +181,7 @@ class _Axes:
 
     @staticmethod
     def axes_of_equation(equation: Equation) -> "_Axes | None":
-        """Return the letters of an equation; None where it is no product of the kind."""
+        """Return the letters of an equation; None for an equation of another kind."""
         a, b, c = equation.first, equation.second, equation.result
         if any(len(set(term)) < len(term) for term in (a, b, c)) or not set(c) <= set(a + b):
             return None
@@ -198,7 +198,7 @@ class _Axes:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Rewrite:
-    """A product with a stored tensor, and the graph in which it is written anew."""
+    """A product with a stored tensor, and the graph to rewrite."""
 
     draft: Draft
     node: fx.Node
@@ -222,14 +222,14 @@ class _Rewrite:
         self.draft.replace_node(self.node, value)
 
     def _free_input_letters(self) -> str:
-        """Return the letters of the input's own axes, that of the batch first."""
+        """Return the letters of the axes of the input alone, the batch axis first."""
         place = facts_of_node(self.data).free
         letters = self.axes.free
         batch = self.equation.first[place] if place is not None else letters[:1]
         return batch + letters.replace(batch, "") if batch in letters else letters
 
     def _write_linear_layer(self, free: str) -> tuple[fx.Node, str]:
-        """Write a linear layer: the summed axes of the input last, as one."""
+        """Write a linear layer: the summed axes of the input are joined as the last axis."""
         axes = self.axes
         value = self._arranged_input(free + axes.summed)
         rows = self._axis_sizes(free)
@@ -253,7 +253,7 @@ class _Rewrite:
         return value, free + axes.outputs
 
     def _write_grouped_convolution(self, free: str) -> tuple[fx.Node, str]:
-        """Write a convolution over one place: the axes that both keep are its groups."""
+        """Write a convolution over one place, with the axes kept by both operands as groups."""
         axes = self.axes
         value = self._arranged_input(free + axes.groups + axes.summed)
         rows, groups = self._axis_sizes(free), self._axis_sizes(axes.groups)
@@ -288,7 +288,7 @@ class _Rewrite:
         return value, free + axes.groups + axes.outputs
 
     def _arranged_input(self, letters: str) -> fx.Node:
-        """Return the input with its axes in the order of these letters."""
+        """Return the input with the axes in the order of the letters."""
         order = [self.equation.first.index(letter) for letter in letters]
         if order == sorted(order):
             return self.data

@@ -1,4 +1,4 @@
-"""LSTM, GRU and RNN as layers: a linear one for what comes in, a recurrent one for the state."""
+"""Spell LSTM, GRU and RNN as layers: a linear layer of inputs, a recurrent layer of states."""
 
 import operator as operators
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ _KINDS = {f"aten.{kind}.input": kind for kind in ("lstm", "gru", "rnn_tanh", "rn
 
 
 def spell_recurrent_layers(draft: Draft) -> None:
-    """Give W_ih and W_hh of every recurrent layer and direction an encoding of their own.
+    """Give W_ih and W_hh of a recurrent layer and direction separate encodings.
 
-    A layer whose last cell state is read, or that has projections, stays as it is.
+    A layer stays if the last cell state is read or the layer has projections.
     """
     for node in list(draft.graph.nodes):
         kind = _KINDS.get(operator_name(node))
@@ -26,7 +26,7 @@ def spell_recurrent_layers(draft: Draft) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Setting:
-    """What a recurrent node asks for; `parts` are its stored tensors for one layer's direction."""
+    """Settings of a recurrent node; `parts` counts the tensors per layer and direction."""
 
     kind: str
     parts: int
@@ -74,7 +74,7 @@ def _write_recurrent_layers(
     draft: Draft, node: fx.Node, setting: _Setting, x: fx.Node, weights: list[fx.Node],
     initial: list[fx.Node],
 ) -> tuple[fx.Node, fx.Node]:  # fmt: skip
-    """Write all layers before the node; return their outputs and their last states."""
+    """Write the layers before the node; return (outputs, last states)."""
     if not setting.batch_first:
         x = _swap_batch_time(draft, node, x)
     finals: list[fx.Node] = []
@@ -104,7 +104,7 @@ def _write_layer_direction(
     draft: Draft, node: fx.Node, setting: _Setting, x: fx.Node, own: list[fx.Node],
     first: list[fx.Node], *, reverse: bool,
 ) -> fx.Node:  # fmt: skip
-    """Write one layer in one direction: a linear layer and a recurrence."""
+    """Write a layer in one direction: a linear layer and a recurrence."""
     into, back, *biases = own
     n, time, _ = shape_from_facts(x)
     rows, width = shape_from_facts(back)
@@ -117,7 +117,7 @@ def _write_layer_direction(
 
 
 def _initial_state_node(draft: Draft, node: fx.Node, states: fx.Node, place: int) -> fx.Node:
-    """Return the state (N, H) before the first step of one layer and direction."""
+    """Return the state (N, H) of a layer and direction before the first step."""
     shape = shape_from_facts(states)[1:]
     return draft.insert_call(node, aten.select.int, (states, 0, place), shape)
 

@@ -14,10 +14,9 @@ def is_graph_region(node: fx.Node) -> bool:
 
 
 def inline_graph_regions(traced: fx.GraphModule) -> bool:
-    """Put the nodes of every region in its place; return whether there was an autocast region.
+    """Put the nodes of the regions in place; return whether an autocast region was found.
 
-    A quantized network computes no gradients, and its float run is one of float32: the regions
-    say nothing that counts here.
+    A quantized network computes no gradients, and runs in float32: the regions do not count.
     """
     graph, narrowed = traced.graph, False
     for node in [node for node in graph.nodes if is_graph_region(node)]:
@@ -35,7 +34,7 @@ def inline_graph_regions(traced: fx.GraphModule) -> bool:
 def _inline_region(
     traced: fx.GraphModule, region: fx.Node, inner: fx.GraphModule, given: tuple[Any, ...]
 ) -> None:
-    """Copy the nodes of `inner` before its region, which goes."""
+    """Copy the nodes of `inner` before the region; remove the region."""
     places = (node for node in inner.graph.nodes if node.op == "placeholder")
     mapped: dict[fx.Node, Any] = dict(zip(places, given, strict=True))
     for node in inner.graph.nodes:

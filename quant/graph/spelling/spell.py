@@ -1,4 +1,4 @@
-"""The passes that give a captured graph one spelling, in the order that they need."""
+"""The passes towards a single spelling of a captured graph, in the order needed."""
 
 from torch import fx
 
@@ -21,7 +21,7 @@ WIDENED = (
 
 
 def spell_graph(draft: Draft, *, narrowed: bool = False) -> tuple[str, ...]:
-    """Rewrite a graph in place; return what there is to say of it.
+    """Rewrite a graph in place; return notes for people.
 
     `narrowed` says whether the network asked for another precision by autocast.
 

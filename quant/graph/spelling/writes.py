@@ -1,4 +1,4 @@
-"""Operations that write into values which others hold."""
+"""Operations that write into values held by other operations."""
 
 import torch
 from torch import fx
@@ -7,10 +7,10 @@ _FRESH = ("call_function",)
 
 
 def writes_into_others(traced: fx.GraphModule) -> bool:
-    """Whether an operation writes into a value that another one reads, or into a part of one.
+    """Tell whether an operation writes into a value read by another operation, or into a part.
 
-    A quantizer gives back new values, and what is written into the old ones would be lost. A ReLU
-    in place on what a convolution alone has made is no such case.
+    A quantizer returns new values; values written into the old tensor would be lost. A ReLU in
+    place on the result of a convolution without other readers is safe.
     """
     return any(
         _node_writes_into_other(node) for node in traced.graph.nodes if node.op == "call_function"
@@ -33,7 +33,7 @@ def _node_writes_into_other(node: fx.Node) -> bool:
 
 
 def _owns_written_memory(written: fx.Node) -> bool:
-    """Whether a value is in memory of its own, which one operation alone reads."""
+    """Tell whether a value has separate memory and a single reader."""
     if written.op not in _FRESH or len(written.users) != 1:
         return False
     schema = getattr(written.target, "_schema", None)
