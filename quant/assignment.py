@@ -1,4 +1,4 @@
-"""Which bits and granularity a configuration gives to each weight and activation."""
+"""Bits and granularity of weights and activations in a configuration."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ Cell = tuple[Part, int, Granularity | None]  # at these bits; weights at this gr
 
 
 def parts_of_graph(graph: FloatGraph) -> tuple[Part, ...]:
-    """Return everything that has bits, in order of execution."""
+    """Return the weights and activations with bits, in order of execution."""
     parts: list[Part] = []
     for layer in graph.layers:
         if layer.weight is not None:
@@ -24,7 +24,7 @@ def parts_of_graph(graph: FloatGraph) -> tuple[Part, ...]:
 
 
 def bits_by_part(config: QuantConfig, graph: FloatGraph) -> dict[Part, int]:
-    """Return the bits that a configuration gives to each part."""
+    """Return the bits of each part under a configuration."""
     chosen = config.resolve_layers(graph.layers)
     return {
         (name, side): (
@@ -49,11 +49,11 @@ def config_with_bits(
     bits: Mapping[Part, int],
     grains: Mapping[str, Granularity | None] | None = None,
 ) -> QuantConfig:
-    """Return `config` with these bits in place of its own; parts not named keep theirs.
+    """Return `config` with new bits for the named parts; other parts keep their bits.
 
-    `grains` are granularities of weights by layer; those that are not named or None stay.
+    `grains` are granularities of weights by layer; layers without a granularity stay.
 
-    The most frequent widths become the default, every layer that differs gets one rule.
+    The most frequent widths become the default; a layer with other widths gets a rule.
     """
     every = {**bits_by_part(config, graph), **bits}
     weights = {name: width for (name, side), width in every.items() if side is Side.WEIGHTS}
@@ -91,7 +91,7 @@ def config_with_bits(
 
 
 def config_at_granularity(config: QuantConfig, granularity: Granularity) -> QuantConfig:
-    """Return the configuration with all weights at one granularity."""
+    """Return the configuration with the weights at one granularity."""
     default = replace(config.default.weight, granularity=granularity)
     changed = (
         replace(rule, weight=replace(rule.weight, granularity=None)) for rule in config.rules
@@ -101,7 +101,7 @@ def config_at_granularity(config: QuantConfig, granularity: Granularity) -> Quan
 
 
 def _width_change(spec: QuantSpec, bits: int | None, usual: int) -> SpecChange:
-    """Return the change that gives a weight its width: `bits`, or its own where that is None."""
+    """Return the change of a weight's width to `bits`; None stands for the usual width."""
     if bits is None and spec.channel_bits:
         return SpecChange(channel_bits=spec.channel_bits)
     return SpecChange(bits=_bits_unless_usual(spec.bits if bits is None else bits, usual))
@@ -117,9 +117,9 @@ def _granularity_change(wanted: Granularity | None, present: Granularity) -> Gra
 
 @dataclass(frozen=True, slots=True)
 class Knob:
-    """One choice: `parts` that share their bits, and the options to choose from, widest first.
+    """One choice: `parts` with equal bits, and the options to choose from, widest first.
 
-    `bits` of each option, and the granularity in it of each part, None for activations.
+    `bits` of each option, and the granularity of each part in the option, None for activations.
     """
 
     parts: tuple[Part, ...]
@@ -127,11 +127,11 @@ class Knob:
     grains: tuple[tuple[Granularity | None, ...], ...]
 
     def cells_at_option(self, option: int) -> tuple[Cell, ...]:
-        """Return what an option gives to each part."""
+        """Return the cell of each part at an option."""
         pairs = zip(self.parts, self.grains[option], strict=True)
         return tuple((part, self.bits[option], grain) for part, grain in pairs)
 
     @property
     def side(self) -> Side:
-        """Whether it is about weights or about activations."""
+        """Whether the knob is about weights or about activations."""
         return self.parts[0][1]

@@ -1,7 +1,7 @@
 """Widths of output channels for a mean number of bits: by variance, evenly, and at random.
 
-Widths by variance need no training: they follow from the float weights alone. The other two are
-what a learned choice of widths has to be compared with.
+Widths by variance follow from the float weights without training. Even and random widths are the
+controls for a learned choice of widths.
 """
 
 import heapq
@@ -26,7 +26,7 @@ ChannelWidths = Mapping[str, tuple[int, ...]]
 
 
 def weighted_channel_layers(graph: FloatGraph) -> Iterator[Layer]:
-    """Yield the layers whose channels can have widths: convolutions and products with a weight."""
+    """Yield the layers that allow widths of channels: convolutions and products with a weight."""
     for layer in graph.layers:
         if layer.weight is not None and layer.kind in WEIGHTED_KINDS:
             yield layer
@@ -52,12 +52,12 @@ def mean_weight_bits(graph: FloatGraph, widths: ChannelWidths) -> float:
 def widths_by_variance(
     graph: FloatGraph, budget: float, choices: tuple[int, ...] = CHANNEL_WIDTHS
 ) -> dict[str, tuple[int, ...]]:
-    """Return the widths that make the bound of the loss least for a mean of `budget` bits.
+    """Return the widths with the least bound of the loss for a mean of `budget` bits.
 
     The loss grows at most by L/2 sum_j d_in eps_j, and the error of a channel of variance sigma^2
-    at b bits is eps_j ~ sigma_j^2 / 4^b (papers.md, paper 3). Every channel starts at the least
-    width; the next bits go where they lower the sum most for each bit (exact but for the last
-    channel, since each channel's gains fall).
+    at b bits is eps_j ~ sigma_j^2 / 4^b (papers.md, paper 3). Channels start at the least width;
+    the next bits go where a bit lowers the sum most (exact but for the last channel, since the
+    gains of a channel fall).
 
     Raises:
         ConfigError: the budget lies outside the widths to choose from.
@@ -95,8 +95,8 @@ def even_channel_widths(
 ) -> dict[str, tuple[int, ...]]:
     """Return the widths next to `budget`, mixed in one ratio in every layer.
 
-    Whole budgets of `choices` give that width everywhere: a uniform network. Of others each layer
-    has the wider one in every n-th channel.
+    A budget in `choices` gives a uniform network of the width. For a budget between two choices,
+    every n-th channel of a layer has the wider choice.
 
     Raises:
         ConfigError: the budget lies outside the widths to choose from.
@@ -118,10 +118,10 @@ def even_channel_widths(
 def random_channel_widths(
     graph: FloatGraph, widths: ChannelWidths, seed: int
 ) -> dict[str, tuple[int, ...]]:
-    """Return the same widths dealt to channels of the whole network at random.
+    """Return `widths` dealt at random to channels of the whole network.
 
-    The histogram over channels is the same. Channels differ in fan-in, so the mean over weights
-    would not be: random pairs change places as long as that brings the mean nearer to that of
+    The histogram over channels stays equal. Channels differ in fan-in, so the mean over weights
+    would change: random pairs change places as long as the mean comes nearer to the mean of
     `widths` (our choice).
     """
     generator = torch.Generator().manual_seed(seed)
@@ -140,7 +140,7 @@ def random_channel_widths(
 
 
 def shuffle_within_layers(widths: ChannelWidths, seed: int) -> dict[str, tuple[int, ...]]:
-    """Return the widths of each layer in another order: what is left is the choice by layer."""
+    """Return the widths of a layer in random order: the choice by layer remains."""
     generator = torch.Generator().manual_seed(seed)
     found = {}
     for name, own in widths.items():
@@ -150,14 +150,14 @@ def shuffle_within_layers(widths: ChannelWidths, seed: int) -> dict[str, tuple[i
 
 
 def count_channel_widths(widths: ChannelWidths) -> dict[str, dict[int, int]]:
-    """Return how many channels have each width, by layer, the narrowest first."""
+    """Return the number of channels of each width, by layer, the narrowest first."""
     return {name: dict(sorted(Counter(own).items())) for name, own in widths.items()}
 
 
 def config_with_channel_widths(config: QuantConfig, widths: ChannelWidths) -> QuantConfig:
-    """Return the configuration with a rule for each layer that has widths of channels.
+    """Return the configuration with a rule for a layer with widths of channels.
 
-    A layer whose channels all have one width gets that width.
+    A layer with equal widths gets the width without widths of channels.
     """
     for name, own in widths.items():
         change = SpecChange(
@@ -171,7 +171,7 @@ def config_with_channel_widths(config: QuantConfig, widths: ChannelWidths) -> Qu
 
 
 def channel_widths_of_config(graph: FloatGraph, config: QuantConfig) -> dict[str, tuple[int, ...]]:
-    """Return the width that a configuration gives to each output channel, by layer."""
+    """Return the width of each output channel under a configuration, by layer."""
     chosen = config.resolve_layers(graph.layers)
     return {
         layer.name: spec.channel_bits or (spec.bits,) * output_channel_count(layer)
@@ -194,7 +194,7 @@ def _offer_wider_step(
     place: tuple[str, int, int],
     choices: tuple[int, ...],
 ) -> None:
-    """Put the next wider step of a channel on the heap, by what it gains for a bit."""
+    """Put the next wider step of a channel on the heap, with the gain for a bit."""
     name, channel, step = place
     if step + 1 < len(choices):
         now, wider = choices[step], choices[step + 1]

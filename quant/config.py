@@ -1,4 +1,4 @@
-"""The wish for the whole model: a default and ordered rules, each of which must match something."""
+"""The configuration of a model: a default and ordered rules; a rule must match a layer."""
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +15,7 @@ ACTIVATION_DEFAULT = QuantSpec(8, symmetric=False, granularity=Granularity.PER_T
 
 
 class Named(Protocol):
-    """What a selector looks at: a layer's name and kind."""
+    """A layer for selectors: name and kind."""
 
     @property
     def name(self) -> str:
@@ -23,16 +23,16 @@ class Named(Protocol):
 
     @property
     def kind(self) -> str:
-        """What the layer computes, such as "conv"."""
+        """The kind of operation, such as "conv"."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerConfig:
-    """What one layer's weight and its output activation shall be.
+    """The specs of a layer's weight and of a layer's output activation.
 
     Raises:
-        ConfigError: activations are not per-tensor (no other scale can leave the sum, white paper
-            section 2.2.2) or weights ask for an estimator that only activations have.
+        ConfigError: activations are not per-tensor (other scales cannot leave the sum, white paper
+            section 2.2.2), or weights ask for an estimator of activations only.
     """
 
     weight: QuantSpec = WEIGHT_DEFAULT
@@ -58,10 +58,10 @@ class LayerConfig:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Changes for the layers that `select` matches.
+    """Changes for the layers matched by `select`.
 
     `select` is a name with `*` and `?` ("blocks.*.expand.0"), `kind:` and a kind
-    ("kind:depthwise"), `first` or `last` (the first and last layer that has weights), or `input`.
+    ("kind:depthwise"), `first` or `last` (the first and last layer with weights), or `input`.
     """
 
     select: str
@@ -69,7 +69,7 @@ class Rule:
     activation: SpecChange = field(default_factory=SpecChange)
 
     def matched_layers(self, layers: Iterable[Named]) -> frozenset[str]:
-        """Return the names of the layers that this rule touches."""
+        """Return the names of the layers matched by the rule."""
         layers = tuple(layers)
         if self.select in ("first", "last"):
             weighted = [layer.name for layer in layers if layer.kind in WEIGHTED_KINDS]
@@ -87,13 +87,13 @@ WEIGHTED_KINDS = ("conv", "depthwise", "linear")
 
 @dataclass(frozen=True, slots=True)
 class QuantConfig:
-    """What to do with every layer: a default, then rules in order, a later one over an earlier."""
+    """Specs for a model: a default, then rules in order; a later rule wins over an earlier rule."""
 
     default: LayerConfig = field(default_factory=LayerConfig)
     rules: tuple[Rule, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse widths of channels for all layers: each weight has another number of them.
+        """Refuse widths of channels in the default: weights differ in the number of channels.
 
         Raises:
             ConfigError: the default has widths of channels.
@@ -104,10 +104,10 @@ class QuantConfig:
             )
 
     def resolve_layers(self, layers: Iterable[Named]) -> "Resolved":
-        """Return the choice for every layer and how many layers each rule matched.
+        """Return the choice for every layer and the number of layers matched by each rule.
 
         Raises:
-            ConfigError: a rule matches no layer, or its change leaves the bounds of a spec.
+            ConfigError: a rule matches no layer, or a change leaves the bounds of a spec.
         """
         layers = tuple(layers)
         chosen = {layer.name: self.default for layer in layers}
@@ -131,7 +131,7 @@ class QuantConfig:
     def with_layer_change(
         self, layer: str, weight: SpecChange | None = None, activation: SpecChange | None = None
     ) -> "QuantConfig":
-        """Return this config with a rule for exactly one layer, merged into the one it has."""
+        """Return the config with a rule for exactly one layer, merged into an earlier rule."""
         rules = list(self.rules)
         new = Rule(layer, weight or SpecChange(), activation or SpecChange())
         if rules and rules[-1].select == layer:
@@ -174,7 +174,7 @@ class Resolved:
     matched: tuple[int, ...]
 
     def __getitem__(self, layer: str) -> LayerConfig:
-        """Return the choice for the layer of that name."""
+        """Return the choice for the layer with a name."""
         return self.layers[layer]
 
     def __iter__(self) -> Iterator[str]:
@@ -183,7 +183,7 @@ class Resolved:
 
 
 def config_from_dict(raw: object) -> QuantConfig:
-    """Return the configuration that `QuantConfig.to_dict` wrote.
+    """Return the configuration written by `QuantConfig.to_dict`.
 
     Raises:
         ConfigError: a key is unknown, a value is of the wrong type or out of bounds.
@@ -212,7 +212,7 @@ def config_from_json(text: str) -> QuantConfig:
     """Return the configuration in JSON `text`.
 
     Raises:
-        ConfigError: the text is no JSON or no configuration.
+        ConfigError: the text is not JSON or not a configuration.
     """
     try:
         raw = parse_json(text)
@@ -253,7 +253,12 @@ def _read_config_rule(raw: object, position: int) -> Rule:
 def uniform_config(
     weight_bits: int, activation_bits: int, granularity: Granularity = Granularity.PER_CHANNEL
 ) -> QuantConfig:
-    """Return one width for all weights and one for all activations."""
+    """Return a configuration with one width for weights and one width for activations.
+
+    >>> config = uniform_config(4, 8)
+    >>> config.default.weight.bits, config.default.activation.bits
+    (4, 8)
+    """
     return QuantConfig(
         LayerConfig(
             replace(WEIGHT_DEFAULT, bits=weight_bits, granularity=granularity),
@@ -263,7 +268,7 @@ def uniform_config(
 
 
 def config_to_plain(config: QuantConfig, layers: Sequence[Named]) -> dict[str, Any]:
-    """Return a configuration for JSON; every rule has the number of layers it matched.
+    """Return a configuration for JSON, with the number of matched layers beside each rule.
 
     Raises:
         ConfigError: a rule matches no layer.
@@ -285,12 +290,12 @@ def config_to_file(config: QuantConfig, layers: Sequence[Named]) -> str:
 
 
 def config_from_file(text: str, layers: Sequence[Named]) -> tuple[QuantConfig, tuple[str, ...]]:
-    """Return a configuration, and a sentence for each rule that matches other numbers of layers.
+    """Return a configuration, and a sentence for a rule with another number of layers than before.
 
-    A file without numbers is read without sentences.
+    A file without numbers of layers gives no sentences.
 
     Raises:
-        ConfigError: it is no configuration, or a rule matches no layer.
+        ConfigError: the text is not a configuration, or a rule matches no layer.
     """
     config = config_from_json(text)
     counts = config.resolve_layers(layers).matched

@@ -14,16 +14,16 @@ SMALLEST_SCALE = 2.0**-120
 
 @dataclass(frozen=True, eq=False, slots=True)  # tensors have no single truth value
 class Encoding:
-    """A grid: real = scale * (q - zero_point), q whole and in [qmin, qmax].
+    """An encoding: real = scale * (q - zero_point), q whole and in [qmin, qmax].
 
-    `scale` and `zero_point` are float32 of one shape that broadcasts against the tensor:
-    () for per-tensor, (C, 1, ..., 1) for per-channel, (C, I, 1, ..., 1) for per-group, where the
-    input channels of one group repeat one value. `zero_point` holds whole numbers.
+    `scale` and `zero_point` are float32 of a shape that broadcasts against the tensor: () for
+    per-tensor, (C, 1, ..., 1) for per-channel, (C, I, 1, ..., 1) for per-group with a repeated
+    value for the input channels of a group. `zero_point` holds whole numbers.
 
-    Where channels have widths of their own, `channel_bits` holds them, whole numbers of a shape
-    that broadcasts as the scale does, and `qmin` and `qmax` are the limits over all channels. A
-    channel of one bit has the codes -1 and 1: no zero, the one exception to "zero is exact". The
-    zero points of such grids are 0.
+    For channels with different widths, `channel_bits` holds the widths as whole numbers, in a shape
+    that broadcasts like the scale; `qmin` and `qmax` are the limits of the widest channel. A
+    channel of one bit has the codes -1 and 1 and lacks zero, the only exception to "zero is exact".
+    The zero points of encodings with widths of channels are 0.
     """
 
     scale: Tensor
@@ -34,7 +34,7 @@ class Encoding:
 
     @property
     def bits(self) -> int:
-        """Bits of a code, of the widest channel where they differ."""
+        """Bits of a code; of the widest channel if channels differ."""
         if self.channel_bits is not None:
             return int(self.channel_bits.max())
         return (self.qmax - self.qmin).bit_length()
@@ -50,16 +50,16 @@ class Encoding:
 
     @property
     def low(self) -> Tensor:
-        """Smallest real number of the grid."""
+        """Smallest real number of the encoding, of the scale's shape."""
         return (self.code_limits()[0] - self.zero_point) * self.scale
 
     @property
     def high(self) -> Tensor:
-        """Largest real number of the grid."""
+        """Largest real number of the encoding, of the scale's shape."""
         return (self.code_limits()[1] - self.zero_point) * self.scale
 
     def quantize(self, x: Tensor) -> Tensor:
-        """Return whole numbers held as float; bit-exact with ONNX QuantizeLinear.
+        """Return whole numbers as float, of x's shape; bit-exact with ONNX QuantizeLinear.
 
         One bit: the sign, 1 for zero.
         """
@@ -73,15 +73,15 @@ class Encoding:
         return torch.where(self.channel_bits == 1, signs, inside)
 
     def dequantize(self, q: Tensor) -> Tensor:
-        """Return the real numbers that the whole numbers `q` stand for."""
+        """Return the real numbers for the whole numbers `q`, of q's shape."""
         return (q - self.zero_point) * self.scale
 
     def fake_quantize(self, x: Tensor) -> Tensor:
-        """Return `dequantize(quantize(x))`, equal in value, in fewer passes over memory.
+        """Return `dequantize(quantize(x))`, of x's shape, in fewer passes over memory.
 
         Whole numbers below 2**24 are exact in float32, so the zero point may move from the values
-        to the limits. Gradients pass straight through inside the limits and stop outside; those of
-        one bit pass everywhere, since every value beyond the scale would be stuck.
+        to the limits. Gradients pass straight through inside the limits and stop outside. At one
+        bit gradients pass everywhere, since values beyond the scale would be stuck.
         """
         if torch.is_grad_enabled() and x.requires_grad:
             inside = x.clamp(self.low, self.high)
@@ -103,7 +103,7 @@ class Encoding:
 
 
 def integer_limits(spec: QuantSpec, low: Tensor) -> tuple[int, int]:
-    """Return (qmin, qmax): unsigned if asymmetric, or symmetric with nothing below zero (8b, 8c).
+    """Return (qmin, qmax): unsigned if asymmetric, or symmetric and never below zero (8b, 8c).
 
     `low` is the lower end of the range, of any shape.
     """
@@ -118,7 +118,7 @@ def integer_limits(spec: QuantSpec, low: Tensor) -> tuple[int, int]:
 
 
 def encode_range(low: Tensor, high: Tensor, spec: QuantSpec) -> Encoding:
-    """Return the grid that covers [low, high] (white paper, section 2.2).
+    """Return the encoding of the range [low, high] (white paper, section 2.2).
 
     `low` and `high` have one shape, the shape of the scale. The range is widened to hold zero, so
     zero is exact. Symmetric: the scale covers max(-low / -qmin, high / qmax). One bit: the scale is
@@ -153,7 +153,7 @@ def encode_range(low: Tensor, high: Tensor, spec: QuantSpec) -> Encoding:
 
 
 def _round_scale_up(scale: Tensor, spec: QuantSpec) -> Tensor:
-    """Return the scale as float32: at least normal, and a power of two where the spec asks."""
+    """Return the scale as float32 of equal shape: at least normal, a power of two if asked."""
     # A constant-zero channel has no range; any scale represents it.
     scale = torch.where(scale < SMALLEST_SCALE, torch.ones_like(scale), scale)
     if spec.scale is ScaleKind.POWER_OF_TWO:

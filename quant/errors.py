@@ -1,8 +1,8 @@
-"""Errors whose sentences are meant for the person at the screen."""
+"""Errors with sentences for the person at the screen."""
 
 
 class QuantError(ValueError):
-    """Something a user can put right; says what must hold, what was got and what to do."""
+    """An error for users; the sentence says what must hold, what was got and what to do."""
 
 
 class CaptureError(QuantError):
@@ -14,4 +14,4 @@ class ConfigError(QuantError):
 
 
 class CalibrationError(QuantError):
-    """An encoding was asked for that the statistics at hand cannot give."""
+    """The statistics at hand cannot give an encoding."""

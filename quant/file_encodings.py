@@ -1,4 +1,4 @@
-"""What a file says of a network's grids, in the network's own words."""
+"""Encodings of a network read from a file, in the network's own words."""
 
 from dataclasses import dataclass, field
 
@@ -8,14 +8,14 @@ from quant.encoding import Encoding
 
 @dataclass(frozen=True, slots=True)
 class EncodingTarget:
-    """Which grid of the network a tensor of a file has.
+    """The site of the network for a tensor of a file.
 
     Attributes:
-        site: the name of the site; empty where the network has no grid for the tensor.
-        direct: whether the site's own value is meant, not one that the grid is passed on to.
-        flipped: whether the file holds a weight with its axes the other way round; None unknown.
-        folded: whether a batch norm of the file was folded into this weight.
-        reason: why there is no grid.
+        site: the name of the site; empty if the network has no encoding for the tensor.
+        direct: whether the tensor is the site's value; False for a value with a passed-on encoding.
+        flipped: whether the file holds a weight with axes in reverse order; None if unknown.
+        folded: whether a batch norm of the file was folded into the weight.
+        reason: why the network has no encoding for the tensor.
     """
 
     site: str = ""
@@ -27,16 +27,16 @@ class EncodingTarget:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Given:
-    """The quantization that a file describes.
+    """The quantization described by a file.
 
     Attributes:
-        source: what to call the file.
-        config: bits, symmetry and granularity of the file; what it does not cover stays float.
-        grids: the file's own grids by site.
-        uncovered: sites that the file has no grid for.
-        unused: tensors of the file whose grid is used nowhere, and why.
-        exact: tensors of 32 bits, such as biases, which are computed exactly here.
-        text: the file itself, if it is one of encodings; empty if it is the network's own.
+        source: name of the file for people.
+        config: bits, symmetry and granularity of the file; uncovered tensors stay float.
+        grids: the file's encodings by site.
+        uncovered: sites without an encoding in the file.
+        unused: tensors of the file with an unused encoding, and why.
+        exact: tensors of 32 bits, such as biases, computed exactly here.
+        text: the text of a file of encodings; empty for the network's own file.
     """
 
     source: str
@@ -48,7 +48,7 @@ class Given:
     text: str = ""
 
     def sentences(self) -> list[str]:
-        """Return what was taken from the file and what was not, a sentence each."""
+        """Return a sentence for what was taken from the file, and for what was left."""
         rules = len(self.config.rules)
         beside = f"{rules} {'rule' if rules == 1 else 'rules'} beside its default"
         start = f"{len(self.grids)} encodings of {self.source} are used as they are"

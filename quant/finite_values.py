@@ -1,4 +1,4 @@
-"""Weights and outputs must be finite numbers; where they are not, a layer is named."""
+"""Weights and outputs must be finite numbers; an error names the layer."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from quant.inputs import Inputs, tensors_of_batch
 
 
 def check_finite_weights(graph: FloatGraph) -> None:
-    """Check that every layer's weights are finite.
+    """Check that the layers' weights are finite.
 
     Raises:
-        QuantError: a weight is NaN or infinite; the message names its layer.
+        QuantError: a weight is NaN or infinite; the message names the layer.
     """
     for layer in graph.layers:
         if layer.weight is None:
@@ -29,18 +29,18 @@ def check_finite_weights(graph: FloatGraph) -> None:
 
 
 def check_finite_outputs(graph: FloatGraph, inputs: Inputs, outputs: tuple[Tensor, ...]) -> None:
-    """Check that the float network's outputs (N, ...) on some inputs are finite.
+    """Check that the float network's outputs, shape (N, ...), on given inputs are finite.
 
     Raises:
-        QuantError: one is NaN or infinite; the message names the first layer that gives such a
-            value, with its largest weight.
+        QuantError: an output is NaN or infinite; the message names the first layer with such a
+            value, and the layer's largest weight.
     """
     if not all(bool(torch.isfinite(output).all()) for output in outputs):
         raise QuantError(describe_overflow(graph, inputs))
 
 
 def describe_overflow(graph: FloatGraph, inputs: Inputs) -> str:
-    """Return which layer first gives a value that is not finite on these inputs (N, ...)."""
+    """Return a sentence on the first layer without finite values for inputs of shape (N, ...)."""
     search = _FirstOverflow(graph.module)
     with torch.inference_mode():
         search.run(*tensors_of_batch(inputs))
@@ -60,12 +60,12 @@ def describe_overflow(graph: FloatGraph, inputs: Inputs) -> str:
 
 
 class _FirstOverflow(fx.Interpreter):
-    """Runs a graph and notes the first node whose value is not finite."""
+    """Runs a graph and notes the first node without finite values."""
 
     guilty = ""
 
     def run_node(self, n: fx.Node) -> Any:
-        """Run one node."""
+        """Run a node."""
         value = super().run_node(n)
         if not self.guilty and n.op == "call_function" and isinstance(value, Tensor):
             real = value.is_floating_point()

@@ -1,4 +1,4 @@
-"""What a network takes: one tensor, or several; their names, shapes and kinds."""
+"""Inputs of a network: one tensor or several tensors, with names, shapes and kinds."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,26 +29,26 @@ FEW = 2
 
 
 class InputLike(Protocol):
-    """What must be known of an input before a network is traced."""
+    """Facts about an input before a network is traced."""
 
     @property
     def name(self) -> str:
-        """Its name in the file, or that of the argument."""
+        """Name in the file, or name of the argument."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Its shape for one sample, without the batch."""
+        """Shape for one sample, without the batch."""
 
     @property
     def kind(self) -> str:
-        """The type of its elements, one of `KINDS`."""
+        """Type of the elements, a key of `KINDS`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One input: its name, its shape for one sample, the type of its elements (`KINDS`).
+    """One input: name, shape for one sample, type of the elements (`KINDS`).
 
-    Whole numbers lie from 0 to `below` - 1 where an embedding tells how many rows it has.
+    Whole numbers lie from 0 to `below` - 1 where an embedding limits the number of rows.
     """
 
     name: str
@@ -58,11 +58,11 @@ class Input:
 
     @property
     def real(self) -> bool:
-        """Whether it holds real numbers; only these have a grid."""
+        """Whether the input holds real numbers; whole numbers have no encoding."""
         return KINDS[self.kind].is_floating_point
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Return random values (count, *shape): normal ones, or whole numbers that are valid."""
+        """Return random values of shape (count, *shape): normal, or valid whole numbers."""
         size = (count, *self.shape)
         if self.real:
             return torch.randn(size, generator=generator).to(KINDS[self.kind])
@@ -77,17 +77,17 @@ def draw_batch(inputs: Sequence[Input], count: int, seed: int = 0) -> Inputs:
 
 
 def as_network_inputs(parts: Sequence[Tensor]) -> Inputs:
-    """Return tensors as a network takes them: a single one is no tuple."""
+    """Return tensors of shapes (N, ...) as inputs of a network: a single tensor is not a tuple."""
     return parts[0] if len(parts) == 1 else tuple(parts)
 
 
 def tensors_of_batch(values: Inputs) -> tuple[Tensor, ...]:
-    """Return the tensors of a batch, or of outputs, one after the other."""
+    """Return the tensors of a batch, or of outputs, as a tuple of tensors of shapes (N, ...)."""
     return (values,) if isinstance(values, Tensor) else values
 
 
 def first_output_of(values: Outputs) -> Tensor:
-    """Return the first output: what is compared with labels."""
+    """Return the first output, shape (N, ...), for the comparison with labels."""
     return values if isinstance(values, Tensor) else values[0]
 
 
@@ -97,17 +97,17 @@ def sample_count(inputs: Inputs) -> int:
 
 
 def map_each_tensor(function: Callable[[Tensor], Tensor], values: Inputs) -> Inputs:
-    """Return a batch with a function applied to each of its tensors."""
+    """Return a batch with a function applied to the tensors, shapes (N, ...)."""
     if isinstance(values, Tensor):
         return function(values)
     return tuple(function(value) for value in values)
 
 
 def arrange_batch(inputs: Inputs, batch: int | None = None) -> Inputs:
-    """Return a batch in the layout in which networks run fastest: images channels last.
+    """Return a batch in the fastest layout for networks: images channels last.
 
-    One smaller than `batch`, the only size that the network takes, is filled up with its first
-    sample.
+    A batch smaller than `batch`, the only size accepted by the network, is filled up with copies of
+    the first sample.
     """
     return map_each_tensor(lambda values: _arrange_tensor(values, batch), inputs)
 
@@ -130,5 +130,5 @@ def split_batch(inputs: Inputs, size: int) -> list[Inputs]:
 
 
 def sample_shapes(inputs: Inputs) -> tuple[tuple[int, ...], ...]:
-    """Return the shape of one sample of each tensor, without the batch."""
+    """Return the shapes of the tensors for one sample, without the batch."""
     return tuple(tuple(values.shape[1:]) for values in tensors_of_batch(inputs))

@@ -1,7 +1,7 @@
-"""Work that a clock or a person ends in its middle: long loops ask whether to go on.
+"""Work ended early by a clock or a person: long loops ask whether to go on.
 
-A thread that loads a file of a stranger's sets a limit; the loops that such a file makes long call
-`check_interruption`. Torch's own work between two calls is not interrupted.
+A thread that loads a stranger's file sets a limit; loops whose length depends on the file call
+`check_interruption`. A single call of torch is not interrupted.
 """
 
 import threading
@@ -13,11 +13,11 @@ from quant.errors import QuantError
 
 
 class Interrupted(BaseException):
-    """The work must end now; no handler of errors on the way may take it for one."""
+    """The work must end now; handlers of errors must let the exception pass."""
 
 
 class TimeLimitError(QuantError):
-    """The work took longer than it may; the message says what to do."""
+    """The work took longer than allowed; the message says what to do."""
 
 
 class _State(threading.local):
@@ -30,10 +30,10 @@ _STATE = _State()
 
 @contextmanager
 def limit_processor_time(seconds: float, what: str) -> Iterator[None]:
-    """Let what this thread does inside take `seconds` of a processor at most; waiting is free.
+    """Let the thread compute for at most `seconds` of a processor; waiting is free.
 
     Raises:
-        TimeLimitError: it took longer; `what` is the subject of the sentence.
+        TimeLimitError: the work took longer; `what` is the subject of the sentence.
     """
     before, _STATE.deadline = _STATE.deadline, time.thread_time() + seconds
     try:
@@ -51,10 +51,10 @@ def limit_processor_time(seconds: float, what: str) -> Iterator[None]:
 
 @contextmanager
 def make_cancellable(cancelled: Callable[[], bool]) -> Iterator[None]:
-    """Let a person end what this thread does inside; `cancelled` says that one has.
+    """Let a person end the thread's work inside the block; `cancelled` tells of the wish.
 
     Raises:
-        Interrupted: somebody has.
+        Interrupted: a person has cancelled the work.
     """
     before, _STATE.cancelled = _STATE.cancelled, cancelled
     try:
@@ -64,7 +64,7 @@ def make_cancellable(cancelled: Callable[[], bool]) -> Iterator[None]:
 
 
 def check_interruption() -> None:
-    """Raise Interrupted where this thread's time is over or a person has cancelled its work."""
+    """Raise Interrupted if the thread's time is over or a person has cancelled the work."""
     late = _STATE.deadline is not None and time.thread_time() > _STATE.deadline
     if late or _is_thread_cancelled():
         raise Interrupted

@@ -1,4 +1,4 @@
-"""Long work as a generator: it yields how far it is, and returns its result."""
+"""Long work as a generator: the generator yields progress and returns a result."""
 
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a long piece of work is: `fraction` in [0, 1], and what it does now."""
+    """Progress of long work: `fraction` in [0, 1], and the present step in words."""
 
     fraction: float
     text: str
@@ -19,7 +19,7 @@ Steps = Generator[Progress, None, T]
 
 
 def part_of_progress(steps: Steps[T], start: float, end: float) -> Steps[T]:
-    """Run a generator as the part of a longer one that fills the fractions `start` to `end`."""
+    """Run a generator as part of longer work, from the fraction `start` to the fraction `end`."""
     while True:
         try:
             step = next(steps)
@@ -30,7 +30,7 @@ def part_of_progress(steps: Steps[T], start: float, end: float) -> Steps[T]:
 
 
 def drain_steps(steps: Steps[T]) -> T:
-    """Run a generator of progress to its end and return its result."""
+    """Run a generator of progress to the end and return the result."""
     while True:
         try:
             next(steps)

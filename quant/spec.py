@@ -1,4 +1,4 @@
-"""The wish for one tensor: how it is to be put on an integer grid."""
+"""The spec of a tensor: bits, granularity, symmetry and estimator."""
 
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
@@ -13,7 +13,7 @@ _DIGITS = "0123456789abcdefg"
 
 
 class Granularity(StrEnum):
-    """How many values share one scale."""
+    """The values that share a scale."""
 
     PER_TENSOR = "per-tensor"
     PER_CHANNEL = "per-channel"
@@ -31,7 +31,7 @@ class Estimator(StrEnum):
 
 
 class ScaleKind(StrEnum):
-    """Which numbers a scale may be."""
+    """The numbers allowed as a scale."""
 
     FREE = "free"
     POWER_OF_TWO = "power-of-two"
@@ -39,16 +39,16 @@ class ScaleKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class QuantSpec:
-    """How one tensor is put on a grid; says nothing of any particular tensor.
+    """The spec of an encoding, independent of a particular tensor.
 
     `bits` lies between 1 and 16, or is 32 for float. One bit, for symmetric weights alone, has the
-    two numbers -scale and +scale and no zero. `narrow` leaves out the least number of a symmetric
-    grid, so that 2 bits are ternary: -1, 0, 1. `channel_bits` gives each output channel of a
-    weight a width of its own; `bits` is then the widest. `group_size` counts input channels that
-    share a scale and matters only for per-group; `percentile` (of 100) only for that estimator.
+    two numbers -scale and +scale without zero. `narrow` leaves out the least number of a symmetric
+    encoding, so that 2 bits are ternary: -1, 0, 1. `channel_bits` gives the output channels of a
+    weight separate widths; `bits` is then the widest. `group_size` counts input channels with a
+    common scale and matters only for per-group; `percentile` (of 100) only for that estimator.
 
     Raises:
-        ConfigError: a field lies outside its bounds.
+        ConfigError: a field lies outside the bounds.
     """
 
     bits: int = 8
@@ -95,34 +95,38 @@ class QuantSpec:
 
     @property
     def mean_bits(self) -> float:
-        """Bits a value on average: over the channels where each has a width of its own."""
+        """Bits a value on average: over the channels, if channels have separate widths."""
         if not self.channel_bits:
             return float(self.bits)
         return sum(self.channel_bits) / len(self.channel_bits)
 
     @property
     def is_float(self) -> bool:
-        """Whether the tensor stays as it is."""
+        """Whether the tensor stays float."""
         return self.bits == FLOAT_BITS
 
     @property
     def levels(self) -> int:
-        """Number of integers on the grid, the widest one where channels differ."""
+        """Number of codes of the encoding; of the widest channel if channels differ.
+
+        >>> QuantSpec(4).levels
+        16
+        """
         return int(2**self.bits) - int(self.narrow and self.bits > 1)
 
     def with_bits(self, bits: int) -> "QuantSpec":
-        """Return the spec with one width for all channels."""
+        """Return the spec with one width for the channels."""
         return replace(self, bits=bits, channel_bits=())
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields for JSON; those of rare use only where they say something."""
+        """Return the fields for JSON; rare fields only if not at the default."""
         values = _fields_for_json(asdict(self))
         return values if self.narrow else {k: v for k, v in values.items() if k != "narrow"}
 
 
 @dataclass(frozen=True, slots=True)
 class SpecChange:
-    """The fields of a spec that a rule sets; None leaves a field as it was."""
+    """The fields of a spec set by a rule; None leaves a field unchanged."""
 
     bits: int | None = None
     symmetric: bool | None = None
@@ -135,13 +139,13 @@ class SpecChange:
     channel_bits: tuple[int, ...] | None = None
 
     def apply_to_spec(self, spec: QuantSpec) -> QuantSpec:
-        """Return `spec` with the fields that are set here replaced.
+        """Return `spec` with the set fields replaced.
 
-        Widths of channels bring the widest of them as `bits`; one width for all, or a granularity
-        without a scale for each channel, takes the place of widths of channels.
+        Widths of channels set `bits` to the widest channel. A single width, or a granularity
+        without a scale per channel, replaces widths of channels.
 
         Raises:
-            ConfigError: a field set here lies outside its bounds.
+            ConfigError: a set field lies outside the bounds.
         """
         changes = self.set_fields()
         if self.channel_bits:
@@ -151,7 +155,7 @@ class SpecChange:
         return replace(spec, **changes)
 
     def merged_over(self, earlier: "SpecChange") -> "SpecChange":
-        """Return both changes as one; where both set a field, this one wins."""
+        """Return the changes as one; the fields set here win over `earlier`."""
         before = earlier.set_fields()
         if self.channel_bits:
             before.pop("bits", None)
@@ -160,7 +164,7 @@ class SpecChange:
         return SpecChange(**{**before, **self.set_fields()})
 
     def to_dict(self) -> dict[str, Any]:
-        """Return only the fields that are set, for JSON."""
+        """Return only the set fields, for JSON."""
         return _fields_for_json(self.set_fields())
 
     @property
@@ -169,7 +173,7 @@ class SpecChange:
         return self.channel_bits is None and (self.bits is not None or other)
 
     def set_fields(self) -> dict[str, Any]:
-        """Return the fields that are set, as they are."""
+        """Return the set fields."""
         return {key: value for key, value in asdict(self).items() if value is not None}
 
 
@@ -227,10 +231,10 @@ def write_widths_text(widths: tuple[int, ...]) -> str:
 
 
 def read_widths_text(text: object, where: str) -> tuple[int, ...]:
-    """Return the widths that `write_widths_text` wrote.
+    """Return the widths written by `write_widths_text`.
 
     Raises:
-        ConfigError: other characters, or no text.
+        ConfigError: other characters, or a value of another type than text.
     """
     if not isinstance(text, str) or not set(text) <= set(_DIGITS[1:]):
         raise ConfigError(
@@ -241,6 +245,6 @@ def read_widths_text(text: object, where: str) -> tuple[int, ...]:
 
 
 def _fields_for_json(values: dict[str, Any]) -> dict[str, Any]:
-    """Return fields for JSON: widths of channels as text, and only where there are some."""
+    """Return fields for JSON: widths of channels as text, if there are widths of channels."""
     widths = values.pop("channel_bits", None)
     return {**values, "channel_bits": write_widths_text(widths)} if widths else values

@@ -1,10 +1,10 @@
-"""One lock around all of torch that is one for the whole process: tracing, exporting, loading.
+"""A lock around the process-wide parts of torch: tracing, exporting, loading.
 
-torch.export, torch.onnx.export and torch.export.load change modes and functions that every thread
-of the process sees, and fail or mix up their graphs when two of them run at once. They also turn
-oneDNN off meanwhile: a forward of another thread then rounds otherwise, by 1e-6 of its output and
-by a whole step of a quantized one. So a thread that traces waits until no forward runs, and
-forwards wait until it is done.
+torch.export, torch.onnx.export and torch.export.load change modes and functions for the threads of
+the whole process, and fail or mix up graphs when two threads run them at once. Meanwhile oneDNN is
+off, too: a forward of another thread then rounds otherwise, by 1e-6 of the output and by a whole
+step of a quantized output. So a thread that traces waits until the forwards end, and forwards wait
+until the tracing ends.
 """
 
 import threading
@@ -18,7 +18,7 @@ Made = TypeVar("Made")
 
 
 class _Gate:
-    """Lets many threads compute, or one thread trace; whoever is inside may enter again."""
+    """Lets many threads compute, or one thread trace; a thread inside may enter again."""
 
     def __init__(self) -> None:
         self._change = threading.Condition()
@@ -29,7 +29,7 @@ class _Gate:
 
     @contextmanager
     def enter_to_compute(self) -> Iterator[None]:
-        """Keep every other thread from tracing."""
+        """Keep other threads from tracing."""
         depth: int = getattr(self._own, "depth", 0)
         outermost = depth == 0 and self._tracer != threading.get_ident()
         if outermost:
@@ -48,7 +48,7 @@ class _Gate:
 
     @contextmanager
     def enter_to_trace(self) -> Iterator[None]:
-        """Keep every other thread from tracing and from computing."""
+        """Keep other threads from tracing and from computing."""
         if self._tracer == threading.get_ident():
             yield
             return
@@ -70,12 +70,12 @@ _GATE = _Gate()
 
 
 def exclusive_torch() -> AbstractContextManager[None]:
-    """Let this thread alone trace, export or load programs; it may enter again."""
+    """Let only the calling thread trace, export or load programs; the thread may enter again."""
     return _GATE.enter_to_trace()
 
 
 def wait_while_tracing(forward: Callable[Given, Made]) -> Callable[Given, Made]:
-    """Make a forward wait while another thread traces, and that thread while the forward runs."""
+    """Make a forward wait while another thread traces, and the tracing wait during a forward."""
 
     @wraps(forward)
     def run_forward(*args: Given.args, **kwargs: Given.kwargs) -> Made:

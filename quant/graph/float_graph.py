@@ -53,7 +53,7 @@ class FloatGraph:
 
     @wait_while_tracing
     def run(self, inputs: Inputs) -> Outputs:
-        """Run the network on inputs (N, *input_shape) and return all outputs, each (N, ...)."""
+        """Run the network on inputs of shape (N, *input_shape); return outputs (N, ...)."""
         result: Outputs = self.module(*tensors_of_batch(inputs))
         return result
 
@@ -106,7 +106,7 @@ class FloatGraph:
         return next(node for node in nodes if node.name == name)
 
     def stored_tensor(self, target: str) -> Tensor:
-        """Return the parameter or buffer at a target, in the stored shape, (O, I, kh, kw)."""
+        """Return the parameter or buffer at a target in the stored shape, as (O, I, kh, kw)."""
         return stored_tensor(self.module, target)
 
     def store_tensor(self, target: str, value: Tensor) -> None:

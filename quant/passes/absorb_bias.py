@@ -25,10 +25,10 @@ SIGMAS = 3.0  # beta - 3 gamma: exact for 99.865 % of inputs if they are normal
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Absorbed:
-    """The graph afterwards, and what was absorbed per pair: c (C,) in the unit of the activation.
+    """The graph afterwards, and the absorbed c (C,) of pairs in the unit of the activation.
 
-    `inexact` names the pairs with zeros put around the values between, by the second layer or
-    before it: there the border is approximate.
+    `inexact` names the pairs with zero padding between the layers, by the second layer or before:
+    the border is approximate.
     """
 
     graph: FloatGraph
@@ -38,19 +38,18 @@ class Absorbed:
 
 @dataclass(frozen=True, slots=True)
 class AbsorbBias:
-    """Move c from the bias of a pair's first layer through its ReLU into the second's.
+    """Move c from the bias of a pair's first layer through the ReLU into the second bias.
 
     b1' = b1 - c and b2' = b2 + W2 c; exact where the activation before ReLU is at least c. Data-
-    free c = max(0, beta - 3 gamma); with `minima` (layer -> (C,) least value before the
-    activation function, over calibration images) c = max(0, minimum). A clip's cap falls by c,
-    which is the cap at most.
-    `from_data` tells whoever runs a recipe to bring the minima.
+    free c = max(0, beta - 3 gamma); with `minima` (layer -> (C,) least value before the activation
+    function, over calibration images) c = max(0, minimum). The cap of a clip falls by c, and c is
+    at most the cap. `from_data` tells a runner of recipes to bring the minima.
     """
 
     from_data: bool = False
 
     def __call__(self, graph: FloatGraph, minima: Mapping[str, Tensor] | None = None) -> Absorbed:
-        """Return a copy of a folded (and, if wished, equalized) graph with biases absorbed."""
+        """Return a copy of a folded graph with absorbed biases; `minima` have shape (C,)."""
         result = graph.copy_graph()
         shifts: dict[tuple[str, str], Tensor] = {}
         inexact: list[tuple[str, str]] = []
@@ -71,7 +70,7 @@ class AbsorbBias:
 def _absorbable_shift(
     graph: FloatGraph, pair: Pair, minima: Mapping[str, Tensor] | None
 ) -> Tensor | None:
-    """Return c (C,) for the pair, or None where nothing can be said or done."""
+    """Return c (C,) for the pair; None if c is unknown or the second bias cannot take c."""
     first = graph[pair.first]
     if pair.sloped or first.bias is None or not _has_rectifier_between(graph, pair):
         return None
@@ -85,7 +84,10 @@ def _absorbable_shift(
 
 
 def _has_rectifier_between(graph: FloatGraph, pair: Pair) -> bool:
-    """Whether a function with f(x) = x above zero stands between; a bare connection has no gain."""
+    """Tell whether a function with f(x) = x above zero stands between the layers.
+
+    A bare connection would gain nothing.
+    """
     return bool(pair.clips) or any(
         clip_limits(node) == (0.0, None) for node in nodes_of_pair(graph, pair)
     )
@@ -107,14 +109,14 @@ def _absorb_shift(graph: FloatGraph, pair: Pair, shift: Tensor) -> None:
 
 
 def mean_after_layer(weight: Tensor, shift: Tensor, groups: int) -> Tensor:
-    """Return W c (O,): what means c (C,) of the inputs add to each output, borders apart."""
+    """Return W c (O,): the effect of input means c (C,) on the outputs, borders apart."""
     taps = weight.flatten(2).sum(2) if weight.dim() > 2 else weight
     grouped = taps.reshape(groups, -1, taps.shape[1])
     return torch.einsum("goi,gi->go", grouped, shift.reshape(groups, -1)).reshape(-1)
 
 
 def _pads_second_input(graph: FloatGraph, pair: Pair) -> bool:
-    """Whether zeros are put around the second layer's input, by itself or by a node before."""
+    """Tell whether the second layer, or a node before, pads the second layer's input with zeros."""
     second = graph[pair.second]
     arguments = graph.node_named(second.node).args
     padding = arguments[4] if len(arguments) > 4 else 0
@@ -125,21 +127,21 @@ def _pads_second_input(graph: FloatGraph, pair: Pair) -> bool:
 
 
 def _pads_own_input(node: fx.Node) -> bool:
-    """Whether the node puts zeros around its input; a maximum never takes what it pads with."""
+    """Tell whether the node pads the input with zeros; a maximum never takes the padding."""
     if operator_name(node) in AVERAGE_POOLS and "adaptive" not in operator_name(node):
         return len(node.args) > 3 and _has_nonzero_size(node.args[3])
     return "pad" in operator_name(node)
 
 
 def _has_nonzero_size(sizes: object) -> bool:
-    """Whether any of some sizes, or the only one, is not zero."""
+    """Tell whether a size, or one of several sizes, is not zero."""
     return any(size != 0 for size in (sizes if isinstance(sizes, list | tuple) else (sizes,)))
 
 
 def minima_of_channels(graph: FloatGraph, batches: Sequence[Inputs]) -> dict[str, Tensor]:
-    """Return the least value of each channel (C,) before the activation function, over images.
+    """Return the least values (C,) of channels before the activation function, over images.
 
-    Only for the layers that begin a pair.
+    Only for the first layers of pairs.
     """
     firsts = {pair.first for pair in find_layer_pairs(graph)[0]}
     walk = Walk(graph.module, batches)

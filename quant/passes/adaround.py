@@ -1,4 +1,4 @@
-"""AdaRound: learn for each weight whether to round up or down (white paper, section 3.4)."""
+"""AdaRound: learn to round a weight up or down (white paper, section 3.4)."""
 
 import math
 from collections.abc import Iterable
@@ -33,9 +33,9 @@ BIAS_RATE = 0.05  # steps of the bias, in standard deviations of the output, for
 
 @dataclass(frozen=True, slots=True)
 class Rounded:
-    """Reconstruction error of one layer, nearest rounding beside learned: mean square, same unit.
+    """Reconstruction error of a layer, nearest rounding beside learned: mean square, same unit.
 
-    `flipped` is the share of weights that are not rounded to nearest.
+    `flipped` is the share of weights not rounded to nearest.
     """
 
     layer: str
@@ -46,7 +46,7 @@ class Rounded:
 
 @dataclass(frozen=True, slots=True)
 class AdaRoundResult:
-    """What became of each layer, and the layers left at nearest with the reason."""
+    """Results by layer, and the layers left at nearest rounding with the reason."""
 
     layers: tuple[Rounded, ...]
     skipped: dict[str, str]
@@ -56,16 +56,16 @@ class AdaRoundResult:
 class AdaRound:
     """Minimise ||f_a(W x) - f_a(W~ x^)||^2 + lambda sum(1 - |2 h(V) - 1|^beta), layer by layer.
 
-    W~ = s clamp(floor(W/s) + h(V), qmin, qmax) with h the rectified sigmoid (zeta 1.1, gamma
-    -0.1), x^ the layer's input in the quantized network and f_a its activation function. beta
-    falls from 20 to 2; the first fifth of the iterations has no rounding loss. Instead of whole
-    images, `rows` output positions drawn at random stand for a layer: the loss is a sum over
-    positions. A layer whose learned rounding is no better than nearest keeps nearest.
+    W~ = s clamp(floor(W/s) + h(V), qmin, qmax) with h the rectified sigmoid (zeta 1.1, gamma -0.1),
+    x^ the layer's input in the quantized network and f_a the activation function. beta falls from
+    20 to 2; the first fifth of the iterations has no rounding loss. Instead of whole images, `rows`
+    output positions drawn at random stand for a layer: the loss is a sum over positions. A layer
+    keeps nearest rounding unless learned rounding is better.
 
-    Without a `learning_rate` it is 100 / iterations, at most 0.1: V travels as far as with the
-    published 0.01 and 10 000 iterations. `learn_bias` lets the bias follow the rounding, which the
-    paper leaves to bias correction; that looks at the mean before the activation function and
-    undoes part of what was learned behind it.
+    The default `learning_rate` is 100 / iterations, at most 0.1: V travels as far as with the
+    published 0.01 and 10 000 iterations. `learn_bias` lets the bias follow the rounding. The paper
+    leaves the bias to bias correction, which uses the mean before the activation function and
+    undoes part of the result learned behind the function.
     """
 
     iterations: int = 1000
@@ -88,12 +88,12 @@ class AdaRound:
     def __call__(
         self, graph: FloatGraph, quantized: QuantGraph, batches: Iterable[Inputs]
     ) -> Steps[AdaRoundResult]:
-        """Round the weights of `quantized` in place; `graph` is what it was made from.
+        """Round the weights of `quantized` in place; `graph` is the float original.
 
         A cancelled pass leaves the layers done so far rounded and the graph usable.
 
         Raises:
-            CalibrationError: there is no image.
+            CalibrationError: the batches hold no image.
         """
         images = list(batches)
         if not images:
@@ -124,7 +124,7 @@ class AdaRound:
     def _round_layer(
         self, problem: "_Problem", generator: torch.Generator, span: tuple[float, float]
     ) -> Steps[Rounded]:
-        """Learn one layer's rounding and write the weights it gives."""
+        """Learn the rounding of a layer and write the weights."""
         variable = problem.start_variable()
         rate = self.learning_rate or min(MOST_RATE, TRAVEL / self.iterations)
         bias = {"params": [problem.bias], "lr": rate * BIAS_RATE * problem.channel_spread}
@@ -149,7 +149,7 @@ class AdaRound:
         chosen: Tensor,
         beta: float | None,
     ) -> None:
-        """Take one step of the optimizer on the chosen samples; `beta` is None while warming up."""
+        """Take an optimizer step on the chosen samples (S,); `beta` is None during warm-up."""
         variable: Tensor = optimizer.param_groups[0]["params"][0]
         with torch.enable_grad():
             up = rectified_sigmoid(variable)
@@ -167,7 +167,7 @@ class AdaRound:
 
 
 def _nearest_rounding_reason(graph: FloatGraph, layer: Layer) -> str:
-    """Return why a layer keeps nearest rounding, or nothing."""
+    """Return why a layer keeps nearest rounding; empty if rounding can be learned."""
     if is_shared_argument(graph.node_named(layer.node), 1):
         return "another operation shares its weight"
     if has_computed_bias(graph, layer):
@@ -176,17 +176,17 @@ def _nearest_rounding_reason(graph: FloatGraph, layer: Layer) -> str:
 
 
 def rectified_sigmoid(variable: Tensor) -> Tensor:
-    """Return h(V) = clip(sigmoid(V) (zeta - gamma) + gamma, 0, 1)."""
+    """Return h(V) = clip(sigmoid(V) (zeta - gamma) + gamma, 0, 1), of V's shape."""
     return (torch.sigmoid(variable) * (ZETA - GAMMA) + GAMMA).clamp(0, 1)
 
 
 def rounding_loss(up: Tensor, beta: float) -> Tensor:
-    """Return sum(1 - |2 h - 1|^beta), zero once every weight is decided (equation 34)."""
+    """Return sum(1 - |2 h - 1|^beta), a scalar; zero once the weights are decided (equation 34)."""
     return (1 - (2 * up - 1).abs().pow(beta)).sum()
 
 
 class _Problem:
-    """One layer's reconstruction: its float weights, its grid, and samples of what it sees."""
+    """The reconstruction of a layer: float weights, encoding, and samples of inputs."""
 
     def __init__(
         self,
@@ -222,12 +222,12 @@ class _Problem:
         return float(self.samples.outputs.std(0, correction=0).mean())
 
     def start_variable(self) -> Tensor:
-        """Return V with h(V) = W/s - floor(W/s)."""
+        """Return V with h(V) = W/s - floor(W/s), of W's shape."""
         rest = (self.weight / self.encoding.scale - self.floor).clamp(0.01, 0.99)
         return (-torch.log((ZETA - GAMMA) / (rest - GAMMA) - 1)).requires_grad_()
 
     def soft_weight(self, up: Tensor) -> Tensor:
-        """Return W~ for `up` = h(V) (equation 33)."""
+        """Return W~ for `up` = h(V), of W's shape (equation 33)."""
         steps = self.floor + up + self.encoding.zero_point
         low, high = self.encoding.code_limits()
         inside = torch.clamp(steps, low, high)
@@ -243,21 +243,21 @@ class _Problem:
         return self.activation(product + self.bias)
 
     def reconstruction_loss(self, weight: Tensor, chosen: Tensor) -> Tensor:
-        """Return the reconstruction error of some rows, in units that suit lambda."""
+        """Return the reconstruction error of chosen rows, a scalar in units for lambda."""
         difference = self.layer_outputs(weight, self.samples.inputs[chosen]) - self.target[chosen]
         return difference.square().sum(1).mean() * self.loss_unit
 
     @property
     def loss_unit(self) -> float:
-        """Return what makes the error of nearest rounding a thousandth of the number of weights.
+        """Return the unit: nearest rounding then errs by a thousandth of the number of weights.
 
-        Then lambda decides every weight by the end: with a tenth, half of them stay between.
+        Then lambda decides the weights by the end: with a tenth, half of the weights stay between.
         """
         return 1e-3 * self.weight.numel() / max(self.nearest_error * len(self.weight), 1e-30)
 
     @torch.no_grad()
     def mean_square_error(self, weight: Tensor) -> float:
-        """Return the mean square error over all rows and outputs."""
+        """Return the mean square error, a scalar, over rows and outputs."""
         total = 0.0
         pairs = zip(self.samples.inputs.split(1024), self.target.split(1024), strict=True)
         for inputs, target in pairs:
@@ -266,7 +266,7 @@ class _Problem:
 
     @torch.no_grad()
     def write_better_rounding(self, variable: Tensor) -> Rounded:
-        """Write the better of learned and nearest rounding into the quantized graph."""
+        """Write the better of learned and nearest rounding; `variable` is V, of W's shape."""
         learned = self.soft_weight((variable >= 0).float())
         error = self.mean_square_error(learned)
         better = error < self.nearest_error

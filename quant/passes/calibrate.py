@@ -1,4 +1,4 @@
-"""Calibrate: one pass of data through the float network serves every bit-width."""
+"""Calibrate: a single pass of data through the float network serves every bit-width."""
 
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ Calibration = dict[str, Statistics]
 
 @dataclass(frozen=True, slots=True)
 class Calibrate:
-    """Collect the statistics of every activation from inputs (N, *input_shape).
+    """Collect the statistics of activations from inputs (N, *input_shape).
 
     `total` is the number of images to come, for the progress alone.
     """
@@ -35,7 +35,7 @@ class Calibrate:
         """Return statistics by site name; memory does not grow with the number of images.
 
         Raises:
-            CalibrationError: an activation is NaN or infinite, or there is no image.
+            CalibrationError: an activation is NaN or infinite, or the batches hold no image.
         """
         watched = QuantGraph(graph, plan_sites(graph, QuantConfig()))
         statistics: Calibration = {}
@@ -63,10 +63,9 @@ class Calibrate:
 
 
 def _logits_node(graph: FloatGraph) -> tuple[str, int]:
-    """Return the node that computes the logits, and how many make a row.
+    """Return (name of the node with the logits, number of logits in a row).
 
-    Behind it may stand functions that leave an image's row whole, such as a flatten of
-    (N, C, 1, 1).
+    Functions behind the node may keep an image's row whole, such as a flatten of (N, C, 1, 1).
     """
     node, length = graph.first_output_node, graph.output_shape[-1]
     while is_pass_through(node) and operator_name(node) not in RELUS:

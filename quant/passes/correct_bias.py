@@ -1,4 +1,4 @@
-"""Bias correction: give back the mean that quantization moved (white paper, section 3.3)."""
+"""Bias correction: undo the shift of means by quantization (white paper, section 3.3)."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -30,9 +30,9 @@ from quant.simulation.quant_graph import QuantGraph
 
 @dataclass(frozen=True, eq=False, slots=True)
 class BiasShift:
-    """How far quantization moved the mean of a layer's output channels (C,), and what remains.
+    """Shift of the mean of a layer's output channels (C,) by quantization, before and after.
 
-    `after` is None where only the analytic method was used, which does not look at data.
+    `after` is None for the analytic method alone, which does not look at data.
     """
 
     layer: str
@@ -42,7 +42,7 @@ class BiasShift:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Corrected:
-    """The shifts that were corrected, and the layers that could not be, with the reason."""
+    """The corrected shifts, and the layers without correction, with the reason."""
 
     shifts: tuple[BiasShift, ...]
     skipped: dict[str, str]
@@ -50,13 +50,13 @@ class Corrected:
 
 @dataclass(frozen=True, slots=True)
 class CorrectBias:
-    """Subtract the mean error of each layer's output from its bias; costs nothing at inference.
+    """Subtract the mean error of a layer's output from the bias; costs nothing at inference.
 
-    Empirical: E[y] over images, float minus quantized, layer by layer, each fed by layers that
-    are already corrected. A layer whose rounding was learned gets the mean behind the activation
-    function right instead: AdaRound learned for that mean, and the mean before may differ.
-    Analytic: (W^ - W) E[x], with E[x] from batch norms through clipped normals; layers whose input
-    no batch norm determines are skipped.
+    Empirical: E[y] over images, float minus quantized, layer by layer, with inputs from corrected
+    layers. A layer with learned rounding gets the right mean behind the activation function
+    instead: AdaRound learned for the mean behind, and the mean before may differ. Analytic: (W^ -
+    W) E[x], with E[x] from batch norms through clipped normals; layers with an input not determined
+    by batch norms are skipped.
     """
 
     method: Method = Method.EMPIRICAL
@@ -64,7 +64,7 @@ class CorrectBias:
     def __call__(
         self, graph: FloatGraph, quantized: QuantGraph, batches: Iterable[Inputs] = ()
     ) -> Steps[Corrected]:
-        """Correct the biases of `quantized` in place; `graph` is what it was made from.
+        """Correct the biases of `quantized` in place; `graph` is the float original.
 
         A cancelled pass leaves the layers done so far corrected and the graph usable.
 
@@ -105,7 +105,7 @@ def _correct_analytically(
 
 
 def _mean_of_channels(layer: Layer, values: list[Tensor]) -> Tensor:
-    """Return the mean of each channel (C,) over all images and positions, in float64."""
+    """Return the means (C,) of channels over images and positions, in float64."""
     total = sum(len(value) for value in values)
     means = [
         channels_last(value, layer).flatten(0, -2).double().mean(0) * (len(value) / total)
@@ -146,7 +146,7 @@ def _correct_empirically(
 
 
 def _fixed_bias_reason(graph: FloatGraph, layer: Layer) -> str:
-    """Return why the operation's bias cannot be changed, or nothing."""
+    """Return why the operation's bias cannot be changed; empty if the bias can."""
     if is_shared_argument(graph.node_named(layer.node), 2):
         return "another operation shares its bias"
     return "its bias is computed" if has_computed_bias(graph, layer) else ""

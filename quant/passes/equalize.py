@@ -26,7 +26,7 @@ MOST_ROUNDS = 200
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Equalized:
-    """The equalized graph, what was paired and what was not, and how many rounds it took."""
+    """The equalized graph, the pairs, the layers without a pair, and the number of rounds."""
 
     graph: FloatGraph
     pairs: tuple[Pair, ...]
@@ -36,13 +36,13 @@ class Equalized:
 
 @dataclass(frozen=True, slots=True)
 class Equalize:
-    """Rescale channels so that both layers of every pair use their range equally.
+    """Rescale channels so that the two layers of a pair use their ranges equally.
 
     s_i = sqrt(r1_i / r2_i); the first layer's channel i is divided by s_i, the second's input
-    channel multiplied; both ranges become sqrt(r1_i r2_i). Pairs share layers, so rounds over all
-    of them repeat until no s differs from 1 by more than 1e-4. The float function stays: a clip's
-    cap becomes a cap for each channel, 6 / s_i for ReLU6. With `replace_relu6` clips become ReLU
-    first, which changes the function. `reach` says what r is.
+    channel multiplied; both ranges become sqrt(r1_i r2_i). Pairs share layers, so rounds over the
+    pairs repeat until every s differs from 1 by at most 1e-4. The float function stays: a clip's
+    cap becomes a cap per channel, 6 / s_i for ReLU6. With `replace_relu6` clips become ReLU first,
+    and the function changes. `reach` says what r is.
     """
 
     replace_relu6: bool = False
@@ -66,14 +66,14 @@ class Equalize:
 
 
 def tidy_graph(graph: FloatGraph) -> FloatGraph:
-    """Return the graph without the tensors that nothing uses any more, its layers listed anew."""
+    """Return the graph without unused tensors, with a new list of layers."""
     graph.module.graph.eliminate_dead_code()
     module = copy_graph_module(graph.module)
     return FloatGraph(module, graph.input_shape, graph.batch, graph.normals)
 
 
 def replace_clips_by_relu(graph: FloatGraph) -> None:
-    """Turn every clip to [0, cap] into a ReLU, in place; the float function changes."""
+    """Turn clips to [0, cap] into ReLU, in place; the float function changes."""
     for node in list(graph.module.graph.nodes):
         if node.op == "call_function" and _is_capped_relu(graph, node):
             node.target = torch.ops.aten.relu.default
@@ -82,7 +82,7 @@ def replace_clips_by_relu(graph: FloatGraph) -> None:
 
 
 def _is_capped_relu(graph: FloatGraph, node: fx.Node) -> bool:
-    """Whether the node clips to [0, cap], with one cap or with one for each channel."""
+    """Tell whether the node clips to [0, cap], with a common cap or a cap per channel."""
     if operator_name(node) in CHANNEL_CLIPS:
         floor, cap = clip_limit_tensors(node)
         if not isinstance(floor, fx.Node) or floor.op != "get_attr" or cap is None:
@@ -108,7 +108,7 @@ def ranges_of_pair(
 
 
 def _equalize_pair(graph: FloatGraph, pair: Pair, reach: Reach) -> float:
-    """Equalize one pair in place; return by how much the outermost scale differs from 1."""
+    """Equalize a pair in place; return the difference of the outermost scale from 1."""
     before, after = ranges_of_pair(graph, pair, reach)
     usable = (before > 0) & (after > 0)
     scales = torch.where(usable, before.double() / after.double().clamp(min=1e-300), 1.0).sqrt()
@@ -121,7 +121,7 @@ def _equalize_pair(graph: FloatGraph, pair: Pair, reach: Reach) -> float:
 def rescale_pair(graph: FloatGraph, pair: Pair, scales: Tensor) -> None:
     """Divide channel i between a pair's layers by scales[i] (C,), in place; exact.
 
-    Works on pairs whose clips already have caps for each channel.
+    The clips of the pair must have a cap per channel already.
     """
     first, second = graph[pair.first], graph[pair.second]
     weight = graph.stored_tensor(str(first.weight))
@@ -145,13 +145,13 @@ def rescale_pair(graph: FloatGraph, pair: Pair, scales: Tensor) -> None:
 
 
 def overwrite_tensor(graph: FloatGraph, target: str, value: Tensor) -> None:
-    """Overwrite a tensor of the graph's own with another of its shape."""
+    """Overwrite a tensor of the graph with a tensor of equal shape."""
     with torch.no_grad():
         graph.stored_tensor(target).copy_(value)
 
 
 def name_of_caps(graph: FloatGraph, clip: str) -> str:
-    """Return the name of the buffer that holds a clip's caps."""
+    """Return the name of the buffer with a clip's caps."""
     cap = clip_limit_tensors(graph.node_named(clip))[1]
     if not isinstance(cap, fx.Node):
         raise TypeError(f"A clip with caps must hold them as a tensor; {clip!r} has {cap!r}.")
@@ -159,9 +159,9 @@ def name_of_caps(graph: FloatGraph, clip: str) -> str:
 
 
 def make_channel_caps(graph: FloatGraph, pair: Pair) -> None:
-    """Turn the clips of a pair into ones with a cap for each channel, in place.
+    """Turn the clips of a pair into clips with a cap per channel, in place.
 
-    One that has caps already gets a buffer of its own; one that this made stays as it is.
+    A clip with caps from elsewhere gets a separate buffer; a clip made here stays.
     """
     channels = len(graph.stored_tensor(str(graph[pair.first].weight)))
     for clip, axis in zip(pair.clips, pair.clip_axes, strict=True):

@@ -1,4 +1,4 @@
-"""Fold batch norms into the layer before them (white paper, section 2.3.1)."""
+"""Fold batch norms into the layers before (white paper, section 2.3.1)."""
 
 from dataclasses import dataclass
 
@@ -13,11 +13,11 @@ from quant.graph.operators import Kind, operator_name
 
 @dataclass(frozen=True, slots=True)
 class FoldBatchNorm:
-    """Return a graph without batch norms that follow a convolution or linear layer.
+    """Return a graph without the batch norms behind convolutions and linear layers.
 
     W~_k = gamma_k W_k / sqrt(var_k + eps) and b~_k = beta_k + (b_k - mean_k) gamma_k / sqrt(var_k +
-    eps). The float function stays; what the batch norm knew of each channel is kept in `normals`.
-    A batch norm after anything else, or after a layer whose weight or output is used twice, stays.
+    eps). The float function stays; `normals` keeps the batch norm's statistics of channels. A batch
+    norm after other operations, or after a layer with a shared weight or output, stays.
     """
 
     def __call__(self, graph: FloatGraph) -> FloatGraph:

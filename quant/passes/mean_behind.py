@@ -1,4 +1,4 @@
-"""The mean behind an activation function: what the bias must add to give the float mean back."""
+"""The mean behind an activation function: the change of the bias that restores the float mean."""
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ HALVINGS = 24
 
 
 def has_learned_rounding(graph: FloatGraph, quantized: QuantGraph, layer: Layer) -> bool:
-    """Whether some weight of the layer is not rounded to nearest, as after AdaRound."""
+    """Tell whether a weight of the layer is not rounded to nearest, as after AdaRound."""
     encoding = quantized.quantizers[weight_site_name(layer.name)].encoding
     if encoding is None or layer.weight is None:
         return False
@@ -30,9 +30,9 @@ def shift_behind_activation(
 ) -> Tensor:
     """Return the shift d (C,) with mean f(y^ + d) = mean f(y), f the layer's fused functions.
 
-    `given` holds y, the float outputs before f, batch by batch, and `received` holds y^, those of
-    the quantized network. Up to 16 384 positions stand for all. A channel that no shift moves, such
-    as a dead one, keeps 0. f must not fall anywhere; halving finds d.
+    `given` holds y, the float outputs before f, shape (N, C, ...), by batch; `received` holds y^ of
+    the quantized network. Up to 16 384 positions stand for the rest. A channel that does not react
+    to shifts, such as a dead channel, keeps 0. f must not fall; halving finds d.
     """
     rows, others = _rows(layer, given), _rows(layer, received)
     activation = fused_activation_of(graph, layer)
@@ -54,6 +54,6 @@ def shift_behind_activation(
 
 
 def _rows(layer: Layer, values: list[Tensor]) -> Tensor:
-    """Return evenly spaced positions of all batches as rows (R, C)."""
+    """Return evenly spaced positions of the batches as rows (R, C)."""
     rows = torch.cat([channels_last(value, layer).flatten(0, -2) for value in values])
     return rows[:: -(-len(rows) // MOST_ROWS)]

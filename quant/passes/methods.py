@@ -1,4 +1,4 @@
-"""The ways in which passes can find what they correct."""
+"""Methods of passes to find a correction."""
 
 from enum import StrEnum
 
@@ -11,10 +11,10 @@ class Method(StrEnum):
 
 
 class Reach(StrEnum):
-    """What equalization makes equal between two layers, channel by channel.
+    """The measure of a channel's range for equalization between two layers.
 
-    LARGEST is the paper's largest |weight|, which suits ranges that hold every value. RMS, the root
-    mean square, suits ranges that clip: one large weight no longer speaks for its channel.
+    LARGEST is the paper's largest |weight|, for ranges that hold every value. RMS, the root mean
+    square, is for ranges that clip: a single large weight no longer speaks for the channel.
     """
 
     LARGEST = "largest"

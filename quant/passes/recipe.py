@@ -1,4 +1,4 @@
-"""A recipe is a tuple of passes; its order is checked before anything runs."""
+"""A recipe is a tuple of passes; the order is checked before a pass runs."""
 
 from quant.errors import QuantError
 from quant.passes.absorb_bias import AbsorbBias
@@ -24,10 +24,11 @@ def build_recipe(
     correct_bias: Method | None = None,
     smooth: Smooth | None = None,
 ) -> Recipe:
-    """Return the chosen passes in their best order; `adaround` counts its iterations.
+    """Return the chosen passes in the best order; `adaround` counts the iterations of AdaRound.
 
-    Biases are corrected before AdaRound, which goes on to move them with the rounding: a correction
-    afterwards looks at means before the activation function and undoes what was learned behind it.
+    Bias correction stands before AdaRound, which moves biases further with the rounding. A
+    correction afterwards would use means before the activation function and undo the result learned
+    behind it.
     """
     steps: list[Pass] = []
     if equalize:
@@ -44,11 +45,11 @@ def build_recipe(
 
 
 class RecipeError(QuantError):
-    """The passes of a recipe stand in an order that makes no sense."""
+    """The passes of a recipe stand in a wrong order."""
 
 
 def is_float_pass(step: Pass) -> bool:
-    """Whether the pass works on float weights, before any range is chosen."""
+    """Tell whether the pass works on float weights, before ranges are chosen."""
     return isinstance(step, Equalize | AbsorbBias | Smooth)
 
 
@@ -97,7 +98,7 @@ def _check_training_steps(recipe: Recipe, kinds: list[type]) -> None:
 
 
 def _check_given_encodings(recipe: Recipe, kinds: list[type]) -> None:
-    """Raise where given grids would not be those of the weights, or come after their repair."""
+    """Raise if given encodings would not fit the weights, or come after a repair of the weights."""
     changing = [type(step).__name__ for step in recipe if is_float_pass(step)]
     if changing:
         raise RecipeError(

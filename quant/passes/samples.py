@@ -1,4 +1,4 @@
-"""What a layer sees, as rows: output positions drawn at random from images."""
+"""Inputs and outputs of a layer as rows: output positions drawn at random from images."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ MOST_NUMBERS = 20_000_000
 class Samples:
     """Rows of one layer.
 
-    `inputs` (R, groups, K) holds what each of R output positions is computed from in the quantized
-    network, `outputs` (R, O) what the float network gives there before its activation function.
+    `inputs` (R, groups, K) holds the operands of R output positions in the quantized network,
+    `outputs` (R, O) the float network's results there, before the activation function.
     """
 
     inputs: Tensor
@@ -38,8 +38,8 @@ def collect_samples(
 ) -> Samples:
     """Draw about `rows` output positions of a layer, equally many from each image.
 
-    `received` holds for each batch what the layer gets in the quantized network, `given` what it
-    gives in the float one.
+    `received` holds the layer's inputs in the quantized network, shape (N, ...), by batch; `given`
+    holds the outputs in the float network.
     """
     images = sum(len(batch) for batch in received)
     depth = layer.weight_shape[1:]
@@ -62,7 +62,7 @@ def _draw_tokens(
     wanted: int,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Draw rows of a linear layer, over all axes but the last."""
+    """Draw rows (R, I) and (R, O) of a linear layer, over the axes but the last."""
     del graph, layer
     flat, results = received.reshape(-1, received.shape[-1]), given.reshape(-1, given.shape[-1])
     count = min(len(flat), wanted * len(received))
@@ -78,7 +78,7 @@ def _draw_patches(
     wanted: int,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Draw output positions of a convolution and the patches under them."""
+    """Draw output positions (R, O) of a convolution and the patches (R, groups, K) below."""
     groups = convolution_groups(graph, layer)
     stride, padding, dilation = _convolution_geometry(graph.node_named(layer.node), layer)
     padded = F.pad(received, padding)
@@ -97,7 +97,7 @@ def _draw_patches(
 def _convolution_geometry(
     node: fx.Node, layer: Layer
 ) -> tuple[tuple[int, int], tuple[int, int, int, int], tuple[int, int]]:
-    """Return (stride, padding, dilation) of a 2-d convolution, padding as `F.pad` takes it."""
+    """Return (stride, padding, dilation) of a 2-d convolution, padding in the order of `F.pad`."""
 
     def pair_at(position: int, default: int) -> tuple[int, int]:
         value = node.args[position] if len(node.args) > position else default
@@ -119,7 +119,7 @@ def _convolution_geometry(
 
 
 def fused_activation_of(graph: FloatGraph, layer: Layer) -> Callable[[Tensor], Tensor]:
-    """Return the layer's fused functions as one function of rows (R, O)."""
+    """Return the layer's fused functions as a single function of rows (R, O)."""
     chain = fused_function_chain(graph.node_named(layer.node))
 
     def apply_chain(rows: Tensor) -> Tensor:
@@ -131,7 +131,7 @@ def fused_activation_of(graph: FloatGraph, layer: Layer) -> Callable[[Tensor], T
 
 
 def _call_on_rows(graph: FloatGraph, node: fx.Node, rows: Tensor) -> Tensor:
-    """Run one fused function on rows; tensors that broadcast over space become one value a row."""
+    """Run a fused function on rows (R, O); tensors broadcast over space become a value per row."""
     first = node.all_input_nodes[0]
 
     def value_for_rows(arg: fx.Node) -> Tensor:
@@ -148,7 +148,7 @@ def _call_on_rows(graph: FloatGraph, node: fx.Node, rows: Tensor) -> Tensor:
 
 
 def reason_against_rows(graph: FloatGraph, layer: Layer) -> str:
-    """Return why rows cannot stand for the layer, or nothing."""
+    """Return why rows cannot stand for the layer; empty if rows can."""
     plain = layer.kind is Kind.LINEAR or len(layer.weight_shape) == 4
     if not plain or layer.channel_axis != 0:
         return "it is neither a linear layer nor a plain 2-d convolution"
@@ -171,7 +171,10 @@ def reason_against_rows(graph: FloatGraph, layer: Layer) -> str:
 
 
 def _varying_axis(held: Tensor, rank: int) -> int | None:
-    """Return the only axis of a value of that rank along which a tensor beside it varies."""
+    """Return the only axis of a value of rank `rank` along which a tensor (..., C, ...) varies.
+
+    None if zero axes or several axes vary.
+    """
     spread = (1,) * (rank - held.dim()) + tuple(held.shape)
     varying = [axis for axis, size in enumerate(spread) if size != 1]
     return varying[0] if len(varying) == 1 else None

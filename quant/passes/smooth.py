@@ -28,7 +28,7 @@ CHECKED = 4  # inputs on which the float function is compared
 
 @dataclass(frozen=True, slots=True)
 class SmoothedGroup:
-    """A group with the strength found for it, and the error of its products before and after.
+    """A group, the strength found for the group, and the error of products before and after.
 
     `before` and `after` are mean squares of the error, as shares of the mean square of the output.
     """
@@ -41,7 +41,7 @@ class SmoothedGroup:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Smoothed:
-    """The smoothed graph, the groups that were rescaled, and what was not, with the reason."""
+    """The smoothed graph, the rescaled groups, and the sources left alone, with the reason."""
 
     graph: FloatGraph
     groups: tuple[SmoothedGroup, ...]
@@ -52,10 +52,11 @@ class Smoothed:
 class Smooth:
     """Divide channels of activations by s and multiply the weights behind by s; exact in float.
 
-    s_j = max|X_j|^a / max|W_j|^(1 - a) over the images (SmoothQuant, equation 4), scaled
-    to a geometric mean of 1. The migration strength a is searched per group: of eight strengths and
-    no scaling at all the one whose products of quantized inputs and weights err least. Weights are
-    rounded to `weight_bits` with a scale for each channel or, with `per_tensor`, one for all.
+    s_j = max|X_j|^a / max|W_j|^(1 - a) over the images (SmoothQuant, equation 4), scaled to a
+    geometric mean of 1. The migration strength a is searched per group: of eight strengths and no
+    scaling, the choice with the least error of products of quantized inputs and weights wins.
+    Weights are rounded to `weight_bits` with a scale per channel or, with `per_tensor`, a single
+    scale.
     """
 
     weight_bits: int = 8
@@ -66,7 +67,7 @@ class Smooth:
         """Return a smoothed copy of a graph.
 
         Raises:
-            CalibrationError: there is no image.
+            CalibrationError: the batches hold no image.
         """
         if not batches:
             raise CalibrationError("Smoothing needs at least one image; got none. Bring some.")
@@ -94,7 +95,7 @@ class Smooth:
     def _search(
         self, graph: FloatGraph, group: SmoothGroup, rows: Tensor
     ) -> tuple[SmoothedGroup, Tensor | None]:
-        """Return the best strength and its scales (C,); None where no scaling is best."""
+        """Return the best strength and scales (C,); None if no scaling is best."""
         weight = torch.cat([_weight(graph, name) for name in group.targets])
         wanted = rows @ weight.T
         signal = max(float(wanted.double().square().mean()), 1e-30)
@@ -123,7 +124,7 @@ class Smooth:
 
 
 def _scales(rows: Tensor, weight: Tensor, strength: float) -> Tensor:
-    """Return s (C,) of a strength; a channel that is dead in inputs or weights keeps 1."""
+    """Return s (C,) of a strength; a channel without inputs or weights keeps 1."""
     inputs, weights = rows.abs().amax(0), weight.abs().amax(0)
     alive = (inputs > 0) & (weights > 0)
     logs = strength * inputs.clamp(min=1e-30).log()
@@ -144,7 +145,7 @@ def _weight(graph: FloatGraph, layer: str) -> Tensor:
 
 @torch.no_grad()
 def rescale_group(graph: FloatGraph, group: SmoothGroup, scales: Tensor) -> None:
-    """Divide channel i of the source by scales[i] (C,), and multiply it in again, in place."""
+    """Divide channel i of the source by scales[i] (C,), and multiply the targets, in place."""
     for target in group.holders:
         held = graph.stored_tensor(target)
         vector = held.numel() == group.channels
@@ -156,9 +157,9 @@ def rescale_group(graph: FloatGraph, group: SmoothGroup, scales: Tensor) -> None
 def _exact_groups(
     graph: FloatGraph, groups: Sequence[SmoothGroup], batch: Inputs
 ) -> tuple[list[SmoothGroup], list[NotSmoothed]]:
-    """Return the groups that keep the float function under arbitrary scales, and the others.
+    """Return the groups that keep the float function under arbitrary scales, and the rest.
 
-    Reshapes between may reorder channels, which only running the network tells for certain.
+    Reshapes between may reorder channels; only a run of the network is certain.
     """
     inputs = next(iter(split_batch(batch, CHECKED))) if graph.batch is None else batch
     wanted = first_output_of(graph.run(inputs))

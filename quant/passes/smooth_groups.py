@@ -1,9 +1,10 @@
-"""Find what can share scales in a transformer: a norm, a value or a gate before linear layers.
+"""Find scale groups of a transformer: a norm, a value or a gate before linear layers.
 
 Channels of the source are divided by s and the linear layers' input channels multiplied by s. The
 path between may move values, take means over other axes, mix tokens (attention over values),
-multiply with another tensor, and hold a ReLU: all give s f(x) for s x, channel by channel. GELU
-does not: f(s x) is not s f(x), so fc1 -> GELU -> fc2 is no group, and the reason is told.
+multiply with another tensor, and hold a ReLU: functions with s f(x) for s x, channel by channel.
+GELU is different: f(s x) is not s f(x), so fc1 -> GELU -> fc2 is not a group, and the reason is
+told.
 """
 
 from collections.abc import Iterator
@@ -23,13 +24,13 @@ _NORMS = ops.aten_operator_names("layer_norm.default rms_norm.default")
 
 @dataclass(frozen=True, slots=True)
 class SmoothGroup:
-    """A source whose channels can be divided, and the linear layers that take the scales.
+    """A source with divisible channels, and the linear layers that take the scales.
 
     Attributes:
-        source: what people call the source: a layer's name, or the place of a stored vector.
-        holders: the stored tensors (C, ...) that are divided channel by channel: weight, bias.
-        targets: names of the linear layers whose input channels are multiplied.
-        channels: how many channels there are.
+        source: the source for people: a layer's name, or the place of a stored vector.
+        holders: the stored tensors (C, ...) to divide channel by channel: weight, bias.
+        targets: names of the linear layers with multiplied input channels.
+        channels: number of channels.
     """
 
     source: str
@@ -49,7 +50,7 @@ class NotSmoothed:
 def find_smooth_groups(
     graph: FloatGraph,
 ) -> tuple[tuple[SmoothGroup, ...], tuple[NotSmoothed, ...]]:
-    """Return the groups, and the norms and linear layers that begin none, with the reason."""
+    """Return the groups, and the norms and linear layers without a group, with the reason."""
     layers = {layer.node: layer for layer in graph.layers}
     groups: list[SmoothGroup] = []
     others: list[NotSmoothed] = []
@@ -90,7 +91,7 @@ def _source(
 
 
 def _targets(stored: list[fx.Node]) -> tuple[str, ...]:
-    """Return the places of stored tensors; none where another operation uses one as well."""
+    """Return the places of stored tensors; empty if another operation uses a tensor as well."""
     if any(arg.op != "get_attr" or len(arg.users) > 1 for arg in stored):
         return ()
     return tuple(str(arg.target) for arg in stored)
@@ -118,7 +119,7 @@ def _group(
 
 
 def _ends(node: fx.Node, layers: dict[str, Layer]) -> Iterator[Layer | str]:
-    """Yield the linear layers that read a value, and a reason for each path that ends elsewhere."""
+    """Yield the linear layers that read a value, and a reason for a path with another end."""
     seen, waiting = {node}, [node]
     while waiting:
         present = waiting.pop()
@@ -137,7 +138,7 @@ def _ends(node: fx.Node, layers: dict[str, Layer]) -> Iterator[Layer | str]:
 
 
 def _scales(node: fx.Node, source: fx.Node, seen: set[fx.Node]) -> bool:
-    """Tell whether the node gives s f(x) for s x in each channel, with s > 0."""
+    """Tell whether the node gives s f(x) for s x, channel by channel, with s > 0."""
     name = operator_name(node)
     if is_pass_through(node) or name in ops.MEANS:
         return True

@@ -1,4 +1,4 @@
-"""Put given grids in the place of calibrated ones."""
+"""Put given encodings in place of calibrated encodings."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from quant.spec import Granularity, QuantSpec
 
 @dataclass(frozen=True, eq=False, slots=True)
 class GridsUsed:
-    """The sites that have a given grid now, and those that keep their own, with the reason."""
+    """The sites with a given encoding, and the sites left calibrated, with the reason."""
 
     used: tuple[str, ...]
     kept: dict[str, str]
@@ -22,11 +22,11 @@ class GridsUsed:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class UseGrids:
-    """Use grids that come from elsewhere, such as a file, in the place of calibrated ones.
+    """Use encodings from elsewhere, such as a file, in place of calibrated encodings.
 
-    Where the configuration asks for another width or granularity than the given encoding has, as it
-    does once a layer has been edited, the calibrated grid stays. `grids` are by site; `source` is
-    what to call their origin.
+    The calibrated encoding stays if the configuration asks for another width or granularity than
+    the given encoding has, as after an edit of the layer. `grids` holds encodings by site; `source`
+    is a name of the origin.
     """
 
     grids: Mapping[str, Encoding] = field(default_factory=dict)
@@ -35,13 +35,13 @@ class UseGrids:
     def __call__(
         self, graph: FloatGraph, quantized: QuantGraph, batches: Iterable[Inputs] = ()
     ) -> Steps[GridsUsed]:
-        """Set the grids of `quantized` in place; a site that shares another's grid follows it."""
+        """Set the encodings of `quantized` in place; a site with a shared encoding follows."""
         del graph, batches
         yield Progress(0.0, f"Using the encodings of {self.source}")
         return self.apply_at_once(quantized)
 
     def apply_at_once(self, quantized: QuantGraph) -> GridsUsed:
-        """Do at once what a call does."""
+        """Set the encodings at once, without progress."""
         used, kept = [], {}
         for site in quantized.sites:
             given = self.grids.get(site.name)
@@ -60,7 +60,7 @@ class UseGrids:
 
 
 def encoding_misfit(given: Encoding, site: Site) -> str:
-    """Return why a grid is not the one that the configuration wants at a site, or nothing."""
+    """Return why an encoding differs from the site's spec; empty if the encoding fits."""
     spec = site.spec
     if spec.is_float:
         return "the configuration leaves it float"
@@ -74,7 +74,7 @@ def encoding_misfit(given: Encoding, site: Site) -> str:
 
 
 def _widths_of_channels(given: Encoding) -> tuple[int, ...]:
-    """Return the width of each channel; empty where all have one."""
+    """Return the widths of channels; empty if the widths are equal."""
     bits = given.channel_bits
     return () if bits is None or bits.dim() == 0 else tuple(bits.flatten().tolist())
 

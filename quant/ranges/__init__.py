@@ -1,1 +1,1 @@
-"""Statistics of tensors, and the ranges chosen from them."""
+"""Statistics of tensors, and ranges chosen from statistics."""

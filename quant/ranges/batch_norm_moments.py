@@ -17,11 +17,10 @@ ALPHA = 6.0  # standard deviations that a data-free range covers; the paper's va
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Moments:
-    """Mean and standard deviation of each channel of an activation, and the limits of its values.
+    """Mean and standard deviation of each channel of an activation, and limits of the values.
 
-    `mean` and `std` have shape (C,); `low` and `high` bound every value, infinite if nothing does.
-    `unclipped` holds the moments before a clip, `caps` (C,) the limit of each channel where they
-    differ.
+    `mean` and `std` have shape (C,); `low` and `high` bound the values, infinite without a bound.
+    `unclipped` holds the moments before a clip, `caps` (C,) the limits of channels if different.
     """
 
     mean: Tensor
@@ -32,9 +31,9 @@ class Moments:
     caps: Tensor | None = None
 
     def range_of_channels(self, alpha: float = ALPHA) -> tuple[Tensor, Tensor]:
-        """Return the outermost mean -+ alpha std over channels, cut to the limits.
+        """Return the outermost mean -+ alpha std over channels as two scalars, cut to the limits.
 
-        Mean and std are the batch norm's own, beta and |gamma|, also behind a clip.
+        Mean and std are beta and |gamma| of the batch norm, also behind a clip.
         """
         normal = self.unclipped or self
         low = (normal.mean - alpha * normal.std).min().clamp(self.low, self.high)
@@ -45,10 +44,10 @@ class Moments:
 
 
 def clipped_normal_moments(mean: Tensor, std: Tensor, low: float, high: float) -> Moments:
-    """Return the moments of a normal variable clipped to [low, high] (either may be infinite).
+    """Return the moments (C,) of a normal variable clipped to [low, high] (or infinite ends).
 
-    E = s (N(A) - N(B)) + m (Phi(B) - Phi(A)) + a Phi(A) + b (1 - Phi(B)), A = (a - m)/s and
-    B = (b - m)/s; the second moment likewise. Checked against Monte Carlo in the tests.
+    E = s (N(A) - N(B)) + m (Phi(B) - Phi(A)) + a Phi(A) + b (1 - Phi(B)), A = (a - m)/s and B = (b
+    - m)/s; the second moment likewise. Checked against Monte Carlo in the tests.
     """
     mean, std = mean.double(), std.double().clamp(min=1e-12)
     lower, upper = (low - mean) / std, (high - mean) / std
@@ -74,11 +73,11 @@ def _normal_density(z: Tensor) -> Tensor:
 def propagate_moments(
     graph: FloatGraph, input_moments: Moments | None = None
 ) -> dict[str, Moments]:
-    """Return the moments of every node that batch norms determine, by node name.
+    """Return the moments of nodes determined by batch norms, by node name.
 
-    A folded layer's output before its activation function is normal with its batch norm's beta and
-    |gamma|; clips, sums, pools, and layers over known inputs follow. Nodes that depend on anything
-    unknown are absent.
+    The output of a folded layer, before the activation function, is normal with beta and |gamma| of
+    the batch norm; clips, sums, pools, and layers over known inputs follow. Nodes that depend on
+    unknown values are absent.
     """
     known: dict[str, Moments] = {}
     layers = {layer.node: layer for layer in graph.layers}
@@ -123,7 +122,7 @@ def _moments_of_node(
 
 
 def _moments_after_caps(graph: FloatGraph, node: fx.Node, source: Moments) -> Moments | None:
-    """Return the moments after a clip with one cap a channel, from zero or from nothing."""
+    """Return the moments (C,) after a clip with a cap per channel, with floor zero or no floor."""
     floor, cap_node = clip_limit_tensors(node)
     cap, low = _stored_tensor_of(graph, cap_node), source.low
     if floor is not None:
@@ -143,7 +142,7 @@ def _moments_after_caps(graph: FloatGraph, node: fx.Node, source: Moments) -> Mo
 
 
 def _stored_tensor_of(graph: FloatGraph, node: object) -> Tensor | None:
-    """Return the tensor that a get_attr node names; None for anything else."""
+    """Return the tensor of a get_attr node in the stored shape; None for other nodes."""
     if not isinstance(node, fx.Node) or node.op != "get_attr":
         return None
     return graph.stored_tensor(str(node.target))

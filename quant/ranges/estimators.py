@@ -22,14 +22,14 @@ SEARCH_BINS = 2048
 
 
 def encode_weight(weight: Tensor, spec: QuantSpec, channel_axis: int = 0) -> Encoding:
-    """Return the grid for a weight; needs no data.
+    """Return the encoding of a weight of shape (O, I, ...) without data.
 
-    Per-channel gives one scale for each index of `channel_axis`; per-group one for each output
-    channel and `group_size` input channels. At one bit the scale is the mean of |w|, which has the
-    least squared error of all, whatever the estimator (our choice: a range says nothing there).
+    Per-channel gives a scale for each index of `channel_axis`; per-group a scale for each output
+    channel and `group_size` input channels. At one bit the scale is the mean of |w|, the scale with
+    the least squared error, whatever the estimator (our choice: a range means nothing there).
 
     Raises:
-        CalibrationError: the weight is not finite, or has another number of channels than widths.
+        CalibrationError: the weight is not finite, or the number of widths is not that of channels.
     """
     if not bool(torch.isfinite(weight).all()):
         raise CalibrationError("A weight must be finite; got NaN or infinity. Check the file.")
@@ -50,7 +50,7 @@ def encode_weight(weight: Tensor, spec: QuantSpec, channel_axis: int = 0) -> Enc
 
 
 def _encode_equal_rows(blocks: Tensor, spec: QuantSpec, *, signed: bool = False) -> Encoding:
-    """Return the grid of each row of (R, K), all of one width; `signed` even without negatives."""
+    """Return the encoding of rows (R, K) of one width; `signed` even without negative values."""
     low, high = blocks.amin(1), blocks.amax(1)
     if signed:
         low = low.clamp(max=-SMALLEST_SCALE)
@@ -66,7 +66,7 @@ def _encode_equal_rows(blocks: Tensor, spec: QuantSpec, *, signed: bool = False)
 
 
 def _encode_mixed_rows(blocks: Tensor, spec: QuantSpec) -> Encoding:
-    """Return the grids of rows (R, K) whose widths differ: those of equal width are one search."""
+    """Return the encodings of rows (R, K) of several widths: one search for each width."""
     if len(spec.channel_bits) != len(blocks):
         raise CalibrationError(
             f"A width for each channel must be given; got {len(spec.channel_bits)} widths for "
@@ -84,11 +84,11 @@ def _encode_mixed_rows(blocks: Tensor, spec: QuantSpec) -> Encoding:
 
 
 def encode_statistics(statistics: Statistics, spec: QuantSpec) -> Encoding:
-    """Return the per-tensor grid for the stream of values behind `statistics`.
+    """Return the per-tensor encoding for the stream of values behind `statistics`.
 
     Raises:
-        CalibrationError: nothing was collected, or the estimator needs something else: rows of
-            logits for cross-entropy, batch norms for the data-free one.
+        CalibrationError: the statistics are empty, or lack the estimator's needs: rows of logits
+            for cross-entropy, batch norms for the data-free estimator.
     """
     if statistics.count == 0:
         raise CalibrationError(
@@ -115,7 +115,7 @@ def encode_statistics(statistics: Statistics, spec: QuantSpec) -> Encoding:
 def encode_all_statistics(
     streams: Sequence[Statistics], spec: QuantSpec, bins: int = SEARCH_BINS
 ) -> list[Encoding]:
-    """Return the grid of each stream as `encode_statistics` does, one search for all of them.
+    """Return the encodings of several streams, as `encode_statistics`, by a joint search.
 
     Fewer `bins` make the search of least squared error faster and coarser.
 
@@ -151,9 +151,9 @@ def _search_all_streams(
 def search_best_range(
     low: Tensor, high: Tensor, spec: QuantSpec, error: Callable[[Encoding], Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Return the (low, high) within the given ones that makes `error` least, for each element.
+    """Return (low, high) within the given ranges with the least `error`, by element.
 
-    `low` and `high` have shape (R,) or (); `error` maps an encoding of that shape to one number an
+    `low` and `high` have shape (R,) or (); `error` maps an encoding of the shape to a number per
     element. The full range is a candidate, so the result is never worse than min-max.
     """
     low, high = low.clamp(max=0.0), high.clamp(min=0.0)  # as every grid has it
@@ -174,7 +174,7 @@ def search_best_range(
 
 
 class _Best:
-    """The range with the least loss so far, for each element."""
+    """The range with the least loss so far, by element."""
 
     def __init__(
         self, low: Tensor, high: Tensor, loss_of: Callable[[Tensor, Tensor], Tensor]
@@ -183,7 +183,7 @@ class _Best:
         self._loss = loss_of(low, high)
 
     def attempt_range(self, low: Tensor, high: Tensor) -> None:
-        """Take over the given range where its loss is less."""
+        """Take over the given range, (R,), for elements with less loss."""
         loss = self._loss_of(low, high)
         better = loss < self._loss
         self._loss = torch.where(better, loss, self._loss)
@@ -198,10 +198,10 @@ def _shrink_one_end(best: _Best, low: Tensor, high: Tensor) -> None:
 
 
 def histogram_error(counts: Tensor, edges: Tensor, encoding: Encoding) -> Tensor:
-    """Return the summed squared error of quantizing a histogram on a per-tensor grid, float64.
+    """Return the summed squared error of quantizing a histogram per tensor, float64.
 
-    Values are taken as spread evenly inside their bin, and the error is integrated exactly:
-    s^2/12 a full step inside the grid, the squared distance to its end outside. For R histograms,
+    Values are taken as spread evenly inside a bin, and the error is integrated exactly: s^2/12 for
+    a full step inside the encoding, the squared distance to the end outside. For R histograms,
     counts (R, B) and edges (R, B + 1), a scale (R,) gives errors (R,).
     """
     scale = encoding.scale.double()
@@ -219,7 +219,7 @@ def histogram_error(counts: Tensor, edges: Tensor, encoding: Encoding) -> Tensor
 
 
 def _error_integral(x: Tensor, scale: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Return the integral of the squared quantization error from 0 to each x."""
+    """Return the integral of the squared quantization error from 0 to x, of x's shape."""
     inside = x.clamp(low, high)
     step = (inside / scale).round()
     rest = inside - step * scale
@@ -230,10 +230,10 @@ def _error_integral(x: Tensor, scale: Tensor, low: Tensor, high: Tensor) -> Tens
 
 
 def search_bins(statistics: Statistics, bins: int = SEARCH_BINS) -> tuple[Tensor, Tensor]:
-    """Return (counts, edges) with so many bins, neighbours merged.
+    """Return (counts, edges) with `bins` bins, neighbours merged.
 
-    The last ones may have no width and count nothing, which changes no error: as many bins for
-    every stream, and sums round alike whichever streams are searched together.
+    The last bins may have zero width and count nothing, without effect on errors. Equal numbers of
+    bins make sums round alike for any selection of streams.
     """
     counts, edges = statistics.used_bins()
     group = -(-len(counts) // bins)
@@ -255,7 +255,7 @@ def _rows_of_logits(statistics: Statistics) -> Tensor:
 
 
 def _cross_entropy_loss(rows: Tensor, encoding: Encoding) -> Tensor:
-    """Return H(softmax(v), softmax(v^)) averaged over rows (white paper, section 3.1)."""
+    """Return H(softmax(v), softmax(v^)), a scalar averaged over rows (white paper, section 3.1)."""
     return F.cross_entropy(encoding.fake_quantize(rows), rows.softmax(1))
 
 
@@ -267,7 +267,7 @@ def _squared_row_error(blocks: Tensor, encoding: Encoding) -> Tensor:
 
 
 def _percentiles_of_rows(blocks: Tensor, percentile: float) -> tuple[Tensor, Tensor]:
-    """Return the two-sided percentiles of each row; the outer ones for rows of few values."""
+    """Return the two-sided percentiles (R,) of rows (R, K); the outer ones for short rows."""
     last = blocks.shape[1] - 1
     cut = int((1 - percentile / 100) * last)
     ordered = blocks.sort(1).values
@@ -275,7 +275,7 @@ def _percentiles_of_rows(blocks: Tensor, percentile: float) -> tuple[Tensor, Ten
 
 
 def _weight_blocks(weight: Tensor, spec: QuantSpec, axis: int) -> Tensor:
-    """Return the weight as (R, K): row by row, the values that share one scale."""
+    """Return the weight as (R, K): a row holds the values with a common scale."""
     if spec.granularity is Granularity.PER_TENSOR:
         return weight.reshape(1, -1)
     rows = weight.movedim(axis, 0)
@@ -291,7 +291,7 @@ def _weight_blocks(weight: Tensor, spec: QuantSpec, axis: int) -> Tensor:
 
 
 def _shape_for_weight(values: Tensor, weight: Tensor, spec: QuantSpec, axis: int) -> Tensor:
-    """Return one value a row as a tensor that broadcasts against the weight."""
+    """Return values (R,), one a row, in a shape that broadcasts against the weight."""
     if spec.granularity is Granularity.PER_TENSOR:
         return values.reshape(())
     shape = [1] * weight.dim()

@@ -18,11 +18,11 @@ PIECE = 2**18
 
 @dataclass(eq=False)
 class ChannelStatistics:
-    """Limits, mean and spread of every channel of a stream: five numbers a channel.
+    """Limits, mean and spread of the channels of a stream: five numbers a channel.
 
-    `low`, `high` (C,) are exact; `total` and `squares` (C,), float64, are the sums of the values
-    and of their squares; `count` is the number of values in each channel. Channels are counted
-    along axis 1 of (N, C, H, W), else along the last axis.
+    `low`, `high` (C,) are exact; `total` and `squares` (C,), float64, are the sums of values and of
+    squares; `count` is the number of values in a channel. Channels are counted along axis 1 of (N,
+    C, H, W), else along the last axis.
     """
 
     count: int = 0
@@ -33,7 +33,7 @@ class ChannelStatistics:
 
     @torch.no_grad()
     def collect(self, x: Tensor) -> None:
-        """Take in a tensor with a channel axis and at least one value."""
+        """Take in a tensor of shape (N, C, H, W) or (..., C) with at least one value."""
         x = x.detach().float()
         # a view where memory lies so, as in channels-last networks
         rows = x.movedim(1, -1) if x.dim() == 4 else x.reshape(-1, x.shape[-1])
@@ -49,7 +49,7 @@ class ChannelStatistics:
         )
 
     def merge(self, other: "ChannelStatistics") -> "ChannelStatistics":
-        """Return the statistics of both streams; neither operand changes."""
+        """Return the statistics of two streams; the operands stay unchanged."""
         result = ChannelStatistics(self.count, self.low, self.high, self.total, self.squares)
         result._take_stream(other)
         return result
@@ -82,11 +82,11 @@ class ChannelStatistics:
 class Statistics:
     """A histogram with power-of-two bins anchored at zero, exact limits, and the count of zeros.
 
-    Bin k holds the values in [(k - SIDE) 2**exponent, (k - SIDE + 1) 2**exponent). Where a larger
-    value comes, pairs of bins merge and the exponent grows, so the counts after any order of
-    batches, and of merges, are the same. `rows` keeps the first rows of a network's output, which
-    the cross-entropy estimator needs whole, each of `row_length` logits; other sites, with 0, leave
-    it empty. `channels`, where given, follows each channel.
+    Bin k holds the values in [(k - SIDE) 2**exponent, (k - SIDE + 1) 2**exponent). For a larger
+    value pairs of bins merge and the exponent grows, so the counts are equal after any order of
+    batches and merges. `rows` keeps the first rows of a network's output, `row_length` logits a
+    row, for the cross-entropy estimator; at other sites `row_length` is 0 and `rows` stays empty.
+    `channels`, if given, follows the channels.
     """
 
     row_length: int = 0
@@ -129,7 +129,7 @@ class Statistics:
             self.channels.collect(x)
 
     def merge(self, other: "Statistics") -> "Statistics":
-        """Return the statistics of both streams; neither operand changes."""
+        """Return the statistics of two streams; the operands stay unchanged."""
         exponent = max(self.exponent, other.exponent)
         result = Statistics(
             row_length=self.row_length,
@@ -149,13 +149,13 @@ class Statistics:
 
     @property
     def edges(self) -> Tensor:
-        """The 2 * SIDE + 1 limits of the bins, float64."""
+        """The limits of the bins, shape (2 * SIDE + 1,), float64."""
         return torch.arange(-SIDE, SIDE + 1, dtype=torch.float64) * 2.0**self.exponent
 
     def used_bins(self) -> tuple[Tensor, Tensor]:
         """Return (counts, edges) from the first filled bin to the last, edges cut to the limits.
 
-        Exact zeros are left out of the counts: zero is exact on every grid.
+        Exact zeros are not counted: zero is exact in every encoding.
         """
         counts = self.counts.clone()
         counts[SIDE] -= self.zeros
@@ -167,7 +167,7 @@ class Statistics:
         return counts[first : last + 1], edges
 
     def quantile(self, share: float) -> float:
-        """Return the value below which `share` of all values lie, exact to one bin."""
+        """Return the value with a share `share` of the values below, exact to one bin."""
         counts, edges = self.counts.double(), self.edges
         cumulative = counts.cumsum(0)
         target = share * self.count
@@ -191,12 +191,12 @@ class Statistics:
 def _merge_channels(
     one: ChannelStatistics | None, other: ChannelStatistics | None
 ) -> ChannelStatistics | None:
-    """Return both streams' channels; those of one alone would not be those of both."""
+    """Return the channels of two streams; None if a stream lacks channels."""
     return None if one is None or other is None else one.merge(other)
 
 
 def _exponent_for_magnitude(magnitude: float) -> int:
-    """Return the smallest exponent whose bins reach `magnitude`; frexp makes it exact."""
+    """Return the smallest exponent with bins up to `magnitude`; frexp makes the exponent exact."""
     if magnitude == 0:
         return -126
     # frexp: magnitude = m 2**e with m in [0.5, 1), so magnitude < 2**e = SIDE 2**(e - log2 SIDE)
@@ -204,7 +204,7 @@ def _exponent_for_magnitude(magnitude: float) -> int:
 
 
 def _coarsen_counts(counts: Tensor, steps: int) -> Tensor:
-    """Return the counts with 2**steps neighbouring bins merged, counted from zero outwards."""
+    """Return the counts (B,) with 2**steps neighbouring bins merged, from zero outwards."""
     if steps == 0:
         return counts.clone()
     group = 2 ** min(steps, int(math.log2(SIDE)))
@@ -216,7 +216,7 @@ def _coarsen_counts(counts: Tensor, steps: int) -> Tensor:
 
 
 def _flatten_values(x: Tensor) -> Tensor:
-    """Return the values as one float32 axis in memory order, so nothing is copied."""
+    """Return the values as float32 of shape (N,) in memory order, without a copy."""
     x = x.detach().float()
     if x.dim() == 4 and not x.is_contiguous():
         x = x.permute(0, 2, 3, 1)

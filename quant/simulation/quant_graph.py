@@ -46,7 +46,7 @@ class QuantGraph:
         return self.graph.module
 
     def __call__(self, inputs: Inputs) -> Tensor:
-        """Run the simulated network on inputs (N, *input_shape); return its (first) output."""
+        """Run the simulated network on inputs of shape (N, *input_shape); return output 0."""
         return first_output_of(self.run(inputs))
 
     @wait_while_tracing
