@@ -150,7 +150,11 @@ def shuffle_within_layers(widths: ChannelWidths, seed: int) -> dict[str, tuple[i
 
 
 def count_channel_widths(widths: ChannelWidths) -> dict[str, dict[int, int]]:
-    """Return the number of channels of each width, by layer, the narrowest first."""
+    """Return the number of channels of each width, by layer, the narrowest first.
+
+    >>> count_channel_widths({"conv": (4, 2, 4)})
+    {'conv': {2: 1, 4: 2}}
+    """
     return {name: dict(sorted(Counter(own).items())) for name, own in widths.items()}
 
 

@@ -62,6 +62,9 @@ class Encoding:
         """Return whole numbers as float, of x's shape; bit-exact with ONNX QuantizeLinear.
 
         One bit: the sign, 1 for zero.
+
+        >>> Encoding(torch.tensor(0.5), torch.tensor(0.0), -8, 7).quantize(torch.tensor([1.3, 9.0]))
+        tensor([3., 7.])
         """
         # Divide, round half to even, then shift: the order ONNX prescribes.
         codes = (x / self.scale).round_().add_(self.zero_point).clamp_(self.qmin, self.qmax)
@@ -73,7 +76,13 @@ class Encoding:
         return torch.where(self.channel_bits == 1, signs, inside)
 
     def dequantize(self, q: Tensor) -> Tensor:
-        """Return the real numbers for the whole numbers `q`, of q's shape."""
+        """Return the real numbers for the whole numbers `q`, of q's shape.
+
+        >>> Encoding(torch.tensor(0.5), torch.tensor(0.0), -8, 7).dequantize(
+        ...     torch.tensor([3.0, 7.0])
+        ... )
+        tensor([1.5000, 3.5000])
+        """
         return (q - self.zero_point) * self.scale
 
     def fake_quantize(self, x: Tensor) -> Tensor:
@@ -126,6 +135,11 @@ def encode_range(low: Tensor, high: Tensor, spec: QuantSpec) -> Encoding:
 
     Raises:
         CalibrationError: a limit is not finite or the limits are the wrong way round.
+
+    Example:
+        >>> encoding = encode_range(torch.tensor(0.0), torch.tensor(25.5), QuantSpec(8))
+        >>> float(encoding.high), encoding.qmax
+        (25.5, 255)
     """
     if not bool(torch.isfinite(low).all() and torch.isfinite(high).all()):
         raise CalibrationError(

@@ -123,12 +123,20 @@ def _arrange_tensor(values: Tensor, batch: int | None) -> Tensor:
 
 
 def split_batch(inputs: Inputs, size: int) -> list[Inputs]:
-    """Return a batch in pieces of at most `size` samples."""
+    """Return a batch in pieces of at most `size` samples.
+
+    >>> [len(piece) for piece in split_batch(torch.zeros(5, 3), 2)]
+    [2, 2, 1]
+    """
     if isinstance(inputs, Tensor):
         return list(inputs.split(size))
     return list(zip(*(values.split(size) for values in inputs), strict=True))
 
 
 def sample_shapes(inputs: Inputs) -> tuple[tuple[int, ...], ...]:
-    """Return the shapes of the tensors for one sample, without the batch."""
+    """Return the shapes of the tensors for one sample, without the batch.
+
+    >>> sample_shapes(torch.zeros(5, 3, 8, 8))
+    ((3, 8, 8),)
+    """
     return tuple(tuple(values.shape[1:]) for values in tensors_of_batch(inputs))

@@ -1,4 +1,4 @@
-"""Convolution and clip in one pass over memory, where this build of torch can."""
+"""Convolution and clip in a single pass over memory, if the build of torch has the kernels."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +14,10 @@ Clip = tuple[float | None, float | None]
 
 @dataclass(frozen=True, slots=True)
 class FusedConvolution:
-    """A convolution over (N, C, H, W) with a stored weight, and the clip after it, if any.
+    """A convolution over (N, C, H, W) with a stored weight, and an optional clip.
 
-    Twice as fast as both one after the other in channels-last memory; the weight is brought into
-    the order that the kernel reads once, by `pack_weight`.
+    Twice as fast as convolution and clip in sequence in channels-last memory; `pack_weight` brings
+    the weight into the kernel's order once.
     """
 
     source: str
@@ -31,7 +31,7 @@ class FusedConvolution:
     clip: Clip | None = None
 
     def pack_weight(self, weight: Tensor, batch: int) -> Tensor:
-        """Return a weight (O, I, H, W) as the kernel reads it, for batches of that size or any."""
+        """Return a weight (O, I, H, W) in the kernel's order, best for batches of size `batch`."""
         ready = weight.detach().contiguous(memory_format=torch.channels_last)
         shape = [batch, *self.input_shape[1:]]
         packed: Tensor = torch.ops.mkldnn._reorder_convolution_weight(  # noqa: SLF001
@@ -49,7 +49,7 @@ class FusedConvolution:
 
 
 def are_kernels_available() -> bool:
-    """Whether this build of torch has the kernels."""
+    """Tell whether the build of torch has the kernels."""
     return bool(torch.backends.mkldnn.is_available()) and hasattr(
         torch.ops.mkldnn, "_convolution_pointwise"
     )
@@ -58,7 +58,10 @@ def are_kernels_available() -> bool:
 def read_fused_convolution(
     operation: PortableOperation, constants: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]
 ) -> FusedConvolution | None:
-    """Return an operation as a convolution of this kind; None if it is something else."""
+    """Return an operation as a fused convolution; None for other operations.
+
+    `constants` holds stored tensors of any shape, `shapes` the shapes of values, by name.
+    """
     if operation.target not in _CONVOLUTIONS:
         return None
     given = _arguments_by_name(operation)
@@ -87,7 +90,7 @@ def read_fused_convolution(
 
 
 def can_fuse_clip(clip: Clip | None) -> bool:
-    """Whether the kernel applies a clip with these limits."""
+    """Tell whether the kernel applies a clip with the limits."""
     return clip is not None and (clip == (0.0, None) or None not in clip)
 
 
@@ -100,7 +103,7 @@ def _post_operation(clip: Clip | None) -> tuple[str, list[float]]:
 
 
 def _arguments_by_name(operation: PortableOperation) -> dict[str, Any]:
-    """Return every argument by the name that the operator's schema gives it."""
+    """Return the arguments by the names in the operator's schema."""
     schema: Any = function_of_target(operation.target)
     keywords = dict(operation.kwargs)
     return {
@@ -117,7 +120,7 @@ def _pair_of_sizes(value: Any) -> list[int]:
 
 
 def _equal_padding(value: Any, kernel: torch.Size, dilation: list[int]) -> list[int] | None:
-    """Return the zeros at each end; None where the two ends differ."""
+    """Return the zeros at the ends of an axis; None if the two ends differ."""
     if value == "valid":
         return [0, 0]
     if value != "same":

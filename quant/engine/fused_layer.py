@@ -1,4 +1,4 @@
-"""A convolution and its clip as one layer: forward, again with another weight, and back."""
+"""A convolution with a clip as a layer: forward, forward with another weight, and backward."""
 
 import math
 from collections.abc import Sequence
@@ -24,10 +24,10 @@ PIECE = 2**20  # values of images that lie in the cache at once
 
 @dataclass(frozen=True, eq=False, slots=True)
 class FusedLayer:
-    """A layer that is one fused convolution; `back` carries gradients where one more can.
+    """A layer with a single fused convolution; `back` carries gradients if a convolution can.
 
-    `limits`, each (C, 1, 1), are those of a clip that has its own for every channel, which the
-    kernel has not. Gradients before the clip are of type `kind`.
+    `limits`, two tensors (C, 1, 1), belong to a clip with separate limits for channels, which the
+    kernel lacks. Gradients before the clip are of type `kind`.
     """
 
     layer: Layer
@@ -41,12 +41,12 @@ class FusedLayer:
     limits: tuple[Tensor, Tensor] | None = None
 
     def run_layer(self, x: Tensor, packed: Tensor) -> Tensor:
-        """Return the layer's output for an input and a prepared weight."""
+        """Return the layer's output (N, O, H, W) for an input (N, I, H, W) and a packed weight."""
         found = self.convolution(x, packed, self.bias)
         return found if self.limits is None else found.clamp_(*self.limits)
 
     def gradient_before_clip(self, gradient: Tensor, y: Tensor) -> Tensor:
-        """Return the gradient before the clip from that after it; y is what left the clip."""
+        """Return the gradient (N, O, H, W) before the clip from `gradient` and `y` behind."""
         found = gradient
         if self.limits is not None:
             found = gradient_between_limits(gradient, y, *self.limits)
@@ -60,7 +60,7 @@ class FusedLayer:
 
     @property
     def shares_weight_widely(self) -> bool:
-        """Whether every weight meets so many positions that its gradient is worth taking."""
+        """Tell whether a weight meets enough positions to make a weight gradient worthwhile."""
         if self._is_depthwise_layer:
             return True
         return self.convolution.groups == 1 and math.prod(self.layer.shape[2:]) >= FEWEST_POSITIONS
@@ -70,10 +70,10 @@ class FusedLayer:
         return is_plain_depthwise(self.convolution, self.weight)
 
     def products_with_shifts(self, gradient: Tensor, x: Tensor, shifts: Tensor) -> Tensor:
-        """Return (S, N): what S shifts of the weight add to each image's probed sum.
+        """Return (S, N): the first-order effect of S weight shifts on an image's probed sum.
 
-        That is to first order: shifts (S, O, I, kh, kw) meet the gradient at the weight, taken once
-        for all of them from `gradient` (N, O, H, W) before the clip. For layers that share weights.
+        Shifts (S, O, I, kh, kw) are multiplied with the gradient at the weight, computed once from
+        `gradient` (N, O, H, W) before the clip. For layers that share weights.
         """
         if self._is_depthwise_layer:
             rows = shifts.permute(0, 3, 4, 1, 2).flatten(1)
@@ -90,12 +90,15 @@ class FusedLayer:
         return torch.cat(parts, 1).float()
 
     def _gradient_at_weight(self, gradient: Tensor, x: Tensor) -> Tensor:
-        """Return (N, O * kh * kw * I): each image's gradient at the weight, channels last."""
+        """Return the gradients at the weight by image, shape (N, O * kh * kw * I).
+
+        Channels come last.
+        """
         pulls = gradient.permute(0, 2, 3, 1).flatten(1, 2)
         return (pulls.transpose(1, 2) @ self._input_patches(x, gradient.shape[2:])).flatten(1)
 
     def _input_patches(self, x: Tensor, shape: Sequence[int]) -> Tensor:
-        """Return (N, positions, kh * kw * I): what the weight meets at each output position."""
+        """Return the inputs of each output position, shape (N, positions, kh * kw * I)."""
         given = self.convolution
         high, wide = given.padding
         padded = functional.pad(x, (wide, wide, high, high)) if high or wide else x
@@ -108,7 +111,7 @@ class FusedLayer:
         return found.reshape(len(x), math.prod(shape), -1)
 
     def gradient_at_input(self, gradient: Tensor, x: Tensor) -> Tensor:
-        """Return the gradient at the input from that before the clip."""
+        """Return the gradient at the input, shape (N, I, H, W), from `gradient` before the clip."""
         if self.back is not None and self.packed_back is not None:
             return self.back(gradient, self.packed_back, None)
         given = self.convolution
@@ -122,9 +125,9 @@ class FusedLayer:
 def fuse_layer_kernel(
     layer: Layer, operations: Sequence[PortableOperation], portable: Portable
 ) -> FusedLayer | None:
-    """Return a layer as one kernel; None where it is none, or this build of torch has none.
+    """Return a layer as one kernel; None for other layers, or a build of torch without kernels.
 
-    `operations` are its own and the functions that are fused with it.
+    `operations` are the layer's operation and the fused functions.
     """
     if not fused_convolution.are_kernels_available():
         return None
@@ -161,7 +164,7 @@ def fuse_layer_kernel(
 def _clip_limits_of(
     operation: PortableOperation, constants: dict[str, Tensor]
 ) -> tuple[Tensor, Tensor] | None:
-    """Return the limits of a clip between stored tensors, None if it is none."""
+    """Return the limits (C, 1, 1) of a clip between stored tensors; None for other operations."""
     limits = [constants[item.name] for item in operation.args[1:] if isinstance(item, Constant)]
     if operation.target != "aten.clamp.Tensor" or operation.kwargs or len(limits) != 2:
         return None
@@ -171,10 +174,10 @@ def _clip_limits_of(
 
 @cache
 def gradient_type() -> torch.dtype:
-    """Return the type in which gradients are multiplied: short where the processor can.
+    """Return the type for multiplying gradients: bfloat16 if the processor is fast at bfloat16.
 
-    That takes half of the time or less. Errors of some 0.2 % in each number are independent, and
-    far below what the choice of probes leaves to chance.
+    The short type takes half of the time or less. Errors of about 0.2 % in a number are
+    independent, and far below the chance in the choice of probes.
     """
     known = torch.cpu.get_capabilities()
     short = any(known.get(name) for name in ("avx512_bf16", "amx_bf16"))
@@ -182,17 +185,17 @@ def gradient_type() -> torch.dtype:
 
 
 def is_plain_depthwise(convolution: FusedConvolution, weight: Tensor) -> bool:
-    """Whether each channel has a filter (1, kh, kw) of its own, and one."""
+    """Tell whether a channel has exactly one separate filter (1, kh, kw)."""
     return convolution.groups == len(weight) and weight.shape[1] == 1
 
 
 def _reversed_convolution(
     convolution: FusedConvolution, weight: Tensor, layer: Layer
 ) -> tuple[FusedConvolution | None, Tensor]:
-    """Return the convolution that carries gradients back, and its weight.
+    """Return (convolution for the way back, weight (I, O, kh, kw)).
 
-    With a stride of one that is a convolution too, its weight turned round, inputs and outputs
-    exchanged; it is twice as fast as the kernel made for the purpose. None with another stride.
+    With a stride of one the way back is a convolution with the weight turned round and with inputs
+    and outputs exchanged, twice as fast as the special kernel. None with another stride.
     """
     padding = [
         step * (size - 1) - zeros

@@ -1,4 +1,4 @@
-"""One forward, one way back for several probes: what leaves every layer, and what it matters."""
+"""A forward and a backward of several probes: outputs and gradients of every layer."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -30,11 +30,11 @@ Weigh = Callable[[Tensor], list[Tensor]]
 class Local:
     """One layer and one batch.
 
-    `output` (N, ...) is what leaves the layer in the float network, each of `gradients` that of
-    one probed sum with respect to it. `run` gives the output for a weight as `prepare_weight`
-    returned it, and the same input; None where the layer has no weight. `weigh` takes shifts
-    (S, ...) of the weight and gives for each gradient (S, N), what they add to the probed sum of
-    each image, to first order; None where that gains nothing over `run`.
+    `output` (N, ...) is the layer's output in the float network, `gradients` holds the gradient of
+    each probed sum at the output. `run` gives the output for a weight from `prepare_weight` and the
+    same input; None for a layer without weight. `weigh` takes shifts (S, ...) of the weight and
+    gives for each gradient the effect (S, N) on the probed sum of an image, to first order; None
+    where `weigh` gains nothing over `run`.
     """
 
     layer: Layer
@@ -47,8 +47,8 @@ class Local:
 class Backward:
     """A graph ready for forwards and backwards.
 
-    Convolutions and their clips run as one kernel where torch has it, gradients through them as
-    convolutions again; everything else is left to autograd, operation by operation.
+    Convolutions with clips run as a kernel where torch has the kernel, and gradients pass through
+    as convolutions again; the rest is left to autograd, operation by operation.
     """
 
     def __init__(self, graph: FloatGraph) -> None:
@@ -69,21 +69,21 @@ class Backward:
         }
 
     def operations_of_layer(self, layer: Layer) -> list[PortableOperation]:
-        """Return a layer's operation and the functions that are fused with it."""
+        """Return a layer's operation and the fused functions."""
         return [self._operations[name] for name in (layer.node, *self.chains[layer.output])]
 
     def prepare_weight(self, layer: Layer, weight: Tensor) -> Tensor:
-        """Return a weight as `Local.run` of that layer takes it."""
+        """Return a weight of shape (O, I, ...) in the form for `Local.run` of the layer."""
         stage = self.stages.get(layer.output)
         return weight if stage is None else stage.convolution.pack_weight(weight, PACKED_FOR)
 
     @wait_while_tracing
     def __call__(self, inputs: Inputs, probes: Probes, visit: Callable[[Local], None]) -> Outputs:
-        """Run the network on inputs (N, ...), visit its layers from the last, return its output.
+        """Run the network on inputs (N, ...), visit the layers from the last, return the outputs.
 
-        `probes` maps the output to tensors of its shape (of several outputs to as many tensors);
-        the sums probed are their products with the output. A layer through which no gradient
-        reaches the input is not visited.
+        `probes` maps the output to tensors of equal shape (several outputs to as many tensors); the
+        probed sums are the products of the tensors with the output. A layer is not visited if
+        gradients do not reach the input through the layer.
         """
         turn = _Turn(self, visit)
         outputs = turn.run_forward(inputs)
@@ -93,10 +93,10 @@ class Backward:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class _Tape:
-    """An operation that autograd runs: its result with the tensors that it was made from.
+    """An operation under autograd: the result with the tensors that entered.
 
-    `leaves` say whose result each of those is: the operation's name, and the place in its result
-    where that is several tensors.
+    `leaves` name the source of an entered tensor: the operation's name, and the place in the
+    operation's result if the result has several tensors.
     """
 
     result: Any
@@ -107,7 +107,7 @@ Slots = dict[int, Tensor]
 
 
 class _Turn:
-    """One batch on its way through the network and back."""
+    """A batch on the way through the network and back."""
 
     def __init__(self, backward: Backward, visit: Callable[[Local], None]) -> None:
         self._backward, self._visit = backward, visit
@@ -126,7 +126,7 @@ class _Turn:
         self._arrived: dict[str, list[Slots]] = {}
 
     def run_forward(self, inputs: Inputs) -> Outputs:
-        """Run the network and keep what the way back needs."""
+        """Run the network on inputs (N, ...) and keep the values for the way back."""
         portable = self._backward.portable
         given = dict(zip(portable.input_names, tensors_of_batch(inputs), strict=True))
         for operation in portable.operations:
@@ -153,7 +153,7 @@ class _Turn:
         return as_network_inputs([self._values[name] for name in portable.output_names])
 
     def _begin_gradients(self, name: str, value: Any) -> None:
-        """Let gradients go back as far as here; whole numbers have none."""
+        """Let gradients go back only as far as here; whole numbers have no gradients."""
         if isinstance(value, Tensor) and value.is_floating_point():
             self._tied.add(name)
 
@@ -168,7 +168,7 @@ class _Turn:
         return stage.run_layer(x, stage.packed)
 
     def _record_operation(self, operation: PortableOperation) -> Any:
-        """Run an operation so that gradients can go back through it, and through no other."""
+        """Run an operation so that gradients can go back through the operation alone."""
         given = dict(self._values)
         leaves: list[tuple[str, int, Tensor]] = []
         for source in operation.source_names:
@@ -259,12 +259,12 @@ class _Turn:
     def _add_gradient(
         self, owner: str, probe: int, probes: int, place: int, gradient: Tensor
     ) -> None:
-        """Add a gradient to what has arrived at an operation's result."""
+        """Add a gradient to the sum at an operation's result, of equal shape."""
         slots = self._arrived.setdefault(owner, [{} for _ in range(probes)])[probe]
         slots[place] = slots[place] + gradient if place in slots else gradient
 
     def _rerun_of_layer(self, layer: Layer) -> Run:
-        """Return the layer as a function of its weight, its fused functions included."""
+        """Return the layer, with the fused functions, as a function of the weight."""
 
         def run_with_weight(weight: Tensor) -> Tensor:
             values, constants = dict(self._values), self._backward.portable.constants
@@ -281,7 +281,7 @@ class _Turn:
 
 
 def _gradient_leaves(value: Any) -> Any:
-    """Return a value's tensors as starts of gradients; whole numbers have none."""
+    """Return a value's tensors as starts of gradients; whole numbers have no gradients."""
     if isinstance(value, tuple | list):
         return tuple(_gradient_leaves(part) for part in value)
     if isinstance(value, Tensor) and value.is_floating_point():
@@ -296,7 +296,7 @@ def _detached_value(value: Any) -> Any:
 
 
 def _tensors_of_result(value: Any) -> Iterator[Tensor]:
-    """Yield the parts of a result in order."""
+    """Yield the tensors of a result, of any shapes, in order."""
     if isinstance(value, tuple | list):
         yield from value
     elif isinstance(value, Tensor):
@@ -309,7 +309,10 @@ def _call_operation(
     values: dict[str, Any],
     constants: dict[str, Tensor],
 ) -> Any:
-    """Return an operation's result; it writes over nothing, for gradients need what was there."""
+    """Return an operation's result, of any shape, without overwriting operands.
+
+    Gradients need the operands.
+    """
     keywords = {key: fill_arguments(value, values, constants) for key, value in operation.kwargs}
     return _functional_operator(operation.target)(
         *fill_arguments(arguments, values, constants), **keywords
@@ -317,7 +320,7 @@ def _call_operation(
 
 
 def _functional_operator(target: str) -> Callable[..., Any]:
-    """Return the operator that a gradient goes through and that changes nothing it takes."""
+    """Return the operator with gradients that leaves the operands unchanged."""
     if target.startswith("aten.detach"):  # for the float network the identity
         return function_of_target("aten.alias.default")
     if not _writes_in_place(target):
@@ -327,7 +330,7 @@ def _functional_operator(target: str) -> Callable[..., Any]:
 
 
 def _writes_in_place(target: str) -> bool:
-    """Whether the operator writes over what it takes."""
+    """Tell whether the operator writes over an operand."""
     if target == PLACEHOLDER:
         return False
     schema: Any = getattr(function_of_target(target), "_schema", None)

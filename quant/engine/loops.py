@@ -1,4 +1,4 @@
-"""Loops over channels-last memory that torch has not, or has only slowly."""
+"""Loops over channels-last memory, missing in torch or slow there."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -22,10 +22,10 @@ VECTORS = frozenset({"reassoc", "contract", "nsz", "nnan", "ninf"})
 def compile_loop(
     allowed: frozenset[str] = frozenset(),
 ) -> Callable[[Callable[Given, Made]], Callable[Given, Made]]:
-    """Decorate a function that Numba understands; `allowed` are freedoms with real numbers.
+    """Decorate a function for Numba; `allowed` are freedoms with real numbers.
 
-    Numba, which takes 60 MB, is imported by the first call. What it makes is kept on disk, and the
-    lock of the interpreter is let go while it runs.
+    Numba, of 60 MB, is imported at the first call. The machine code is kept on disk, and the lock
+    of the interpreter is released while the loop runs.
     """
 
     def decorate_loop(loop: Callable[Given, Made]) -> Callable[Given, Made]:
@@ -50,7 +50,7 @@ def depthwise_gradient(
 ) -> Tensor:
     """Return (N, kh * kw * C): for each image the gradient at the weight (C, 1, kh, kw).
 
-    That is a sum over positions of x (N, C, H, W) times the gradient at the output.
+    The gradient is a sum over positions of x (N, C, H, W) times the gradient at the output.
     """
     steps = (*convolution.stride, *convolution.padding, *convolution.dilation)
     found = np.zeros((len(x), *kernel, x.shape[1]), np.float32)
@@ -76,7 +76,7 @@ def _channels_last_array(values: Tensor) -> Floats:
 
 @compile_loop(VECTORS)
 def _add_shifted_products(x: Floats, gradient: Floats, steps: Any, found: Floats) -> None:
-    """Add to `found` (N, kh, kw, C) what x (N, H, W, C) and the gradient give at each tap."""
+    """Add the products of x (N, H, W, C) and the gradient at each tap to `found` (N, kh, kw, C)."""
     down, right, above, left, row_taps, column_taps = steps
     images, rows, columns, channels = gradient.shape
     for image in range(images):
@@ -101,7 +101,7 @@ def _add_shifted_products(x: Floats, gradient: Floats, steps: Any, found: Floats
 def _keep_between_limits(
     gradient: Floats, y: Floats, low: Floats, high: Floats, found: Floats
 ) -> None:
-    """Write to `found` what of the gradient stays; all but the limits are (N, H, W, C)."""
+    """Write the gradient inside the limits to `found`; arrays (N, H, W, C) but for the limits."""
     images, rows, columns, channels = y.shape
     for image in range(images):
         for row in range(rows):

@@ -1,4 +1,4 @@
-"""Which operations write into values that others hold, so that nothing may restart between."""
+"""Operations that write into values of others: spans without a restart."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,10 +12,10 @@ _SILENT_ALIASES = ("aten.dropout.default", "aten.feature_dropout.default", "oper
 def unsafe_restart_spans(
     operations: Iterable[tuple[int, PortableOperation]],
 ) -> list[tuple[int, int]]:
-    """Return spans (first, last]: a restart there would meet a value that was written into.
+    """Return spans (first, last]: a restart inside would meet an overwritten value.
 
-    `operations` come with their places in the list of steps. A value made by step c and written
-    into by step m is whole only before c or after m, whichever view of it was written.
+    `operations` come with places in the list of steps. A value made by step c and overwritten by
+    step m is whole only before c or after m, through any view.
     """
     memory: dict[str, frozenset[str]] = {}  # the values whose memory a value may share
     made: dict[str, int] = {}
@@ -33,7 +33,7 @@ def unsafe_restart_spans(
 
 
 def _tensor_roles(operation: PortableOperation) -> Iterable[tuple[str, bool, bool]]:
-    """Yield each tensor that the operation takes, whether it is written into, and aliased."""
+    """Yield (name, whether written into, whether aliased) of the operation's tensors."""
     if operation.target == PLACEHOLDER:
         return
     schema: Any = getattr(function_of_target(operation.target), "_schema", None)

@@ -21,7 +21,7 @@ BYTES = 4  # of a float32
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """Stands in arguments for what an earlier operation gave."""
+    """Stands in arguments for the result of an earlier operation."""
 
     name: str
 
@@ -35,11 +35,11 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class PortableOperation:
-    """One operation; `target` is its name, such as "aten.conv2d.default".
+    """One operation; `target` is the operator's name, such as "aten.conv2d.default".
 
-    `grid` and `weight_grid` name the sites whose grids apply to its result and to its weight.
-    `clip` holds the limits of a plain clip. `macs` and `size` (bytes of the result) count for one
-    image; `shape` has a batch of 1.
+    `grid` and `weight_grid` name the sites of the result and of the weight. `clip` holds the limits
+    of a plain clip. `macs` and `size` (bytes of the result) count for one image; `shape` has a
+    batch of 1.
     """
 
     name: str
@@ -55,13 +55,13 @@ class PortableOperation:
 
     @property
     def source_names(self) -> tuple[str, ...]:
-        """The names of the operations whose values this one takes."""
+        """The names of the operations whose values enter."""
         return tuple(dict.fromkeys(_names_among((self.args, self.kwargs))))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Portable:
-    """A network in plain data; `output` names its result, `others` the results beside it."""
+    """A network in plain data; `output` names the first result, `others` the further results."""
 
     operations: tuple[PortableOperation, ...]
     constants: dict[str, Tensor]
@@ -76,7 +76,7 @@ class Portable:
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """The names of all results, in order."""
+        """The names of the results, in order."""
         return (self.output, *self.others)
 
     @property
@@ -90,10 +90,10 @@ class Portable:
 
 
 def make_portable_graph(graph: FloatGraph, sites: tuple[Site, ...]) -> Portable:
-    """Return a graph as plain data, with a place for a grid at each site.
+    """Return a graph as plain data, with a place for an encoding at each site.
 
     Raises:
-        CaptureError: the graph calls something that has no name of its own.
+        CaptureError: the graph calls a function without a name.
     """
     weights = {site.node: site.name for site in sites if site.side is Side.WEIGHTS}
     grids = {site.node: site.name for site in sites if site.side is Side.ACTIVATIONS}
@@ -127,7 +127,7 @@ def make_portable_graph(graph: FloatGraph, sites: tuple[Site, ...]) -> Portable:
 
 
 def function_of_target(target: str) -> Callable[..., Any]:
-    """Return what an operation's target names."""
+    """Return the function named by an operation's target."""
     space, _, rest = target.partition(".")
     if space == "operator":
         builtin: Callable[..., Any] = getattr(operators, rest)
@@ -138,7 +138,7 @@ def function_of_target(target: str) -> Callable[..., Any]:
 
 
 def fill_arguments(arguments: Any, values: dict[str, Any], constants: dict[str, Tensor]) -> Any:
-    """Return arguments with tensors where Value and Constant stood."""
+    """Return arguments with tensors, of any shape, in place of Value and Constant."""
     if isinstance(arguments, Value):
         return values[arguments.name]
     if isinstance(arguments, Constant):

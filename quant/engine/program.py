@@ -1,4 +1,4 @@
-"""A network as a flat list of steps that can run from any of them."""
+"""A network as a flat list of steps, ready to run from any step."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -34,9 +34,9 @@ PACKED_FOR = 8  # images in a batch; a weight packed for one size serves all
 
 @dataclass(frozen=True, slots=True)
 class EngineStep:
-    """One operation or, where `site` is set, the grid at its result.
+    """One operation or, where `site` is set, the encoding at the result.
 
-    `drops` names the values that nothing needs after it.
+    `drops` names the values without later use.
     """
 
     operation: PortableOperation
@@ -47,11 +47,11 @@ class EngineStep:
 
 
 class Program:
-    """A network that runs from any position, with any grids at its sites.
+    """A network that runs from any position, with any encodings at the sites.
 
-    Position p lies before step p. `run_steps` takes the values that live there and leaves those
-    that live where it stops, so a shallow copy of them is a checkpoint: steps never change a
-    value that one holds, as long as positions come from `restart_position`.
+    Position p lies before step p. `run_steps` takes the live values of a position and leaves the
+    live values of the position at the stop, so a shallow copy of the values is a checkpoint: steps
+    never change a value of a checkpoint, as long as positions come from `restart_position`.
     """
 
     def __init__(self, portable: Portable, *, fuse: bool = True) -> None:
@@ -70,7 +70,7 @@ class Program:
         self._packed = self._pack_float_weights()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as plain data; packed weights are made anew where it arrives."""
+        """Pickle as plain data; the receiver packs weights anew."""
         return Program, (self.portable,)
 
     def __len__(self) -> int:
@@ -79,7 +79,7 @@ class Program:
 
     @torch.inference_mode()
     def __call__(self, inputs: Inputs, settings: Settings = FLOAT) -> Tensor:
-        """Run the network on inputs (N, *input_shape) with the given grids."""
+        """Run the network on inputs (N, *input_shape) with encodings; return the first output."""
         return self.finish_run(self.start_values(inputs), 0, settings)
 
     def start_values(self, inputs: Inputs) -> Values:
@@ -87,17 +87,17 @@ class Program:
         return dict(zip(self.inputs, tensors_of_batch(inputs), strict=True))
 
     def finish_run(self, values: Values, start: int, settings: Settings) -> Tensor:
-        """Run from a position to the end and return the network's (first) output."""
+        """Run from a position to the end; return the network's (first) output, shape (N, ...)."""
         self.run_steps(values, start, len(self), settings)
         return self.result_tensors(values)[0]
 
     def result_tensors(self, values: Values) -> tuple[Tensor, ...]:
-        """Return the network's outputs from the values at the end."""
+        """Return the network's outputs, shapes (N, ...), from the values at the end."""
         return tuple(values[name] for name in self.outputs)
 
     @wait_while_tracing
     def run_steps(self, values: Values, start: int, stop: int, settings: Settings) -> None:
-        """Turn the values at `start` into those at `stop`; weights come from `settle_weights`."""
+        """Turn the values at `start` into values at `stop`; weights come from `settle_weights`."""
         for step in self._steps[start:stop]:
             self._run_step(step, values, settings)
             for name in step.drops:
@@ -133,7 +133,7 @@ class Program:
 
     @wait_while_tracing
     def settle_weights(self, grids: Mapping[str, Encoding]) -> dict[str, Encoding | Tensor]:
-        """Return settings with weights already on their grids and in the kernel's order."""
+        """Return settings with quantized weights in the kernel's order, shape (O, I, ...)."""
         found: dict[str, Encoding | Tensor] = dict(grids)
         for step in self._steps:
             site = step.operation.weight_grid
@@ -159,7 +159,7 @@ class Program:
         }
 
     def restart_position(self, sites: Iterable[str]) -> int:
-        """Return the last position before which nothing depends on the grids at these sites."""
+        """Return the last position before the steps that depend on the encodings at the sites."""
         found = min(self._positions[site] for site in sites)
         while True:
             earlier = [first for first, last in self._unsafe if first < found <= last]
@@ -168,13 +168,13 @@ class Program:
             found = min(earlier)
 
     def live_values(self, position: int) -> frozenset[str]:
-        """Return the names of the values that a checkpoint at that position holds."""
+        """Return the names of the values in a checkpoint at the position."""
         return self._live[position]
 
     def checkpoint_bytes(self, positions: Iterable[int]) -> int:
-        """Return the memory of checkpoints at these positions for one image.
+        """Return the memory of checkpoints at the positions for one image.
 
-        A value that several hold counts once; a view counts as a copy.
+        A value in several checkpoints counts once; a view counts as a copy.
         """
         names = frozenset[str]().union(*(self._live[position] for position in positions))
         return sum(self._sizes[name] for name in names)
@@ -185,19 +185,19 @@ class Program:
 
 
 def compile_program(graph: FloatGraph, sites: tuple[Site, ...], *, fuse: bool = True) -> Program:
-    """Return a graph as a program with a place for a grid at each site (`plan_sites`).
+    """Return a graph as a program with a place for an encoding at each site (`plan_sites`).
 
-    `fuse` runs convolutions and the clips after them as one step where torch can; results then
-    differ from the graph's by the rounding of float32.
+    `fuse` runs a convolution and the clip behind as one step where torch can; results then differ
+    from the graph's by the rounding of float32.
 
     Raises:
-        CaptureError: the graph calls something that is no operator.
+        CaptureError: the graph calls a function other than an operator.
     """
     return Program(make_portable_graph(graph, sites), fuse=fuse)
 
 
 def _engine_steps(portable: Portable, *, fuse: bool) -> Iterable[EngineStep]:
-    """Yield steps in order; a clip that its convolution takes in gives its name to the step."""
+    """Yield steps in order; a clip inside a convolution gives the step the clip's name."""
     users = _users_by_name(portable)
     shapes = {item.name: item.shape for item in portable.operations}
     taken: set[str] = set()
@@ -246,7 +246,7 @@ def _users_by_name(portable: Portable) -> dict[str, list[PortableOperation]]:
 def _clip_after_operation(
     operation: PortableOperation, users: Mapping[str, list[PortableOperation]]
 ) -> PortableOperation | None:
-    """Return the clip that alone takes the operation's result, where nothing lies between."""
+    """Return the clip that alone takes the operation's result directly."""
     if operation.grid is not None or len(users[operation.name]) != 1:
         return None
     user = users[operation.name][0]
@@ -266,7 +266,7 @@ def _steps_with_drops(steps: list[EngineStep], outputs: tuple[str, ...]) -> Iter
 
 
 def _live_names(steps: tuple[EngineStep, ...], first: tuple[str, ...]) -> Iterable[frozenset[str]]:
-    """Yield the names of the values that live at each position."""
+    """Yield the names of the live values of each position."""
     alive = set(first)
     yield frozenset(alive)
     for step in steps:
@@ -275,7 +275,7 @@ def _live_names(steps: tuple[EngineStep, ...], first: tuple[str, ...]) -> Iterab
 
 
 def _restart_positions(steps: tuple[EngineStep, ...]) -> dict[str, int]:
-    """Return for each site the position before the first step that it acts on."""
+    """Return the position before the first step of each site."""
     found: dict[str, int] = {}
     for place, step in enumerate(steps):
         site = step.site if step.site is not None else step.operation.weight_grid

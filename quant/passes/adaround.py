@@ -176,12 +176,20 @@ def _nearest_rounding_reason(graph: FloatGraph, layer: Layer) -> str:
 
 
 def rectified_sigmoid(variable: Tensor) -> Tensor:
-    """Return h(V) = clip(sigmoid(V) (zeta - gamma) + gamma, 0, 1), of V's shape."""
+    """Return h(V) = clip(sigmoid(V) (zeta - gamma) + gamma, 0, 1), of V's shape.
+
+    >>> rectified_sigmoid(torch.tensor([-9.0, 0.0, 9.0]))
+    tensor([0.0000, 0.5000, 1.0000])
+    """
     return (torch.sigmoid(variable) * (ZETA - GAMMA) + GAMMA).clamp(0, 1)
 
 
 def rounding_loss(up: Tensor, beta: float) -> Tensor:
-    """Return sum(1 - |2 h - 1|^beta), a scalar; zero once the weights are decided (equation 34)."""
+    """Return sum(1 - |2 h - 1|^beta), a scalar; zero once the weights are decided (equation 34).
+
+    >>> rounding_loss(torch.tensor([0.0, 0.5, 1.0]), 20.0)
+    tensor(1.)
+    """
     return (1 - (2 * up - 1).abs().pow(beta)).sum()
 
 

@@ -171,7 +171,7 @@ def reason_against_rows(graph: FloatGraph, layer: Layer) -> str:
 
 
 def _varying_axis(held: Tensor, rank: int) -> int | None:
-    """Return the only axis of a value of rank `rank` along which a tensor (..., C, ...) varies.
+    """Return the only axis along which a tensor of shape (..., C, ...) varies in rank `rank`.
 
     None if zero axes or several axes vary.
     """

@@ -1,1 +1,1 @@
-"""Quantization-aware training: quantizers learn their grids while the network learns."""
+"""Quantization-aware training: quantizers learn encodings while the network learns."""

@@ -1,4 +1,4 @@
-"""Alpha-blending: weights go from float to their grid in the course of training (papers.md, 2)."""
+"""Alpha-blending: weights go from float to quantized in the course of training (papers.md, 2)."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -18,11 +18,11 @@ ROUNDS = 3
 
 
 class _Blend(torch.autograd.Function):
-    """(1 - alpha) w + alpha q with the gradient `passed` times that of the blend."""
+    """(1 - alpha) w + alpha q with the gradient of the blend times `passed`."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, projected: Tensor, alpha: float, passed: float) -> Tensor:
-        """Return the blend; at its ends exactly the weight, or exactly its projection."""
+        """Return the blend, of the weight's shape; at the ends exactly weight or projection."""
         ctx.passed = passed
         if alpha == 0.0:
             return weight.clone()
@@ -30,16 +30,16 @@ class _Blend(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        """Return (1 - alpha) times the gradient, or all of it."""
+        """Return (1 - alpha) times the gradient, or the whole gradient."""
         return gradients[0] * ctx.passed, None, None, None
 
 
 def project_weight(weight: Tensor, start: Encoding, rounds: int = ROUNDS) -> Encoding:
-    """Return the symmetric grid of `start` with the scale that lies nearest to the weight.
+    """Return the symmetric encoding nearest to a weight of shape (O, I, ...), coded as `start`.
 
     Alternating projection of || w - s q ||^2: q = the nearest whole numbers, s = <w, q> / <q, q>
-    over the values that share s. With one bit it is s = mean |w|. A reconstruction: the paper names
-    its projection and does not print it (papers.md, 2.3).
+    over the values with a common s. With one bit s = mean |w|. A reconstruction: the paper names a
+    projection and does not print the projection (papers.md, 2.3).
     """
     scale = start.scale
     for _ in range(rounds):
@@ -54,7 +54,7 @@ def project_weight(weight: Tensor, start: Encoding, rounds: int = ROUNDS) -> Enc
 
 
 class BlendQuantizer(TrainableQuantizer):
-    """Blends a weight with its projection; `alpha` is 0 for float, 1 for the grid."""
+    """Blends a weight with a projection; `alpha` is 0 for float, 1 for quantized."""
 
     scale: Tensor
 
@@ -80,7 +80,7 @@ class BlendQuantizer(TrainableQuantizer):
         return result
 
     def encoding(self) -> Encoding:
-        """Return the projection's grid as it stands."""
+        """Return the present encoding of the projection."""
         one, device = self.start, self.scale.device
         bits = None if one.channel_bits is None else one.channel_bits.to(device)
         return Encoding(self.scale.clone(), one.zero_point.to(device), one.qmin, one.qmax, bits)
@@ -96,15 +96,15 @@ class BlendQuantizer(TrainableQuantizer):
 
     @torch.no_grad()
     def rescale_encoding(self, factor: Tensor) -> None:
-        """Multiply the scale by positive factors."""
+        """Multiply the scale by positive factors of the scale's shape."""
         self.scale.mul_(factor)
 
 
 class AlphaBlend(LearnedStep):
-    """Weights blend into their grids; activations are on learned grids from the start.
+    """Weights blend into encodings; activations have learned encodings from the start.
 
-    After the schedule's end weights are frozen on their grids, biases and norms go on to learn.
-    Watched images are always looked at with hard weights, alpha = 1.
+    After the schedule's end weights are frozen as quantized; biases and norms learn further.
+    Watched images always see hard weights, alpha = 1.
     """
 
     alpha = 0.0
@@ -112,21 +112,21 @@ class AlphaBlend(LearnedStep):
     def make_weight_quantizer(
         self, graph: FloatGraph, site: Site, start: Encoding, weight: Tensor
     ) -> TrainableQuantizer:
-        """Return the blend of a weight with its projection."""
+        """Return the blend of a weight, shape (O, I, ...), with the projection."""
         del graph
         return BlendQuantizer(site, start, weight, self.settings.blend.gradient)
 
     def prepare_step(self, quantizers: Mapping[str, TrainableQuantizer], share: float) -> None:
-        """Set alpha for the step at a share of all steps."""
+        """Set alpha for the step at a share (0 to 1) of the steps."""
         self.alpha = self.settings.blend.alpha_at_share(share)
         _set_alpha_everywhere(quantizers, self.alpha)
 
     def prepare_look(self, quantizers: Mapping[str, TrainableQuantizer]) -> None:
-        """Set alpha to 1: what is looked at is what is kept."""
+        """Set alpha to 1: the network looked at is the network kept."""
         _set_alpha_everywhere(quantizers, 1.0)
 
     def finish_step(self, quantizers: Mapping[str, TrainableQuantizer], share: float) -> None:
-        """Project the weights anew, unless they are frozen."""
+        """Project the weights anew, unless frozen."""
         blend = self.settings.blend
         if blend.alpha_at_share(share) >= 1.0 and blend.gradient is BlendGradient.BLEND:
             return

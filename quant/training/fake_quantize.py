@@ -1,4 +1,4 @@
-"""Values on a grid whose scale and zero point learn (white paper, equations 39 to 42)."""
+"""Fake quantization with learned scale and zero point (white paper, equations 39 to 42)."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +16,11 @@ OPEN = (-float("inf"), float("inf"))
 
 @dataclass(frozen=True, eq=False, slots=True)
 class GridLimits:
-    """The whole numbers of a grid, and the clip that comes before it.
+    """The whole numbers of an encoding, and the clip before.
 
-    `qmin` and `qmax` are numbers, or tensors that broadcast as the scale does. `floor` and `cap`
-    are numbers, or tensors (C, 1, 1) with one value a channel. Where `binary` (of the scale's
-    shape) holds, values are -scale and +scale, and the gradient at x passes everywhere.
+    `qmin` and `qmax` are numbers, or tensors that broadcast like the scale. `floor` and `cap` are
+    numbers, or tensors (C, 1, 1) with a value per channel. Where `binary` (of the scale's shape)
+    holds, values are -scale and +scale, and the gradient at x passes everywhere.
     """
 
     qmin: int | Tensor
@@ -31,7 +31,7 @@ class GridLimits:
 
     @property
     def has_open_clip(self) -> bool:
-        """Whether no clip comes before the grid."""
+        """Whether values enter the encoding without a clip before."""
         tensors = isinstance(self.floor, Tensor) or isinstance(self.cap, Tensor)
         return not tensors and (self.floor, self.cap) == OPEN
 
@@ -39,19 +39,19 @@ class GridLimits:
 def fake_quantize_learned(
     x: Tensor, scale: Tensor, zero_point: Tensor, limits: GridLimits
 ) -> Tensor:
-    """Return `x` on the grid, of x's shape; gradients reach x, scale and zero point.
+    """Return `x` fake-quantized, of x's shape; gradients reach x, scale and zero point.
 
-    `scale` and `zero_point` (whole numbers) have one shape that broadcasts against x. The value is
-    that of `Encoding.fake_quantize` of the clipped x, bit for bit. Gradients: 1 for x inside the
-    grid and 0 outside (39); round(x/s) - x/s for s inside, qmin - z or qmax - z outside (40); 0 for
-    z inside, -s outside (42). A clip's gradient is 0 where it clips.
+    `scale` and `zero_point` (whole numbers) have one shape that broadcasts against x. The value
+    equals `Encoding.fake_quantize` of the clipped x, bit for bit. Gradients: 1 for x inside the
+    limits and 0 outside (39); round(x/s) - x/s for s inside, qmin - z or qmax - z outside (40); 0
+    for z inside, -s outside (42). A clip's gradient is 0 where the clip acts.
     """
     result: Tensor = _FakeQuantize.apply(x, scale, zero_point, limits)  # type: ignore[no-untyped-call]
     return result
 
 
 def fake_quantize_plain(x: Tensor, scale: Tensor, zero_point: Tensor, limits: GridLimits) -> Tensor:
-    """Return what `fake_quantize_learned` returns, by torch on any device."""
+    """Return the result of `fake_quantize_learned`, of x's shape, by torch on any device."""
     steps = torch.div(_clip_to_limits(x, limits), scale).round_()
     low, high = limits.qmin - zero_point, limits.qmax - zero_point
     steps = torch.clamp(steps, low, high)
@@ -68,7 +68,7 @@ def _clip_to_limits(x: Tensor, limits: GridLimits) -> Tensor:
 
 
 class _FakeQuantize(torch.autograd.Function):
-    """The kernels where they fit, operations of torch elsewhere."""
+    """The kernels if the tensors fit, operations of torch otherwise."""
 
     @staticmethod
     def forward(
@@ -104,7 +104,7 @@ class _FakeQuantize(torch.autograd.Function):
 def _pull_by_torch(
     gradient: Tensor, x: Tensor, y: Tensor, scale: Tensor, zero_point: Tensor, limits: GridLimits
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradient at x, at log(scale), and the sum of that outside of the grid."""
+    """Return gradients at x (x's shape) and log(scale), and the sum outside (scale's shape)."""
     value = _clip_to_limits(x, limits)
     low = (limits.qmin - zero_point) * scale
     high = (limits.qmax - zero_point) * scale
@@ -124,10 +124,10 @@ def _pull_by_torch(
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """How the memory of a tensor is seen as rows for the kernels.
+    """The view of a tensor's memory as rows for the kernels.
 
-    `by_row`: each row has a scale of its own. `by_channel`: each value of a row has a clip of its
-    own. Neither: all of the memory is on one grid.
+    `by_row`: a row has a separate scale. `by_channel`: a value of a row has a separate clip.
+    Neither: the memory has one encoding.
     """
 
     limits: GridLimits
@@ -136,7 +136,7 @@ class _Rows:
 
     @classmethod
     def rows_of_tensor(cls, x: Tensor, scale: Tensor, limits: GridLimits) -> "_Rows | None":
-        """Return how x (float32 in dense memory of the CPU) is seen; None where it cannot be."""
+        """Return the view (R, K) of x (float32 in dense memory of the CPU); None if impossible."""
         if (
             limits.binary is not None
             or x.device.type != "cpu"
@@ -154,7 +154,7 @@ class _Rows:
         return cls(limits, by_row, by_channel)
 
     def quantize_into(self, x: Tensor, scale: Tensor, zero_point: Tensor, y: Tensor) -> None:
-        """Write x on its grid to y."""
+        """Write x, fake-quantized, to y of x's shape."""
         limits = self._whole_number_limits(scale, zero_point)
         if self.by_channel:
             channels = x.shape[1]
@@ -188,7 +188,10 @@ class _Rows:
         zero_point: Tensor,
         pulled: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Write the gradient at x; return that at log(scale), and the sum outside of the grid."""
+        """Write the gradient at x to `pulled`, x's shape; return gradients of the scale's shape.
+
+        The gradients are the gradient at log(scale), and the sum of `gradient` outside the limits.
+        """
         step = scale.flatten().numpy()
         bounds = self._whole_number_limits(scale, zero_point) * step[:, None]
         tensors = gradient, x, y, pulled
@@ -224,7 +227,7 @@ class _Rows:
         return totals
 
     def _whole_number_limits(self, scale: Tensor, zero_point: Tensor) -> kernels.Floats:
-        """Return (R, 2): first and last whole number less the zero point, of each row."""
+        """Return (R, 2): first and last whole number less the zero point, by row."""
         ends = [
             (end - zero_point).to(torch.float32).expand(scale.shape).flatten()
             for end in (self.limits.qmin, self.limits.qmax)
@@ -237,7 +240,7 @@ class _Rows:
         return np.float32(self.limits.floor), np.float32(self.limits.cap)
 
     def _channel_caps(self, channels: int) -> kernels.Floats:
-        """Return (2, C): the clip of each channel."""
+        """Return (2, C): floor and cap of the channels."""
         ends = [
             torch.as_tensor(end, dtype=torch.float32).expand(channels, 1, 1).flatten()
             for end in (self.limits.floor, self.limits.cap)
@@ -252,7 +255,7 @@ def _is_dense_memory(x: Tensor) -> bool:
 
 
 def _memory_as_rows(x: Tensor, width: int) -> Any:
-    """Return the dense memory of x as (size / width, width), whatever the order of its axes."""
+    """Return the dense memory of x in shape (size / width, width), for any order of axes."""
     channels_last = x.dim() == 4 and not x.is_contiguous()
     seen = x.detach().permute(0, 2, 3, 1) if channels_last else x.detach()
     return seen.reshape(-1, width).numpy()

@@ -1,4 +1,4 @@
-"""One pass over memory that puts values on a grid, and one that brings gradients back."""
+"""Single passes over memory: fake quantization, and the gradients."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ Floats = NDArray[np.float32]
 
 @compile_loop()
 def quantize_rows(x: Floats, scale: Floats, limits: Floats, clip: Any, y: Floats) -> None:
-    """Write to y (R, K) what x (R, K) is on grids with one scale (R,) for each row.
+    """Write x (R, K), fake-quantized with a scale (R,) by row, to y (R, K).
 
     `limits` (R, 2) are the first and last whole number less the zero point; `clip` (floor, cap) is
     applied before. Bit-equal to `Encoding.fake_quantize`.
@@ -28,7 +28,7 @@ def quantize_rows(x: Floats, scale: Floats, limits: Floats, clip: Any, y: Floats
 
 @compile_loop()
 def quantize_channels(x: Floats, scale: Any, limits: Any, caps: Floats, y: Floats) -> None:
-    """Write to y (P, C) what x (P, C) is on one grid, after clips [caps[0], caps[1]], (2, C)."""
+    """Write x (P, C), clipped to [caps[0], caps[1]] (2, C) and fake-quantized, to y (P, C)."""
     low, high = limits[0], limits[1]
     floor, cap = caps[0], caps[1]
     for row in range(x.shape[0]):
@@ -42,11 +42,11 @@ def quantize_channels(x: Floats, scale: Any, limits: Any, caps: Floats, y: Float
 def pull_row_gradients(
     g: Floats, x: Floats, y: Floats, bounds: Floats, clip: Any, pulled: Floats, sums: Floats
 ) -> None:
-    """Write to `pulled` (R, K) the gradient at x from g, that at y, for `quantize_rows`.
+    """Write the gradient at x (R, K) to `pulled`, from g at y, for `quantize_rows`.
 
-    `bounds` (R, 2) are the ends of each row's grid. `sums` (R, 2) get the gradient at the logarithm
-    of the scale, sum g (y - x) inside the grid and sum g y outside of it (equation 40 times s), and
-    the sum of g outside, from which that at the zero point follows (equation 42).
+    `bounds` (R, 2) are the ends of a row's encoding. `sums` (R, 2) get the gradient at the
+    logarithm of the scale, sum g (y - x) inside the ends and sum g y outside (equation 40 times s),
+    and the sum of g outside, the source of the gradient at the zero point (equation 42).
     """
     one, zero = np.float32(1), np.float32(0)
     floor, cap = clip[0], clip[1]
@@ -70,7 +70,7 @@ def pull_row_gradients(
 def pull_channel_gradients(
     g: Floats, x: Floats, y: Floats, bounds: Any, caps: Floats, pulled: Floats, sums: Floats
 ) -> None:
-    """Do as `pull_row_gradients` for `quantize_channels`: one grid, a clip a channel."""
+    """Do as `pull_row_gradients` for `quantize_channels`: one encoding, a clip a channel."""
     one, zero = np.float32(1), np.float32(0)
     low, high = bounds[0], bounds[1]
     floor, cap = caps[0], caps[1]

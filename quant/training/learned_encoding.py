@@ -1,4 +1,4 @@
-"""A grid whose scale and zero point are parameters, and the quantizer that trains with it."""
+"""An encoding with parameters as scale and zero point, and a quantizer for training."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ ZERO_POINT_SHARE = 8
 
 @dataclass(frozen=True, eq=False, slots=True)
 class RatedParameter:
-    """A parameter that learns, and the size by which the relative rate is multiplied."""
+    """A parameter, and the size by which the relative rate is multiplied."""
 
     name: str
     parameter: nn.Parameter
@@ -25,7 +25,7 @@ class RatedParameter:
 
 
 class RoundThrough(torch.autograd.Function):
-    """Round half to even; the gradient passes as if nothing had been rounded."""
+    """Round half to even; the gradient passes as without rounding."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -35,16 +35,16 @@ class RoundThrough(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        """Return the gradient as it came."""
+        """Return the gradient unchanged."""
         del ctx
         return gradients[0]
 
 
 class LearnedEncoding(nn.Module):
-    """A grid with scale = start * exp(log_ratio) and zero point = round(start + shift).
+    """An encoding with scale = start * exp(log_ratio) and zero point = round(start + shift).
 
-    The scale is positive by construction, and exactly the starting one until a step is taken.
-    Sites that share an encoding share this module.
+    The scale is positive by construction, and exactly the starting scale until the first step.
+    Sites with a common encoding share the module.
     """
 
     start_scale: Tensor
@@ -68,7 +68,7 @@ class LearnedEncoding(nn.Module):
         )
 
     def _store_channel_limits(self, start: Encoding) -> None:
-        """Store the limits of each channel, where channels have widths of their own."""
+        """Store the limits of channels if channels have separate widths."""
         bits = start.channel_bits
         least, greatest = (None, None) if bits is None else start.code_limits()
         binary = None if bits is None or not bool((bits == 1).any()) else bits == 1
@@ -79,19 +79,19 @@ class LearnedEncoding(nn.Module):
 
     @property
     def code_limits(self) -> tuple[int | Tensor, int | Tensor]:
-        """The least and greatest whole number, of each channel where they differ."""
+        """The least and greatest whole number; tensors of the scale's shape if channels differ."""
         if self.least is None or self.greatest is None:
             return self.qmin, self.qmax
         return self.least, self.greatest
 
     @property
     def scale(self) -> Tensor:
-        """The scale, float32 of the shape that it started with; gradients flow through it."""
+        """The scale, float32 of the starting scale's shape; gradients flow through."""
         return self.start_scale * self.log_ratio.exp()
 
     @property
     def zero_point(self) -> Tensor:
-        """The zero point as whole numbers inside the grid's limits."""
+        """The zero point, whole numbers inside the limits, of the scale's shape."""
         if not self.shift.requires_grad:
             return self.start_zero_point + self.shift.detach()
         real = (self.start_zero_point + self.shift).clamp(self.qmin, self.qmax)
@@ -100,18 +100,18 @@ class LearnedEncoding(nn.Module):
 
     @torch.no_grad()
     def encoding(self) -> Encoding:
-        """Return the grid as it stands, a value that no step changes."""
+        """Return the present encoding; later steps do not change the value."""
         zero_point = (self.start_zero_point + self.shift).clamp(self.qmin, self.qmax).round()
         scale = self.scale.clone()
         return Encoding(scale, zero_point, self.qmin, self.qmax, self.channel_bits)
 
     @torch.no_grad()
     def rescale_encoding(self, factor: Tensor) -> None:
-        """Multiply the scale by positive factors of its shape (equation 43)."""
+        """Multiply the scale by positive factors of the scale's shape (equation 43)."""
         self.start_scale.mul_(factor)
 
     def rated_parameters(self, prefix: str) -> Iterable[RatedParameter]:
-        """Yield what learns: the logarithm of the scale by rate, the zero point by levels."""
+        """Yield the scale's logarithm, learning by rate, and the zero point, by levels."""
         if self.log_ratio.requires_grad:
             yield RatedParameter(f"the scale of {prefix}", self.log_ratio, 1.0)
         if self.shift.requires_grad:
@@ -122,35 +122,36 @@ class LearnedEncoding(nn.Module):
 
 
 class TrainableQuantizer(nn.Module):
-    """What stands at a site while a network trains, in the place of a `Quantizer`.
+    """Stands at a site in place of a `Quantizer` while a network trains.
 
-    Methods of training derive from it: `forward` maps a tensor to one of its shape, `encoding` says
-    which grid the values lie on, `rated_parameters` lists what learns, `site` is where it stands.
+    Methods of training derive from the class: `forward` maps a tensor to a tensor of equal shape,
+    `encoding` returns the encoding of the values, `rated_parameters` lists the parameters, `site`
+    is the place.
     """
 
     site: Site
 
     def encoding(self) -> Encoding:
-        """Return the grid as it stands."""
+        """Return the present encoding."""
         raise NotImplementedError
 
     def rated_parameters(self) -> Iterable[RatedParameter]:
-        """Yield the parameters of its own."""
+        """Yield the quantizer's parameters."""
         raise NotImplementedError
 
     def rescale_encoding(self, factor: Tensor) -> None:
-        """Multiply the grid of a weight by positive factors that broadcast as its scale does.
+        """Multiply a weight's encoding by positive factors that broadcast, shape (O, 1, 1, 1).
 
-        The weight itself is multiplied by them too: a batch norm is folded (equation 43).
+        The weight is multiplied by the factors too: a batch norm is folded (equation 43).
         """
         raise NotImplementedError
 
 
 class LearnedQuantizer(TrainableQuantizer):
-    """Puts values on a learned grid after the clip that the product's quantizer stands in for.
+    """Quantizes values with a learned encoding, after the clip of the replaced quantizer.
 
-    `grid` may be that of another site. `clip` is (floor, cap), None for no limit; `caps` are
-    tensors (C, 1, 1) in their place, as equalization leaves them.
+    `grid` may belong to another site. `clip` is (floor, cap), None without a limit; `caps` are
+    tensors (C, 1, 1) instead, as equalization leaves clips.
     """
 
     floors: Tensor | None
@@ -174,7 +175,7 @@ class LearnedQuantizer(TrainableQuantizer):
         self.register_buffer("caps", cap if isinstance(cap, Tensor) else None, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map a tensor to one of the same shape, on the grid."""
+        """Map a tensor to a quantized tensor of equal shape."""
         limits = GridLimits(
             *self.grid.code_limits,
             self.floor if self.floors is None else self.floors,
@@ -184,18 +185,18 @@ class LearnedQuantizer(TrainableQuantizer):
         return fake_quantize_learned(x, self.grid.scale, self.grid.zero_point, limits)
 
     def encoding(self) -> Encoding:
-        """Return the grid as it stands."""
+        """Return the present encoding."""
         return self.grid.encoding()
 
     def rated_parameters(self) -> Iterable[RatedParameter]:
-        """Yield scale and zero point; those of a shared grid come from each of its sites."""
+        """Yield scale and zero point; a shared encoding is yielded for every site."""
         yield from self.grid.rated_parameters(self.site.name)
 
     def rescale_encoding(self, factor: Tensor) -> None:
-        """Multiply the scale by positive factors."""
+        """Multiply the scale by positive factors of the scale's shape."""
         self.grid.rescale_encoding(factor)
 
 
 def _plain_limit(value: float | Tensor | None, default: float) -> float:
-    """Return a plain limit; the default stands where there is none or a tensor has its place."""
+    """Return a plain limit, a scalar; the default for None or a tensor."""
     return default if value is None or isinstance(value, Tensor) else value

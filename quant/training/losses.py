@@ -1,4 +1,4 @@
-"""What training makes small."""
+"""The loss of training."""
 
 from dataclasses import dataclass
 
@@ -12,10 +12,10 @@ from quant.training.settings import LossKind, TrainingError
 class TrainingLoss:
     """The loss of a batch: outputs (N, C) or (N, ...) against targets, the float network, or both.
 
-    `classes` says that outputs are logits of classes: cross-entropy with labels, and the
-    divergence of softmax(teacher / T) from softmax(output / T), times T^2, to distil (Hinton et al.
-    2015). Other outputs are compared by their mean square error; to the teacher's it is divided by
-    the variance of the teacher's outputs, so that its size does not depend on their unit.
+    `classes` says that outputs are logits of classes: cross-entropy with labels, and the divergence
+    of softmax(teacher / T) from softmax(output / T), times T^2, to distil (Hinton et al. 2015).
+    Other outputs are compared by mean square error. The error against the teacher is divided by the
+    variance of the teacher's outputs, so that the size does not depend on the unit.
     """
 
     kind: LossKind
@@ -29,14 +29,14 @@ class TrainingLoss:
 
     @property
     def needs_targets(self) -> bool:
-        """Whether labels or other targets are compared with."""
+        """Whether labels or other targets enter the loss."""
         return self.kind is not LossKind.DISTIL
 
     def __call__(self, outputs: Tensor, targets: Tensor | None, teacher: Tensor | None) -> Tensor:
         """Return the mean loss of a batch, a scalar.
 
         Raises:
-            TrainingError: labels are needed and there are none.
+            TrainingError: labels are needed and missing.
         """
         parts: list[Tensor] = []
         if self.needs_targets:

@@ -1,4 +1,4 @@
-"""What a method of training adds to the loop: its quantizers, its schedule, its measurements."""
+"""A method of training: quantizers, schedule and measurements for the loop."""
 
 from collections.abc import Mapping
 
@@ -18,7 +18,7 @@ from quant.training.settings import TrainingSettings
 class LearnedStep:
     """Scales and zero points learn with the weights (LSQ, LSQ+): the plain method.
 
-    Other methods derive from it and replace what differs. One object serves one training.
+    Other methods derive from the class and replace the differences. An object serves one training.
     """
 
     def __init__(self, settings: TrainingSettings) -> None:
@@ -27,7 +27,7 @@ class LearnedStep:
     def make_weight_quantizer(
         self, graph: FloatGraph, site: Site, start: Encoding, weight: Tensor
     ) -> TrainableQuantizer:
-        """Return what stands at a weight's site; `weight` is the tensor, `start` its grid."""
+        """Return a weight site's quantizer: `weight` of shape (O, I, ...), encoding `start`."""
         del graph, weight
         return LearnedQuantizer(site, self.learned_encoding(site, start))
 
@@ -39,12 +39,15 @@ class LearnedStep:
         clip: tuple[float | None, float | None] | None,
         caps: tuple[Tensor | None, Tensor] | None,
     ) -> TrainableQuantizer:
-        """Return what stands at an activation's site; `grid` is shared where sites share one."""
+        """Return the quantizer of an activation's site; sites may share `grid`.
+
+        `caps` have shape (C, 1, 1).
+        """
         del graph
         return LearnedQuantizer(site, grid, clip, caps)
 
     def learned_encoding(self, site: Site, start: Encoding) -> LearnedEncoding:
-        """Return the learned grid of a site; symmetric grids have no zero point to learn."""
+        """Return the learned encoding of a site; symmetric encodings have a fixed zero point."""
         return LearnedEncoding(
             start,
             learn_scale=self.settings.learn_scales,
@@ -52,16 +55,16 @@ class LearnedStep:
         )
 
     def prepare_step(self, quantizers: Mapping[str, TrainableQuantizer], share: float) -> None:
-        """Prepare the quantizers, by site, for the step at a share (0 to 1) of all steps."""
+        """Prepare the quantizers, by site, for the step at a share (0 to 1) of the steps."""
 
     def prepare_look(self, quantizers: Mapping[str, TrainableQuantizer]) -> None:
-        """Prepare the quantizers for a look at watched images: weights as they would be kept."""
+        """Prepare the quantizers for a look at watched images, with weights in the final form."""
 
     def finish_step(self, quantizers: Mapping[str, TrainableQuantizer], share: float) -> None:
-        """Bring parameters back into their bounds after a step of the optimizer."""
+        """Bring parameters back into bounds after a step of the optimizer."""
 
     def loss_penalty(self, quantizers: Mapping[str, TrainableQuantizer]) -> Tensor | None:
-        """Return what joins the loss, a scalar, or None."""
+        """Return a scalar to add to the loss, or None."""
         del quantizers
         return None
 
@@ -71,9 +74,9 @@ class LearnedStep:
         return {}
 
     def is_final_step(self, share: float) -> bool:
-        """Whether weights at this share of all steps lie on their grids as at the end.
+        """Tell whether weights at a share of the steps are quantized as at the end.
 
-        Only such states may be kept as the best one.
+        Only such states may be kept as the best state.
         """
         del share
         return True

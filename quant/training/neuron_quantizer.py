@@ -1,13 +1,13 @@
-"""A weight whose output channels learn their widths (NMP-QAT), or have widths that stay.
+"""A weight with learned widths of output channels (NMP-QAT), or with fixed widths.
 
-Each channel owns a precision intensity s in [0, 1]. Thresholds part it into the widths 1, 2, 4 and
-8. Forward is hard: a channel lies on the grid of its width. Backward, the weight gets the
-straight-through gradient, and s that of a soft mixture of all four grids, whose gates are sigmoids
-of s at the thresholds (papers.md, paper 3).
+A channel has a precision intensity s in [0, 1]. Thresholds part s into the widths 1, 2, 4 and 8.
+Forward is hard: a channel is quantized at the channel's width. Backward, the weight gets the
+straight-through gradient, and s the gradient of a soft mixture of the four encodings with sigmoids
+of s at the thresholds as gates (papers.md, paper 3).
 
-Our choices where the paper's text is silent: the form of the gates, scales (the mean of |w| at one
-bit, else that of least squared error, searched for ten times in a training; between two searches
-it follows the size of the channel's weights).
+Our choices where the paper's text is silent: the form of the gates, and scales (the mean of |w| at
+one bit, else least squared error, searched for ten times in a training; between two searches a
+scale follows the size of the channel's weights).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -42,7 +42,11 @@ def soft_width_shares(
 
 
 def hard_widths(intensity: Tensor, thresholds: tuple[float, ...]) -> Tensor:
-    """Return the width of each intensity, int8: 1 below the first threshold, then 2, 4, 8."""
+    """Return widths, int8 of the intensity's shape: 1 below the first threshold, then 2, 4, 8.
+
+    >>> hard_widths(torch.tensor([0.1, 0.5]), (0.25, 0.5, 0.75)).tolist()
+    [1, 4]
+    """
     limits = intensity.new_tensor(thresholds)
     place = (intensity[..., None] >= limits).sum(-1)
     return torch.tensor(CHANNEL_WIDTHS, dtype=torch.int8, device=intensity.device)[place]
@@ -53,7 +57,7 @@ class MixedForward(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, intensity: Tensor, hard: Tensor, slope: Tensor) -> Tensor:
-        """Return `hard`; `slope` is d mixture / d s of each weight, (C, ...) like the weight."""
+        """Return `hard`, of the weight's shape (C, ...); `slope` is d mixture / d s by weight."""
         del weight
         ctx.save_for_backward(slope)
         ctx.shape = intensity.shape
@@ -67,10 +71,10 @@ class MixedForward(torch.autograd.Function):
 
 
 class NeuronQuantizer(TrainableQuantizer):
-    """A weight whose output channels learn their widths, or have widths that stay.
+    """A weight with learned widths of output channels, or with fixed widths.
 
     Shapes: the weight (C, ...) with channels along `axis`; intensity, widths and scales broadcast
-    against it, scales with one row more in front for each width.
+    against the weight, scales with a further first axis for the widths.
     """
 
     fixed: Tensor | None
@@ -114,14 +118,14 @@ class NeuronQuantizer(TrainableQuantizer):
 
     @property
     def channel_widths(self) -> Tensor:
-        """The width of each channel, int8, shaped to broadcast against the weight."""
+        """The widths of channels, int8, in a shape (C, 1, ..., 1) that broadcasts."""
         if self.fixed is not None:
             return self.fixed
         return hard_widths(self.intensity.detach(), self.settings.thresholds)
 
     @torch.no_grad()
     def search_channel_scales(self, number: int) -> None:
-        """Search for the scale of each channel at each width; once for each `number`."""
+        """Search the scales of channels at the widths; once for each `number`."""
         if int(self.searched) == number:
             return
         weight = self._weight[0].detach()
@@ -139,7 +143,7 @@ class NeuronQuantizer(TrainableQuantizer):
         self.scales.copy_(self.ratios * self._channel_sizes(self._weight[0].detach()))
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Return the weight on its grids, of its shape."""
+        """Return the quantized weight, of the weight's shape."""
         with torch.no_grad():
             hard = self.encoding().fake_quantize(weight.detach())
         if self.frozen:
@@ -171,20 +175,20 @@ class NeuronQuantizer(TrainableQuantizer):
         return total
 
     def prepare_step_at(self, share: float) -> None:
-        """Let the scales follow the weight for the step at a share (0 to 1) of all steps."""
+        """Let the scales follow the weight for the step at a share (0 to 1) of the steps."""
         self.frozen = self.fixed is not None or share >= self.settings.freeze
         self.search_channel_scales(int(share * SEARCHES))
         self.follow_moved_weight()
 
     def encoding_at_width(self, place: int) -> Encoding:
-        """Return the grid of all channels at the width of a place."""
+        """Return the encoding of the channels at the width number `place`."""
         bits = self.choices[place]
         widths = torch.full_like(self.scales[place], bits, dtype=torch.int8)
         return _encoding_of_widths(self.scales[place], widths)
 
     @torch.no_grad()
     def encoding(self) -> Encoding:
-        """Return the grid as it stands: one width for each channel."""
+        """Return the present encoding: a width for each channel."""
         widths = self.channel_widths
         scale = torch.zeros_like(self.scales[0])
         for place, bits in enumerate(self.choices):
@@ -200,17 +204,17 @@ class NeuronQuantizer(TrainableQuantizer):
         return (shares * bits).sum(0).mean()
 
     def rated_parameters(self) -> Iterable[RatedParameter]:
-        """Yield the intensity where it learns."""
+        """Yield the intensity if the intensity learns."""
         if self.intensity.requires_grad:
             yield RatedParameter(f"{self.site.name} intensity", self.intensity, self.rate_unit)
 
     @torch.no_grad()
     def rescale_encoding(self, factor: Tensor) -> None:
-        """Multiply all scales by positive factors (equation 43)."""
+        """Multiply the scales by positive factors of shape (C, 1, ..., 1) (equation 43)."""
         self.scales.mul_(factor)
 
     def _channel_sizes(self, weight: Tensor) -> Tensor:
-        """Return the root mean square of each channel, at least a scale's least number."""
+        """Return root mean squares by channel, shape (C, 1, ..., 1), at least a scale's minimum."""
         others = [axis for axis in range(weight.dim()) if axis != self.axis]
         return weight.square().mean(others, keepdim=True).sqrt().clamp(min=SMALLEST_SCALE)
 
@@ -226,7 +230,7 @@ def _encoding_of_widths(scale: Tensor, widths: Tensor) -> Encoding:
 
 
 def _widths_of_encoding(grid: Encoding, shape: list[int]) -> Tensor:
-    """Return the width of each channel of a grid, int8 of that shape."""
+    """Return the widths of an encoding's channels, int8 of the given shape."""
     bits = torch.tensor(grid.bits) if grid.channel_bits is None else grid.channel_bits
     return bits.to(torch.int8).expand(shape).clone()
 
@@ -238,7 +242,7 @@ def _distinct_widths(widths: Tensor) -> tuple[int, ...]:
 def neurons_among(
     quantizers: Mapping[str, TrainableQuantizer],
 ) -> Iterator[NeuronQuantizer]:
-    """Yield the weights whose channels have widths of their own."""
+    """Yield the weights with separate widths of channels."""
     for one in quantizers.values():
         if isinstance(one, NeuronQuantizer):
             yield one

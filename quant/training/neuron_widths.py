@@ -1,4 +1,4 @@
-"""The method of training that learns a width for each neuron (NMP-QAT; papers.md, paper 3)."""
+"""Training of a width for each neuron (NMP-QAT; papers.md, paper 3)."""
 
 from collections.abc import Mapping
 
@@ -15,19 +15,19 @@ from quant.training.neuron_quantizer import NeuronQuantizer, neurons_among
 
 
 class NeuronWidthMethod(LearnedStep):
-    """NMP-QAT: weights and widths of their output channels learn together.
+    """NMP-QAT: weights and widths of output channels learn together.
 
-    Nothing but the low start presses widths down, unless `pressure` is set (our extension). Our
-    choices: thresholds, temperature, start and rate of s, s clamped to [0, 1] after each step,
-    widths that stay for the last part of training so that weights settle on them.
+    Only the low start presses widths down, unless `pressure` is set (our extension). Our choices:
+    thresholds, temperature, start and rate of s, s clamped to [0, 1] after a step, and fixed widths
+    in the last part of training so that weights settle.
     """
 
     def make_weight_quantizer(
         self, graph: FloatGraph, site: Site, start: Encoding, weight: Tensor
     ) -> TrainableQuantizer:
-        """Return the quantizer of a weight's site.
+        """Return the quantizer of a weight of shape (O, I, ...).
 
-        Where widths learn at rate 0 they are those of `start`, and stay: so train the controls.
+        With rate 0, widths stay at the widths of `start`: the controls train so.
         """
         axis, own = graph[site.layer].channel_axis, self.settings.widths
         if not own.rate:
@@ -35,7 +35,7 @@ class NeuronWidthMethod(LearnedStep):
         return NeuronQuantizer(site, weight, axis, own, rate_unit=own.rate / self.settings.rate)
 
     def prepare_step(self, quantizers: Mapping[str, TrainableQuantizer], share: float) -> None:
-        """Let scales follow their weights; widths stay in the last part."""
+        """Let scales follow weights; widths stay in the last part."""
         for one in neurons_among(quantizers):
             one.prepare_step_at(share)
 
@@ -47,14 +47,14 @@ class NeuronWidthMethod(LearnedStep):
             one.intensity.clamp_(0.0, 1.0)
 
     def loss_penalty(self, quantizers: Mapping[str, TrainableQuantizer]) -> Tensor | None:
-        """Return pressure times the mean soft width over layers; None without pressure."""
+        """Return pressure times the mean soft width, a scalar; None without pressure."""
         learning = [one for one in neurons_among(quantizers) if not one.frozen]
         if not self.settings.widths.pressure or not learning:
             return None
         return self.settings.widths.pressure * torch.stack([q.soft_bits() for q in learning]).mean()
 
     def curve_measures(self, quantizers: Mapping[str, TrainableQuantizer]) -> dict[str, float]:
-        """Return mean bits over all weights, the share of channels of each width, bits by layer."""
+        """Return mean bits over the weights, the share of channels by width, bits by layer."""
         own = list(neurons_among(quantizers))
         if not own:
             return {}
@@ -74,7 +74,7 @@ class NeuronWidthMethod(LearnedStep):
 def trained_channel_widths(
     encodings: Mapping[str, Encoding], graph: FloatGraph
 ) -> dict[str, tuple[int, ...]]:
-    """Return the widths of channels that the grids of a training have, by layer."""
+    """Return the widths of channels in the encodings of a training, by layer."""
     found = {}
     for layer in graph.layers:
         grid = encodings.get(weight_site_name(layer.name))

@@ -1,4 +1,4 @@
-"""Batch norms that folding removed: opened again for training, closed into scales afterwards."""
+"""Folded batch norms: opened again for training, closed into scales afterwards."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,11 +19,11 @@ EPSILON = 1e-5
 
 
 class OpenNorm(nn.Module):
-    """A batch norm after a folded layer that is the identity until statistics change.
+    """A batch norm after a folded layer; the identity until statistics change.
 
-    The layer's own batch norm said that channel k has the mean beta_k and the standard deviation
-    |gamma_k|. So normalizing by these and scaling back changes nothing. Its factor is
-    weight * exp(log_weight), positive, so that it can be folded into scales (equation 43).
+    By the layer's batch norm, channel k has the mean beta_k and the standard deviation |gamma_k|:
+    to normalize and scale back changes nothing. The factor is weight * exp(log_weight), positive,
+    so that scales can take the factor (equation 43).
     """
 
     running_mean: Tensor
@@ -44,7 +44,7 @@ class OpenNorm(nn.Module):
         self.live = False
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, ...) to the same shape: by the batch's statistics where `live`."""
+        """Map (N, C, ...) to a tensor of equal shape, by the batch's statistics if `live`."""
         if self.live:
             return functional.batch_norm(
                 x, self.running_mean, self.running_var, self.weight * self.log_weight.exp(),
@@ -55,19 +55,19 @@ class OpenNorm(nn.Module):
         return x * factor.reshape(shape) + shift.reshape(shape)
 
     def factor_and_shift(self) -> tuple[Tensor, Tensor]:
-        """Return (factor, shift), each (C,): what it does with its running statistics."""
+        """Return (factor, shift), two tensors (C,): the effect with the running statistics."""
         deviation = torch.sqrt(self.running_var + self.epsilon)
         factor = self.weight / deviation * self.log_weight.exp()
         return factor, self.bias - self.running_mean * factor
 
     @torch.no_grad()
     def output_normal(self) -> ChannelNormal:
-        """Return mean and standard deviation of the output, each (C,)."""
+        """Return mean and standard deviation (C,) of the output."""
         return ChannelNormal(self.bias.detach().clone(), self.weight * self.log_weight.exp())
 
     @torch.no_grad()
     def become_identity(self) -> None:
-        """Forget all that was learned: the layer before has taken it in."""
+        """Reset to the identity, after the layer before has taken the norm."""
         self.running_mean.zero_()
         self.running_var.fill_(1.0)
         self.weight.copy_(torch.sqrt(self.running_var + self.epsilon))
@@ -75,14 +75,14 @@ class OpenNorm(nn.Module):
         self.bias.zero_()
 
     def rated_parameters(self, prefix: str) -> Iterable[RatedParameter]:
-        """Yield the logarithm of its weight, and its bias by the mean of |gamma|."""
+        """Yield the logarithm of the weight, and the bias rated by the mean of |gamma|."""
         yield RatedParameter(f"the batch norm of {prefix}", self.log_weight, 1.0)
         unit = float(self.weight.mean())
         yield RatedParameter(f"the shift of the batch norm of {prefix}", self.bias, max(unit, 1e-8))
 
 
 def can_open_norm(quantized: QuantGraph, layer: Layer) -> bool:
-    """Whether a layer's batch norm is known and its weight has a scale for each channel."""
+    """Tell whether a layer has a known batch norm and a weight with a scale per channel."""
     if layer.node not in quantized.graph.normals or layer.bias is None:
         return False
     for site in quantized.sites:
@@ -93,10 +93,10 @@ def can_open_norm(quantized: QuantGraph, layer: Layer) -> bool:
 
 @contextmanager
 def open_batch_norms(quantized: QuantGraph) -> Iterator[dict[str, OpenNorm]]:
-    """Put a batch norm behind each layer that had one; by layer. They go when the block ends.
+    """Put a batch norm behind a layer that had a batch norm; by layer, until the block ends.
 
-    Layers whose weight has one scale for the whole tensor stay folded: a batch norm's factors could
-    not be taken into one scale (white paper, section 4.2).
+    Layers with a single scale for the weight stay folded: one scale cannot take the factors of a
+    batch norm (white paper, section 4.2).
     """
     norms: dict[str, OpenNorm] = {}
     places: list[tuple[fx.Node, fx.Node]] = []
@@ -125,22 +125,22 @@ def open_batch_norms(quantized: QuantGraph) -> Iterator[dict[str, OpenNorm]]:
 
 
 def _redirect_users(node: fx.Node, call: fx.Node) -> None:
-    """Let every user of `node` but `call` read `call`."""
+    """Let the users of `node`, except `call`, read `call`."""
     node.replace_all_uses_with(call, delete_user_cb=lambda user: user is not call)
 
 
 def set_norms_live(norms: Iterable[OpenNorm], *, live: bool) -> None:
-    """Let norms use the statistics of each batch, or their running ones."""
+    """Let norms use the statistics of the batch, or the running statistics."""
     for norm in norms:
         norm.live = live
 
 
 @contextmanager
 def average_batch_statistics(norms: Iterable[OpenNorm]) -> Iterator[None]:
-    """Collect plain means of the statistics of the batches that run in the block.
+    """Collect plain means of the batch statistics of runs inside the block.
 
-    That is the re-estimation of batch norms after training (Nagel et al. 2022): statistics of the
-    weights as they are, not an average over weights that have moved on.
+    The means re-estimate batch norms after training (Nagel et al. 2022): statistics of the present
+    weights, not an average over weights that have moved on.
     """
     listed = list(norms)
     means = [torch.zeros_like(norm.running_mean) for norm in listed]

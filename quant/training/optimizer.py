@@ -1,4 +1,4 @@
-"""Rates that fit each tensor's size, and their course over the steps."""
+"""Learning rates in proportion to a tensor's size, and the schedule over the steps."""
 
 import math
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ SGD_FACTOR = 3.0
 def make_optimizer(rated: Sequence[RatedParameter], settings: TrainingSettings) -> optim.Optimizer:
     """Return the optimizer, with a group for each parameter.
 
-    Adam moves a value by about its rate, so the rate is that share of the tensor's size. SGD moves
-    it by rate x gradient, and the gradient falls as the tensor grows: its rate grows with the
-    square of the size, so that both do the same to a network and to its equalized form.
+    Adam moves a value by about the rate, so the rate is a share of the tensor's size. SGD moves a
+    value by rate x gradient, and the gradient falls as the tensor grows: the rate grows with the
+    square of the size. So both treat a network and the equalized form alike.
     """
     if settings.optimizer is OptimizerKind.SGD:
         groups = [{"params": [one.parameter], "unit": SGD_FACTOR * one.unit**2} for one in rated]
@@ -42,6 +42,6 @@ def rate_at_step(step: int, settings: TrainingSettings) -> float:
 
 
 def set_group_rates(optimizer: optim.Optimizer, rate: float) -> None:
-    """Give each group the relative rate times its unit."""
+    """Give each group the relative rate times the group's unit."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["unit"]

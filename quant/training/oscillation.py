@@ -17,9 +17,9 @@ OSCILLATES = 0.005
 
 @dataclass(eq=False)
 class LayerOscillation:
-    """One weight's history: its whole numbers, the sign of the last jump, how often it jumps back.
+    """History of a weight: whole numbers, the sign of the last jump, frequency of jumps back.
 
-    `frozen` weights stay at `code`, the average of their whole numbers, rounded.
+    `frozen` weights stay at `code`, the rounded average of the whole numbers.
     """
 
     codes: Tensor
@@ -29,7 +29,7 @@ class LayerOscillation:
     frozen: Tensor
 
     def history_tensors(self) -> dict[str, Tensor]:
-        """Return all of it by name."""
+        """Return the tensors, of the weight's shape, by name."""
         return {
             "codes": self.codes,
             "direction": self.direction,
@@ -48,7 +48,7 @@ class Oscillation:
 
     @torch.no_grad()
     def begin_history(self, network: Trainable) -> None:
-        """Start with the weights as they are."""
+        """Start with the present weights."""
         for name, weight, encoding in network.weights_with_encodings():
             if encoding.bits <= MOST_BITS:
                 codes = encoding.quantize(weight)
@@ -58,7 +58,7 @@ class Oscillation:
                 )
 
     def history_tensors(self) -> dict[str, Tensor]:
-        """Return the history by name, for a state on the disk."""
+        """Return the history by name, tensors of the weights' shapes, for a state on the disk."""
         return {
             f"oscillation/{name}/{key}": value
             for name, layer in self.layers.items()
@@ -66,9 +66,9 @@ class Oscillation:
         }
 
     def loss_penalty(self, network: Trainable) -> Tensor | None:
-        """Return dampening times the mean square distance of weights from their grid, in steps.
+        """Return dampening times the mean square distance of weights from codes, a scalar in steps.
 
-        Only weights inside the grid count, and only they are pulled: the grid stands still.
+        Only weights inside the limits count and are pulled: the encoding stands still.
         """
         if not self.settings.dampening:
             return None
@@ -83,7 +83,7 @@ class Oscillation:
 
     @torch.no_grad()
     def finish_step(self, network: Trainable) -> None:
-        """Note jumps; hold frozen weights at their whole number, and freeze those that jump."""
+        """Note jumps; hold frozen weights at a whole number, and freeze oscillating weights."""
         threshold = self.settings.freeze_oscillating
         for name, weight, encoding in network.weights_with_encodings():
             layer = self.layers.get(name)
@@ -106,7 +106,7 @@ class Oscillation:
                 layer.frozen.copy_(torch.where(layer.frequency > threshold, 1.0, layer.frozen))
 
     def oscillating_share(self) -> float | None:
-        """Return the share of followed weights that oscillate; None where none is followed."""
+        """Return the share of oscillating weights among followed weights; None without weights."""
         total = sum(layer.codes.numel() for layer in self.layers.values())
         shaking = sum(int((one.frequency > OSCILLATES).sum()) for one in self.layers.values())
         return shaking / total if total else None

@@ -1,4 +1,4 @@
-"""What a training does: method, length, rates, loss; frozen, so that it names its result."""
+"""Settings of a training: method, length, rates, loss; frozen, and part of the result's name."""
 
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
@@ -10,11 +10,11 @@ SMALLEST_BATCH = 2
 
 
 class TrainingError(QuantError):
-    """A training cannot start, or stopped before its end."""
+    """A training cannot start, or stopped before the end."""
 
 
 class TrainingMethod(StrEnum):
-    """How weights come to lie on their grids."""
+    """The way of weights from float to quantized."""
 
     LEARNED_STEP = "learned-step"
     ALPHA_BLEND = "alpha-blend"
@@ -22,7 +22,7 @@ class TrainingMethod(StrEnum):
 
 
 class LossKind(StrEnum):
-    """What is made small: the error at the labels, the distance to the float network, or both."""
+    """The minimized quantity: error at the labels, distance to the float network, or both."""
 
     LABELS = "labels"
     DISTIL = "distil"
@@ -30,24 +30,24 @@ class LossKind(StrEnum):
 
 
 class NormHandling(StrEnum):
-    """What becomes of batch norms that were folded: they stay folded, or train and fold again."""
+    """Treatment of folded batch norms: folded throughout, or trained and folded again."""
 
     FOLDED = "folded"
     KEPT = "kept"
 
 
 class OptimizerKind(StrEnum):
-    """Which rule turns gradients into steps."""
+    """The rule from gradients to steps."""
 
     ADAM = "adam"
     SGD = "sgd"
 
 
 class BlendGradient(StrEnum):
-    """Which gradient a blended weight passes on.
+    """The gradient passed on by a blended weight.
 
-    BLEND is the derivative of the blend, (1 - alpha); STRAIGHT passes all of it (the straight-
-    through estimator on the same blend).
+    BLEND is the derivative of the blend, (1 - alpha); STRAIGHT passes the whole gradient (the
+    straight- through estimator on the same blend).
     """
 
     BLEND = "blend"
@@ -56,11 +56,11 @@ class BlendGradient(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BlendSchedule:
-    """How alpha goes from 0 to 1 (papers.md, paper 2): alpha = 1 - (1 - t)^exponent.
+    """The course of alpha from 0 to 1 (papers.md, paper 2): alpha = 1 - (1 - t)^exponent.
 
-    `t` is the share of the window from `start` to `end`, both shares of all steps. An exponent of 3
-    is the cubic schedule, 1 the linear one. After `end` alpha is 1: weights are frozen on their
-    grids, biases and norms go on to learn.
+    `t` is the share of the window from `start` to `end`, both shares of the steps. An exponent of 3
+    is the cubic schedule, 1 the linear schedule. After `end` alpha is 1: weights are frozen as
+    quantized; biases and norms learn further.
     """
 
     start: float = 0.0
@@ -69,7 +69,11 @@ class BlendSchedule:
     gradient: BlendGradient = BlendGradient.BLEND
 
     def alpha_at_share(self, share: float) -> float:
-        """Return alpha at a share (0 to 1) of all steps."""
+        """Return alpha at a share (0 to 1) of the steps.
+
+        >>> BlendSchedule(start=0.0, end=0.5, exponent=1.0).alpha_at_share(0.25)
+        0.5
+        """
         if share >= self.end:
             return 1.0
         passed = max(0.0, share - self.start) / (self.end - self.start)
@@ -78,10 +82,10 @@ class BlendSchedule:
 
 @dataclass(frozen=True, slots=True)
 class NeuronWidthSettings:
-    """How the widths of neurons are learned (papers.md, paper 3); all numbers are our choice.
+    """Settings for learned widths of neurons (papers.md, paper 3); the numbers are our choice.
 
     `thresholds` of the intensity s part the widths 1, 2, 4 and 8; `temperature` is the softness of
-    the gates; s starts at `start` and learns at `rate` a step. After the share `freeze` of all
+    the gates; s starts at `start` and learns at `rate` a step. After the share `freeze` of the
     steps widths stay. `pressure` times the mean width joins the loss: 0 is the paper's method.
     `activations` learns widths of activations, 4, 8 or 16, and a clip for each neuron.
     """
@@ -97,18 +101,18 @@ class NeuronWidthSettings:
 
 @dataclass(frozen=True, slots=True)
 class TrainingSettings:
-    """All that a training is told beside network, data and configuration of bits.
+    """Settings of a training beside network, data and configuration of bits.
 
-    `rate` is relative: in each step a tensor moves by about this share of its own size (its root
-    mean square), so one number serves every network, equalized or not. It rises over `warm_up`
-    steps and falls as a cosine to 1 %, or stays where `constant_rate` says so. `batch` counts
-    images of a step; `watch_every` steps the loss on the watched images is measured (0: about
-    twenty times). After `patience` such measurements without a better one training stops (0: it
-    never does). `dampening` weighs the distance of weights from their grid, `freeze_oscillating`
-    is the share of flips from which a weight is frozen (Nagel et al. 2022; 0 switches both off).
+    `rate` is relative: in a step a tensor moves by about this share of the tensor's size (root mean
+    square), so a single number serves every network, equalized or not. The rate rises over
+    `warm_up` steps and falls as a cosine to 1 %, or stays with `constant_rate`. `batch` counts
+    images of a step; every `watch_every` steps the loss on the watched images is measured (0: about
+    twenty times). After `patience` such measurements without a better result training stops (0:
+    never). `dampening` weighs the distance of weights from codes, `freeze_oscillating` is the share
+    of flips from which a weight is frozen (Nagel et al. 2022; 0 switches both off).
 
     Raises:
-        TrainingError: a number is out of its bounds.
+        TrainingError: a number is out of bounds.
     """
 
     method: TrainingMethod = TrainingMethod.LEARNED_STEP
@@ -161,10 +165,10 @@ class TrainingSettings:
 
 
 def settings_from_dict(raw: dict[str, Any]) -> TrainingSettings:
-    """Return the settings that `TrainingSettings.to_dict` gave.
+    """Return the settings given by `TrainingSettings.to_dict`.
 
     Raises:
-        TrainingError: a field is unknown or has a value that it cannot have.
+        TrainingError: a field is unknown or has an impossible value.
     """
     names = {one.name for one in fields(TrainingSettings)}
     if unknown := sorted(set(raw) - names):

@@ -35,8 +35,8 @@ REPORT_EVERY = 5
 class Training:
     """One training: a simulated network, data, settings; `run_training` is a generator of progress.
 
-    `teacher` is the float network. `loss` says what is made small. The network is left as it was,
-    whether training ends, fails or is cancelled; what was learned is in the result.
+    `teacher` is the float network. `loss` is the function to minimize. The network is left as
+    before, whether training ends, fails or is cancelled; the result holds the learned values.
     """
 
     quantized: QuantGraph
@@ -53,8 +53,8 @@ class Training:
         """Train; yield `TrainingProgress`, return the best state.
 
         Raises:
-            TrainingError: there is too little data, or the loss is not finite; the sentence names
-                the layer where that began.
+            TrainingError: the data are too few, or the loss is not finite; the sentence names
+                the first layer without finite values.
         """
         if len(self.data) < self.batch:
             raise TrainingError(
@@ -77,10 +77,10 @@ class Training:
 
     @torch.no_grad()
     def _check_same_bits(self, state: TrainedState) -> None:
-        """Run the product's own quantizers on watched images: they must give the same bits.
+        """Check that the product's quantizers give the same bits on watched images.
 
         Raises:
-            TrainingError: they do not.
+            TrainingError: the bits differ.
         """
         if self.probe is None:
             return
@@ -95,7 +95,7 @@ class Training:
 
     @property
     def batch(self) -> int:
-        """Images of a step: the only number that the network takes, if there is one."""
+        """Images of a step; the network's batch size if the network has only one."""
         return self.teacher.batch or self.settings.batch
 
     def _train_network(self, network: Trainable) -> Steps[TrainedState]:
@@ -139,12 +139,12 @@ class Training:
         return position
 
     def _all_tensors(self, network: Trainable) -> dict[str, Tensor]:
-        """Return all that changes from step to step, but the optimizer's own."""
+        """Return the tensors, of any shape, changed by steps, without the optimizer's tensors."""
         return {**network.all_tensors(), **self._oscillation.history_tensors()}
 
     @property
     def _steps_per_epoch(self) -> int:
-        """Steps in which every image trains once; the rest of an epoch is left out."""
+        """Steps to train every image once; the rest of an epoch is left out."""
         return max(1, len(self.data) // self.batch)
 
     def _take_step(
@@ -153,7 +153,7 @@ class Training:
         optimizer: optim.Optimizer,
         position: Position,
     ) -> None:
-        """Take one step; nothing in it depends on how the process came here."""
+        """Take a step; the step depends on the position alone, not on the process's past."""
         share = position.step / self.settings.steps
         self.method.prepare_step(network.quantizers, share)
         inputs, targets = self._batch_of_step(position.step)
@@ -178,7 +178,7 @@ class Training:
         position.step += 1
 
     def _batch_of_step(self, step: int) -> tuple[Inputs, Tensor | None]:
-        """Return the batch of a step: by seed, epoch and step alone."""
+        """Return inputs (N, ...) and targets (N,) of a step, by seed, epoch and step alone."""
         epoch, place = divmod(step, self._steps_per_epoch)
         order = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + epoch)
         chosen = torch.randperm(len(self.data), generator=order)
@@ -197,7 +197,7 @@ class Training:
 
     @torch.no_grad()
     def _look_at_watched(self, network: Trainable, position: Position) -> None:
-        """Measure the watched images, and keep the state if it is the best one."""
+        """Measure the watched images, and keep the state if the state is the best."""
         self.method.prepare_look(network.quantizers)
         loss, score = self._measure_watched(network)
         share = position.step / max(1, self.settings.steps)
@@ -260,7 +260,7 @@ class Training:
     def _finish_training(
         self, network: Trainable, position: Position, before: dict[str, Tensor]
     ) -> Steps[TrainedState]:
-        """Restore the best state, average the norms' statistics anew, fold them, read the grids."""
+        """Restore the best state (tensors of shape as before), re-estimate and fold the norms."""
         network.restore_tensors(position.best)
         self.method.prepare_look(network.quantizers)
         if network.norms and position.best_step:
@@ -296,7 +296,7 @@ class Training:
 
 
 def _device_of_name(name: str) -> torch.device:
-    """Return the device of a name such as cpu or cuda; a TrainingError says that it is not here."""
+    """Return the device with a name such as cpu or cuda; TrainingError if torch lacks it."""
     if name == "cpu" or (name.startswith("cuda") and torch.cuda.is_available()):
         return torch.device(name)
     raise TrainingError(
@@ -319,13 +319,13 @@ def train_network(
     classes: bool = True,
     checkpoint: Checkpoint | None = None,
 ) -> Steps[TrainedState]:
-    """Train a simulated network; `quantized` is left as it was.
+    """Train a simulated network; `quantized` is left as before.
 
-    `teacher` is the float network, which distillation learns from; `classes` says whether outputs
-    are logits of classes.
+    `teacher` is the float network for distillation; `classes` says whether outputs are logits of
+    classes; `watched` holds inputs (N, ...) and targets (N,).
 
     Raises:
-        TrainingError: the settings do not fit, there is too little data, or the loss is not finite.
+        TrainingError: the settings do not fit, the data are too few, or the loss is not finite.
     """
     loss = TrainingLoss(settings.loss, classes, settings.temperature)
     training = Training(
@@ -342,7 +342,7 @@ def train_network(
 
 
 def training_method_of(settings: TrainingSettings) -> LearnedStep:
-    """Return the method that the settings name."""
+    """Return the method named in the settings."""
     if settings.method is TrainingMethod.NEURON_WIDTHS:
         return NeuronWidthMethod(settings)
     if settings.method is TrainingMethod.ALPHA_BLEND:

@@ -1,4 +1,4 @@
-"""A simulated network whose quantizers are exchanged for learned ones, and back."""
+"""A simulated network with learned quantizers in place of the plain quantizers, for a time."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -27,15 +27,15 @@ WARN_FLOOR = 1e-8
 
 
 def pass_first_value(x: Tensor, *_limits: Tensor) -> Tensor:
-    """Return x: it stands in for a clip that the quantizer behind it has taken in."""
+    """Return x, of x's shape: stands in for a clip taken into the quantizer behind."""
     return x
 
 
 @dataclass(eq=False)
 class Trainable:
-    """A simulated network that trains: its learned quantizers by site, its norms by layer.
+    """A simulated network in training: learned quantizers by site, norms by layer.
 
-    `stored` are the tensors of the graph that learn, by their names in it.
+    `stored` holds the learning tensors of the graph, by name in the graph.
     """
 
     quantized: QuantGraph
@@ -44,12 +44,12 @@ class Trainable:
     norms: dict[str, OpenNorm] = field(default_factory=dict)
 
     def __call__(self, inputs: Inputs) -> Tensor:
-        """Run the network on inputs (N, *input_shape); return its (first) output."""
+        """Run the network on inputs of shape (N, *input_shape); return the (first) output."""
         return self.quantized(inputs)
 
     @cached_property
     def rated_parameters(self) -> list[RatedParameter]:
-        """All that learns, each parameter once, with the size that its rate refers to."""
+        """The learning parameters, once each, with the sizes for the rate."""
         found: dict[int, RatedParameter] = {}
         for one in self._iterate_rated_parameters():
             found.setdefault(id(one.parameter), one)
@@ -74,7 +74,7 @@ class Trainable:
             yield from norm.rated_parameters(name)
 
     def all_tensors(self) -> dict[str, Tensor]:
-        """Return every tensor that training changes, by a name of its own."""
+        """Return the tensors changed by training, of any shape, by unique names."""
         found: dict[str, Tensor] = {
             f"tensor/{name}": tensor for name, tensor in self.stored.items()
         }
@@ -86,16 +86,16 @@ class Trainable:
 
     @torch.no_grad()
     def restore_tensors(self, tensors: dict[str, Tensor]) -> None:
-        """Put back what `all_tensors` gave, value by value."""
+        """Put back the tensors from `all_tensors`, of equal shapes."""
         for name, tensor in self.all_tensors().items():
             tensor.copy_(tensors[name])
 
     def encodings(self) -> dict[str, Encoding]:
-        """Return the grid of each site as it stands."""
+        """Return the present encoding of each site."""
         return {site: quantizer.encoding() for site, quantizer in self.quantizers.items()}
 
     def weights_with_encodings(self) -> Iterator[tuple[str, Tensor, Encoding]]:
-        """Yield (layer, weight, its grid as it stands) of every weight that has a grid."""
+        """Yield (layer, weight of shape (O, I, ...), present encoding) of encoded weights."""
         graph = self.quantized.graph
         for layer in graph.layers:
             quantizer = self.quantizers.get(weight_site_name(layer.name))
@@ -106,7 +106,7 @@ class Trainable:
     def fold_open_norms(self) -> dict[str, ChannelNormal]:
         """Fold the norms into weights, biases and scales (equation 43): s~ = s f, W~ = W f.
 
-        Returns what each norm says of the mean and standard deviation of its output, by node.
+        Returns mean and standard deviation of a norm's output, by node.
         """
         normals: dict[str, ChannelNormal] = {}
         graph = self.quantized.graph
@@ -129,10 +129,10 @@ class Trainable:
 def make_trainable(
     quantized: QuantGraph, method: LearnedStep, norms: NormHandling = NormHandling.FOLDED
 ) -> Iterator[Trainable]:
-    """Exchange quantizers for learned ones; when the block ends, all is as it was before.
+    """Exchange quantizers for learned quantizers; restore the network when the block ends.
 
-    Weights that training moved are put back too: read what was learned before the
-    block ends (`Trainable.all_tensors`, `Trainable.encodings`).
+    Weights moved by training are put back too: read the learned values (`Trainable.all_tensors`,
+    `Trainable.encodings`) before the block ends.
     """
     stored = dict(_learning_tensors(quantized))
     before = {name: tensor.detach().clone() for name, tensor in stored.items()}
@@ -201,7 +201,7 @@ def _exchange_quantizers(
 def _learned_encoding_of(
     site: Site, start: Encoding, grids: dict[str, LearnedEncoding], method: LearnedStep
 ) -> LearnedEncoding:
-    """Return the learned grid of a site: the one of the site that it shares with, if equal."""
+    """Return the learned encoding of a site: the shared site's encoding if the starts are equal."""
     source = grids.get(str(site.shared_with))
     same = source is not None and (
         torch.equal(source.start_scale, start.scale)
@@ -218,7 +218,7 @@ def _take_clip_caps(
     call: fx.Node,
     undo: list[tuple[fx.Node, object, tuple[object, ...]]],
 ) -> tuple[Tensor | None, Tensor] | None:
-    """Take a clip with a limit for each channel into the quantizer behind it; note how to undo."""
+    """Take a clip with limits (C, 1, 1) into the quantizer behind; note how to undo the change."""
     clip = call.args[0]
     if not isinstance(clip, fx.Node) or operator_name(clip) not in ops.CHANNEL_CLIPS:
         return None
@@ -241,7 +241,7 @@ def _are_stored_values(held: Iterable[object]) -> bool:
 
 
 def _learning_tensors(quantized: QuantGraph) -> Iterator[tuple[str, nn.Parameter]]:
-    """Yield weights and biases of layers, and of norms that stay, by name; no tensor twice."""
+    """Yield weights and biases of layers, and of norms that stay, by name, without repetition."""
     met: set[int] = set()
     for node in quantized.module.graph.nodes:
         for target in _targets_of_node(quantized, node):
@@ -263,5 +263,5 @@ def _targets_of_node(quantized: QuantGraph, node: fx.Node) -> Iterator[str]:
 
 
 def _root_mean_square(tensor: Tensor) -> float:
-    """Return the root mean square of a tensor."""
+    """Return the root mean square of a tensor, a scalar."""
     return float(tensor.detach().square().mean().sqrt())

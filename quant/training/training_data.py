@@ -1,4 +1,4 @@
-"""What goes into the loop of a training, and what it tells on the way."""
+"""Data and progress of the training loop."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from quant.training.state.trained_state import CurvePoint
 
 
 class TrainingData(Protocol):
-    """Images that train, read by their places; pure in places and generator."""
+    """Training images, read by places; pure in places and generator."""
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -21,7 +21,7 @@ class TrainingData(Protocol):
     def take(
         self, places: Sequence[int], generator: torch.Generator | None
     ) -> tuple[Inputs, Tensor | None]:
-        """Return (inputs, labels or targets or None); augmented where there is a generator."""
+        """Return (inputs (N, ...), labels (N,) or targets or None); augmented with a generator."""
 
 
 Watched = Sequence[tuple[Inputs, Tensor | None]]
@@ -30,6 +30,6 @@ Watched = Sequence[tuple[Inputs, Tensor | None]]
 
 @dataclass(frozen=True, slots=True)
 class TrainingProgress(Progress):
-    """Progress of a training, with the newest point of its curve."""
+    """Progress of a training, with the newest point of the curve."""
 
     point: CurvePoint | None = None

@@ -1,4 +1,4 @@
-"""Weights while they train: their whole numbers, and whether all is finite."""
+"""Weights in training: whole numbers, and checks for finite values."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ from quant.training.trainable import Trainable
 
 @torch.no_grad()
 def codes_of_weights(network: Trainable) -> dict[str, Tensor]:
-    """Return the whole numbers of every weight that has a grid, by layer."""
+    """Return the whole numbers, of the weights' shapes, of weights with an encoding, by layer."""
     return {
         name: encoding.quantize(weight).to(torch.int16).cpu()
         for name, weight, encoding in network.weights_with_encodings()
@@ -17,17 +17,21 @@ def codes_of_weights(network: Trainable) -> dict[str, Tensor]:
 
 
 def share_of_changed_codes(before: dict[str, Tensor], after: dict[str, Tensor]) -> float | None:
-    """Return the share of whole numbers that differ; None without any."""
+    """Return the share of different whole numbers in tensors of equal shape; None if empty.
+
+    >>> share_of_changed_codes({"a": torch.tensor([0, 1])}, {"a": torch.tensor([0, 2])})
+    0.5
+    """
     total = sum(one.numel() for one in before.values())
     changed = sum(int((before[name] != after[name]).sum()) for name in before)
     return changed / total if total else None
 
 
 def check_finite_step(loss: float, network: Trainable, step: int) -> None:
-    """Check the loss and all gradients of a step before they move a weight.
+    """Check the loss and the gradients of a step before the weights move.
 
     Raises:
-        TrainingError: one is NaN or infinite; the sentence names the first tensor.
+        TrainingError: a value is NaN or infinite; the sentence names the first tensor.
     """
     rated = network.rated_parameters
     gradients = [one.parameter.grad for one in rated if one.parameter.grad is not None]

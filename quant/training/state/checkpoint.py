@@ -1,4 +1,4 @@
-"""A training's state on the disk: what lets it go on after a kill as if nothing had happened."""
+"""A training's state on the disk: a killed training goes on as without the kill."""
 
 import time
 from collections.abc import Mapping
@@ -16,10 +16,10 @@ WRITE_EVERY_S = 30.0
 
 @dataclass(eq=False)
 class Position:
-    """Where a training stands between two steps: all of it but the tensors.
+    """State of a training between two steps, without the tensors.
 
     `summed` and `counted` are the loss since the last look at the watched images, `waited` the
-    looks since the best one.
+    looks since the best look.
     """
 
     step: int = 0
@@ -35,9 +35,9 @@ class Position:
 
 @dataclass(eq=False)
 class Checkpoint:
-    """A file that holds a running training's state; `path` None keeps nothing.
+    """A file with a running training's state; `path` None keeps nothing.
 
-    `question` names everything that the training depends on: another one starts anew.
+    `question` names everything the training depends on: another question starts anew.
     """
 
     path: Path | None
@@ -46,7 +46,7 @@ class Checkpoint:
     _written: float = field(default_factory=time.monotonic)
 
     def is_due(self) -> bool:
-        """Whether the last writing is `every_s` ago."""
+        """Whether the last write is `every_s` ago."""
         return self.path is not None and time.monotonic() - self._written >= self.every_s
 
     def write(
@@ -56,7 +56,7 @@ class Checkpoint:
         optimizer: optim.Optimizer,
         rated: list[RatedParameter],
     ) -> None:
-        """Write the state, whole or not at all."""
+        """Write the state, tensors of any shape, whole or not at all."""
         if self.path is None:
             return
         plain: dict[str, Any] = {
@@ -77,9 +77,9 @@ class Checkpoint:
     def read_state(
         self, tensors: Mapping[str, Tensor], optimizer: optim.Optimizer, rated: list[RatedParameter]
     ) -> tuple[Position, dict[str, Tensor]] | None:
-        """Return the position and the tensors to restore; the optimizer gets its moments back.
+        """Return the position and the tensors, of the given shapes; set the optimizer's moments.
 
-        None where there is no file, or one of another question.
+        None without a file, or for a file of another question.
         """
         if self.path is None or not self.path.exists():
             return None
@@ -111,7 +111,7 @@ _PLAIN = ("step", "seconds", "summed", "counted", "waited", "best_step", "best_l
 
 
 def _lay_out_like(value: Tensor, like: Tensor) -> Tensor:
-    """Return `value` in the memory order and on the device of `like`, if it has its shape."""
+    """Return `value` in the memory order and on the device of `like` if shapes are equal."""
     if value.shape != like.shape:
         return value
     result = like.detach().clone()

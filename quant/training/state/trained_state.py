@@ -1,4 +1,4 @@
-"""What a training leaves: weights, grids, and how it went; one file that survives a restart."""
+"""The result of a training: weights, encodings and record, in a file that survives a restart."""
 
 import hashlib
 import json
@@ -26,11 +26,11 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """One look at a training: after `step` steps, `seconds` after its start.
+    """One look at a training: after `step` steps, `seconds` after the start.
 
     `loss` is the mean over the steps since the last look (None before the first), `watch_loss` and
-    `watch_score` (share of right or agreeing answers; None without classes) are those of the
-    watched images, `rate` the relative rate. `measures` are a method's own, such as alpha.
+    `watch_score` (share of right or agreeing answers; None without classes) belong to the watched
+    images, `rate` is the relative rate. `measures` are special to a method, such as alpha.
     """
 
     step: int
@@ -44,10 +44,10 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True)
 class TrainingRecord:
-    """How a training went: its settings, its curve, and what it saw.
+    """The course of a training: settings, curve, and images.
 
-    `images` counts images that trained, each as often as it was seen. `best_step` is the step whose
-    state was kept. `changed` is the share of weights whose whole number is another than before.
+    `images` counts trained images, repeated images repeatedly. `best_step` is the step of the kept
+    state. `changed` is the share of weights with another whole number than before.
     """
 
     settings: TrainingSettings
@@ -62,10 +62,10 @@ class TrainingRecord:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class TrainedState:
-    """The weights and grids that a training left.
+    """The weights and encodings of a training.
 
-    `tensors` are weights and biases by their names in the graph, `encodings` grids by site.
-    `normals` say what is known of outputs of layers whose batch norms trained, by node.
+    `tensors` are weights and biases by name in the graph, `encodings` are by site. `normals` hold
+    the known outputs of layers with trained batch norms, by node.
     """
 
     tensors: Mapping[str, Tensor]
@@ -75,7 +75,7 @@ class TrainedState:
 
     @property
     def digest(self) -> str:
-        """A SHA-256 over all weights and grids: equal digests mean equal networks."""
+        """A SHA-256 over weights and encodings: equal digests mean equal networks."""
         total = hashlib.sha256()
         for name, tensor in sorted(self._tensors_by_name().items()):
             total.update(name.encode())
@@ -94,10 +94,10 @@ class TrainedState:
         return found
 
     def trained_graph(self, graph: FloatGraph) -> FloatGraph:
-        """Return a copy of the float graph that was trained, with the weights that it learned.
+        """Return a copy of the trained float graph with the learned weights.
 
         Raises:
-            TrainingError: the graph is another one.
+            TrainingError: the graph is another graph.
         """
         result = graph.copy_graph()
         with torch.no_grad():
@@ -117,10 +117,10 @@ class TrainedState:
         return result
 
     def simulate_trained(self, graph: FloatGraph, sites: tuple[Site, ...]) -> QuantGraph:
-        """Return the trained network with the product's own quantizers at its sites.
+        """Return the trained network with the product's quantizers at the sites.
 
         Raises:
-            TrainingError: the graph is another one.
+            TrainingError: the graph is another graph.
         """
         result = QuantGraph(self.trained_graph(graph), sites)
         for name, encoding in self.encodings.items():
@@ -128,7 +128,7 @@ class TrainedState:
         return result
 
     def save(self, path: Path) -> None:
-        """Write the state; a reader finds the old file or the whole new one."""
+        """Write the state; a reader finds the old file or the whole new file."""
         write_tensors(
             path,
             self._tensors_by_name(),
@@ -137,10 +137,10 @@ class TrainedState:
 
 
 def load_trained_state(path: Path) -> TrainedState:
-    """Read a state that `TrainedState.save` wrote.
+    """Read a state written by `TrainedState.save`.
 
     Raises:
-        TrainingError: there is no such file, or it is none of ours.
+        TrainingError: the file is missing, or is not a trained state.
     """
     tensors, plain = read_tensors(path)
     if plain.get("kind") != "trained":
@@ -167,7 +167,7 @@ def record_to_plain(record: TrainingRecord) -> dict[str, Any]:
 
 
 def record_from_plain(raw: dict[str, Any]) -> TrainingRecord:
-    """Return the record that `record_to_plain` gave."""
+    """Return the record given by `record_to_plain`."""
     curve = tuple(CurvePoint(**point) for point in raw["curve"])
     return TrainingRecord(
         **{**raw, "settings": settings_from_dict(raw["settings"]), "curve": curve}
@@ -175,9 +175,10 @@ def record_from_plain(raw: dict[str, Any]) -> TrainingRecord:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:
-    """Write tensors and JSON values to one file, whole or not at all: it lasts a kill at any time.
+    """Write tensors of any shape and JSON values to a file, whole or not at all.
 
-    The file is written under another name, forced to the disk, and renamed.
+    The file survives a kill at any time: written under another name, forced to the disk, and
+    renamed.
     """
     metadata = {"format": str(FORMAT), "content": json.dumps(plain)}
     # each tensor as memory of its own in one order; their layouts are restored by their owners
@@ -197,10 +198,10 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], plain: Mapping[str,
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors and JSON values that `write_tensors` wrote.
+    """Return the tensors, in the stored shapes, and the JSON values of `write_tensors`.
 
     Raises:
-        TrainingError: there is no such file, or it cannot be read.
+        TrainingError: the file is missing or cannot be read.
     """
     try:
         with safe_open(path, "pt") as file:

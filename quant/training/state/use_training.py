@@ -1,4 +1,4 @@
-"""A trained state as a pass of a recipe: weights and grids that a training left."""
+"""A trained state as a pass of a recipe: weights and encodings of a training."""
 
 from dataclasses import dataclass
 
@@ -8,10 +8,10 @@ from quant.training.state.trained_state import TrainedState
 
 @dataclass(frozen=True, eq=False, slots=True)
 class UseTraining:
-    """Use the weights and grids that a training left, in the place of those of the file.
+    """Use the weights and encodings of a training in place of those of the file.
 
-    `source` is what to call the training. Float passes of the training's own recipe come before:
-    they gave the network its form.
+    `source` is a name of the training. Float passes of the training's recipe come before: the
+    passes gave the network the trained form.
     """
 
     state: TrainedState
@@ -21,6 +21,6 @@ class UseTraining:
         """Return a copy of the float graph with the trained weights.
 
         Raises:
-            TrainingError: the graph is another one.
+            TrainingError: the graph is another graph.
         """
         return self.state.trained_graph(graph)
