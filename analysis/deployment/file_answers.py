@@ -98,16 +98,19 @@ def find_mismatch(found: FileAnswers, run: Run | None = None) -> str:
     top-1 differs, too.
     """
     measured = None if run is None else run.evaluation.quantized_top1
-    if run is not None and measured is not None and _differs(found, measured):
+    if run is not None and measured is not None and _answer_differs(found, measured):
         return (
             f"The file must be the network of the run {run.name!r} that it is named after; its "
-            f"top-1 is {_percent(found.top1)} on {found.samples} images, that of the run "
-            f"{_percent(measured)}. Load that run and export again, or give this one another name."
+            f"top-1 is {_percent_text(found.top1)} on {found.samples} images, that of the run "
+            f"{_percent_text(measured)}. Load that run and export again, or give this one another "
+            "name."
         )
     if found.agreement is None:
         apart = found.sqnr_db < LEAST_SQNR_DB
     else:
-        same_score = found.simulated_top1 is not None and not _differs(found, found.simulated_top1)
+        same_score = found.simulated_top1 is not None and not _answer_differs(
+            found, found.simulated_top1
+        )
         apart = found.agreement < LEAST_AGREEMENT and not same_score
     if not apart:
         return ""
@@ -117,7 +120,7 @@ def find_mismatch(found: FileAnswers, run: Run | None = None) -> str:
     )
 
 
-def _differs(found: FileAnswers, top1: float) -> bool:
+def _answer_differs(found: FileAnswers, top1: float) -> bool:
     """Whether the file's top-1 is farther from another top-1 than chance explains."""
     if found.top1 is None:
         return False
@@ -125,5 +128,5 @@ def _differs(found: FileAnswers, top1: float) -> bool:
     return abs(found.top1 - top1) > NEAR + chance
 
 
-def _percent(share: float | None) -> str:
+def _percent_text(share: float | None) -> str:
     return "unknown" if share is None else f"{100 * share:.1f} %"

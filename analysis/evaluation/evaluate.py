@@ -167,7 +167,7 @@ class _ScoreTally:
         self.flags["float_right"].append(right_before)
         self.flags["right"].append(right_after)
 
-    def _answers(self) -> ImageAnswers:
+    def _packed_answers(self) -> ImageAnswers:
         """Return the right answers image by image; without labels, the agreement."""
         names = ("agrees", "float_right", "right") if self.labelled else ("agrees",)
         return ImageAnswers(*(pack_bits(torch.cat(self.flags[name]).numpy()) for name in names))
@@ -188,7 +188,7 @@ class _ScoreTally:
             metric_problem=problem,
             kl=self.divergence / n if self.classes else None,
             sqnr_ci95=self.output_error.sqnr_ci95,
-            answers=self._answers(),
+            answers=self._packed_answers(),
         )
         if not self.labelled:
             return unlabelled

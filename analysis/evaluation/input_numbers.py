@@ -28,8 +28,8 @@ class InputNumbers:
         by_channel = " by channel" if len(self.means) > 1 else ""
         return (
             f"Over {self.samples} images the network gets numbers from {self.low:.3g} to "
-            f"{self.high:.3g}, mean{by_channel} {_listed(self.means)}, standard deviation "
-            f"{_listed(self.deviations)}."
+            f"{self.high:.3g}, mean{by_channel} {_list_in_words(self.means)}, standard deviation "
+            f"{_list_in_words(self.deviations)}."
         )
 
 
@@ -46,5 +46,5 @@ def measure_inputs(images: Tensor, *, channels_last: bool) -> InputNumbers:
     )
 
 
-def _listed(values: tuple[float, ...]) -> str:
+def _list_in_words(values: tuple[float, ...]) -> str:
     return ", ".join(f"{value:.3g}" for value in values)

@@ -212,11 +212,11 @@ def _input_change_trials(data: Dataset, inputs: Tensor) -> Iterator[_Trial]:
             yield _Trial(name, _rescaling_change(steps, other), other)
         axis = 3 if steps.layout is Layout.NHWC else 1
     if inputs.dim() == 4 and inputs.shape[axis] == 3:
-        swapped = _swapped(steps, data)
+        swapped = _swap_channels(steps, data)
         yield _Trial(SWAPPED, lambda values: values.flip(axis), swapped)
 
 
-def _swapped(steps: Preprocess | None, data: Dataset) -> Preprocess | None:
+def _swap_channels(steps: Preprocess | None, data: Dataset) -> Preprocess | None:
     """Return the steps that reverse the colours too; None where the data are no pixels."""
     ready = isinstance(data.source, ArraySource) and not data.source.has_pixels
     if steps is None or ready:

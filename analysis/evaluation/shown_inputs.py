@@ -64,7 +64,7 @@ def read_images(network: Network, data: Dataset) -> ShownInputs:
     labels = [None if batch.labels is None else int(batch.labels[at]) for at in chosen]
     answers = [int(row.argmax()) if network.is_classifier else None for row in logits]
     images = tuple(
-        _shown(inputs[at], answer, label, names)
+        _shown_input(inputs[at], answer, label, names)
         for at, answer, label in zip(chosen, answers, labels, strict=True)
     )
     last = wanted[0] not in (1, 3)
@@ -100,7 +100,9 @@ def _different_classes(labels: Tensor | None, count: int) -> list[int]:
     return [*first.values(), *others][:SHOWN_IMAGES]
 
 
-def _shown(image: Tensor, answer: int | None, label: int | None, names: tuple[str, ...]) -> Shown:
+def _shown_input(
+    image: Tensor, answer: int | None, label: int | None, names: tuple[str, ...]
+) -> Shown:
     """Return an image (C, H, W) or (H, W, C) as a picture with its answer and label."""
     picture = _picture(image)
     if answer is None:

@@ -95,7 +95,7 @@ class Condition:
         """Whether the limit is a multiple of another run's cost."""
         return self.unit == TIMES
 
-    def breaks(self, value: float) -> bool:
+    def breaks_condition(self, value: float) -> bool:
         """Whether a value in the unit of a run, or a multiple, breaks the run."""
         if self.operator.endswith("=") and value == self.limit:
             return True

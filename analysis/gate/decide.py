@@ -46,7 +46,7 @@ class Decision:
     detectable: float | None = None
 
     @property
-    def sentence(self) -> str:
+    def decision_sentence(self) -> str:
         """The measured value and the result, in one sentence."""
         say = self.condition.in_unit
         text = f"{self.condition.measure} is {say(self.value)}"
@@ -92,19 +92,20 @@ def check_run(
     chances = sum(not one.measure.is_cost for one in conditions)
     single = 1 - (1 - confidence) / max(1, chances)
     return tuple(
-        decide(one, estimate_measure(one, run, against, single), single) for one in conditions
+        decide_condition(one, estimate_measure(one, run, against, single), single)
+        for one in conditions
     )
 
 
-def decide(condition: Condition, estimate: Estimate, confidence: float) -> Decision:
+def decide_condition(condition: Condition, estimate: Estimate, confidence: float) -> Decision:
     """Return the decision on one condition from the measurement."""
     interval = estimate.interval
     low, high = (estimate.value,) * 2 if interval is None else (interval.low, interval.high)
     near, far = (low, high) if condition.fails_above else (high, low)
     outcome = GateOutcome.UNDECIDED
-    if condition.breaks(near):
+    if condition.breaks_condition(near):
         outcome = GateOutcome.BROKEN
-    elif not condition.breaks(far):
+    elif not condition.breaks_condition(far):
         outcome = GateOutcome.HOLDS
     more = None
     if outcome is GateOutcome.UNDECIDED and estimate.at is not None:

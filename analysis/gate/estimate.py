@@ -50,23 +50,23 @@ def estimate_measure(
     """
     measure, score = condition.measure, run.evaluation
     if measure.is_cost:
-        return _cost(condition, run, against)
+        return _estimate_cost(condition, run, against)
     if measure is Measure.SQNR:
         scale = normal_quantile(confidence) / Z95
         if score.sqnr_db == math.inf:
             return Estimate(score.sqnr_db, score.samples, EXACT_SOURCE)
-        return _scaled(score.sqnr_db, score.sqnr_ci95, score.samples, scale, ENERGY_SOURCE)
+        return _scale_interval(score.sqnr_db, score.sqnr_ci95, score.samples, scale, ENERGY_SOURCE)
     if measure in (Measure.METRIC, Measure.LOSS):
-        return _metric(measure, run, confidence)
+        return _estimate_metric(measure, run, confidence)
     if measure is Measure.DROP:
-        return _drop(*count_lost_and_won(run, against), score.samples, confidence)
+        return _estimate_drop(*count_lost_and_won(run, against), score.samples, confidence)
     share = score.quantized_top1 if measure is Measure.TOP1 else score.agreement
     if share is None or not score.classes:
-        raise QuantError(_lacks(run, measure))
-    return _share(share, score.samples, confidence)
+        raise QuantError(_missing_measure_sentence(run, measure))
+    return _estimate_share(share, score.samples, confidence)
 
 
-def _drop(lost: int, won: int, images: int, confidence: float) -> Estimate:
+def _estimate_drop(lost: int, won: int, images: int, confidence: float) -> Estimate:
     def at(count: int) -> Interval:
         more = count / images
         return decisive_difference(lost * more, won * more, count, confidence)
@@ -74,14 +74,14 @@ def _drop(lost: int, won: int, images: int, confidence: float) -> Estimate:
     return Estimate((lost - won) / images, images, PAIRED_SOURCE, at(images), at)
 
 
-def _share(share: float, images: int, confidence: float) -> Estimate:
+def _estimate_share(share: float, images: int, confidence: float) -> Estimate:
     def at(count: int) -> Interval:
         return exact_proportion(share * count, count, confidence)
 
     return Estimate(share, images, PROPORTION_SOURCE, at(images), at)
 
 
-def _cost(condition: Condition, run: Run, against: Run | None) -> Estimate:
+def _estimate_cost(condition: Condition, run: Run, against: Run | None) -> Estimate:
     """Return a cost of one image, or the ratio to the other run's cost."""
     quantity = Quantity(str(condition.measure))
     value = quantity.value_in(run.cost)
@@ -111,11 +111,11 @@ def count_lost_and_won(run: Run, against: Run | None) -> tuple[int, int]:
     """
     score = run.evaluation
     if score.answers is None or not score.labelled:
-        raise QuantError(_lacks(run, Measure.DROP))
+        raise QuantError(_missing_measure_sentence(run, Measure.DROP))
     after = unpack_bits(score.answers.right, score.samples)
     if against is None:
         return count_changes(unpack_bits(score.answers.float_right, score.samples), after)
-    if _identity(run) != _identity(against):
+    if _run_identity(run) != _run_identity(against):
         raise QuantError(
             f"A drop against another run needs the same network and images; {against.name} was "
             f"scored on {against.evaluation.samples} images of {against.data}, {run.name} on "
@@ -123,16 +123,16 @@ def count_lost_and_won(run: Run, against: Run | None) -> tuple[int, int]:
         )
     other = against.evaluation.answers
     if other is None or not against.evaluation.labelled:
-        raise QuantError(_lacks(against, Measure.DROP))
+        raise QuantError(_missing_measure_sentence(against, Measure.DROP))
     return count_changes(unpack_bits(other.right, score.samples), after)
 
 
-def _identity(run: Run) -> tuple[str, str, int]:
+def _run_identity(run: Run) -> tuple[str, str, int]:
     """Return the facts that two runs must share for a comparison image by image."""
     return run.model_digest, run.data_digest, run.evaluation.samples
 
 
-def _lacks(run: Run, measure: Measure) -> str:
+def _missing_measure_sentence(run: Run, measure: Measure) -> str:
     """Return the sentence on a measure that is absent from a run."""
     if run.evaluation.labelled and run.evaluation.answers is None:
         return (
@@ -150,7 +150,7 @@ def _lacks(run: Run, measure: Measure) -> str:
     )
 
 
-def _metric(measure: Measure, run: Run, confidence: float) -> Estimate:
+def _estimate_metric(measure: Measure, run: Run, confidence: float) -> Estimate:
     """Return the metric of the quantized network, or the loss against the float network."""
     found, problem = run.evaluation.metric, run.evaluation.metric_problem
     if found is None:
@@ -165,10 +165,10 @@ def _metric(measure: Measure, run: Run, confidence: float) -> Estimate:
     if interval is None:
         return Estimate(value, run.evaluation.samples, WHOLE_SOURCE)
     scale = normal_quantile(confidence) / Z95
-    return _scaled(value, interval, run.evaluation.samples, scale, METRIC_SOURCE)
+    return _scale_interval(value, interval, run.evaluation.samples, scale, METRIC_SOURCE)
 
 
-def _scaled(
+def _scale_interval(
     value: float, interval: Interval | None, images: int, scale: float, source: str
 ) -> Estimate:
     """Return an estimate with a 95 % interval scaled by normal quantiles and by the images."""

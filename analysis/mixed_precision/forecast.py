@@ -127,7 +127,7 @@ def _usable_runs(
     """Return the usable runs, the newest for each choice of bits, the oldest first."""
     network = forecast.network
     by_cells: dict[tuple[tuple[Cell, ...], Recipe], tuple[Run, QuantConfig, Recipe]] = {}
-    recipes = {_titles(recipe): recipe for recipe in forecast.tables}
+    recipes = {_pass_titles(recipe): recipe for recipe in forecast.tables}
     # The sort is stable: runs of the same second keep the order of the store.
     newest = sorted(runs, key=lambda run: run.created, reverse=True)
     for run in newest[::-1]:
@@ -158,5 +158,5 @@ def _recipe_of(run: Run, recipes: Mapping[Titles, Recipe]) -> Recipe | None:
     return None
 
 
-def _titles(recipe: Recipe) -> Titles:
+def _pass_titles(recipe: Recipe) -> Titles:
     return tuple(title_of_pass(step) for step in recipe)

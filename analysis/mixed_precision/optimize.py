@@ -135,7 +135,7 @@ def optimize_bits(study: Study, task: Task, store: RunStore | None = None) -> St
     yield Progress(0.0, "Looking up what is within reach")
     _check_budget_reach(network, own, rules, task)
     steps = measure_recipe_noise(
-        sweeping, task.recipe, own, rules.granularities, _sweeping(task.depth)
+        sweeping, task.recipe, own, rules.granularities, _sweep_function(task.depth)
     )
     noise = yield from part_of_progress(steps, 0.0, SWEEP_SHARE)
     yield Progress(SWEEP_SHARE, "Choosing bits")
@@ -169,7 +169,7 @@ def optimize_bits(study: Study, task: Task, store: RunStore | None = None) -> St
     )
 
 
-def _sweeping(depth: Depth) -> Sweeping:
+def _sweep_function(depth: Depth) -> Sweeping:
     """Return a function that answers a sweep at a depth, with checks of loud layers."""
 
     def sweep_once(study: Study, sweep: Sweep) -> Steps[Sensitivity]:

@@ -102,12 +102,12 @@ def chosen_recipes(
     """
     recipes = [RECIPES.get(choice, present) for choice in choices]
     if not pairs:
-        recipes = [_without(recipe, Equalize, AbsorbBias) for recipe in recipes]
-    recipes = [_without(recipe, AdaRound) for recipe in recipes]
+        recipes = [_without_pass(recipe, Equalize, AbsorbBias) for recipe in recipes]
+    recipes = [_without_pass(recipe, AdaRound) for recipe in recipes]
     return tuple(dict.fromkeys(filter(is_predictable, recipes))) or ((),)
 
 
-def _without(recipe: Recipe, *kinds: type) -> Recipe:
+def _without_pass(recipe: Recipe, *kinds: type) -> Recipe:
     return tuple(step for step in recipe if not isinstance(step, kinds))
 
 

@@ -54,7 +54,7 @@ class RecipeSearch:
             for noise in noises
         )
         self._predictor = shared
-        self._best = _undominated(self.searches)
+        self._best = _undominated_searches(self.searches)
         self.reference = self.judge_config("reference", reference or self.uniform_config(8, 8))
 
     @property
@@ -109,7 +109,7 @@ class RecipeSearch:
         Raises:
             BudgetError: no choice keeps the budgets; the sentence names the least possible values.
         """
-        found = self._answers(lambda search: search.least_noise_choice(budgets, name))
+        found = self._answers_of_searches(lambda search: search.least_noise_choice(budgets, name))
         return min(found, key=lambda proposal: proposal.noise_energy_sum)
 
     def cheapest_choice(
@@ -126,7 +126,7 @@ class RecipeSearch:
         Raises:
             BudgetError: no choice keeps the bounds under any recipe.
         """
-        found = self._answers(
+        found = self._answers_of_searches(
             lambda search: search.cheapest_choice(
                 quantity, budgets, most_noise=most_noise, most_loss=most_loss, name=name
             )
@@ -140,7 +140,7 @@ class RecipeSearch:
         """Return the least possible quantity within the rules, in the unit of the quantity."""
         return min(search.least_possible_quantity(quantity) for search in self._best)
 
-    def _answers(self, ask: Callable[[BitSearch], Proposal]) -> list[Proposal]:
+    def _answers_of_searches(self, ask: Callable[[BitSearch], Proposal]) -> list[Proposal]:
         """Return the answers of the searches with an answer.
 
         Raises:
@@ -158,7 +158,7 @@ class RecipeSearch:
         return found
 
 
-def _undominated(searches: Sequence[BitSearch]) -> tuple[BitSearch, ...]:
+def _undominated_searches(searches: Sequence[BitSearch]) -> tuple[BitSearch, ...]:
     """Return the searches with the least noise somewhere; of equal searches the first.
 
     On machines that compress weights the costs differ between recipes, so every search stays.

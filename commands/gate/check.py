@@ -101,7 +101,7 @@ def check_conditions(
         answer = summarize_check(decisions, scored, network)
         write_answer(out, add_warnings(answer, how.notes if how else ()))
         for decision in decisions:
-            print_line(decision.sentence)
+            print_line(decision.decision_sentence)
         outcome = join_outcomes(decisions)
     if outcome is not GateOutcome.HOLDS:
         raise typer.Exit(BROKEN if outcome is GateOutcome.BROKEN else UNDECIDED)

@@ -38,7 +38,7 @@ def summarize_check(
                 "measure": one.condition.measure.value,
                 "relative": one.condition.is_relative,
                 "outcome": one.outcome.value,
-                "sentence": one.sentence,
+                "sentence": one.decision_sentence,
                 "value": finite_or_none(one.value),
                 "limit": one.condition.limit,
                 "interval": interval_bounds(one.interval),
@@ -84,11 +84,14 @@ def outcome_as_junit(decisions: Sequence[Decision], run: Run) -> str:
             name=_xml_text(decision.condition.text),
         )
         if decision.outcome is GateOutcome.HOLDS:
-            ET.SubElement(case, "system-out").text = _xml_text(decision.sentence)
+            ET.SubElement(case, "system-out").text = _xml_text(decision.decision_sentence)
         else:
             kind = "failure" if decision.outcome is GateOutcome.BROKEN else "error"
             ET.SubElement(
-                case, kind, message=_xml_text(decision.sentence), type=decision.outcome.value
+                case,
+                kind,
+                message=_xml_text(decision.decision_sentence),
+                type=decision.outcome.value,
             )
     return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 

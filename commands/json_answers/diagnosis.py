@@ -14,7 +14,7 @@ def summarize_diagnosis(found: Diagnosis, graph: FloatGraph) -> dict[str, object
     cost = None if found.run is None else found.run.cost
     return {
         "met": found.met,
-        "goal": found.goal.text,
+        "goal": found.goal.goal_text,
         "sentence": found.sentence,
         "advice": found.advice,
         "float": {"top1": found.float_top1},

@@ -42,16 +42,16 @@ MOSTLY_ZERO = 0.9
 
 def activation_causes(facts: SiteFacts) -> Iterator[SiteCause | None]:
     """Yield the causes at an activation; a detector without a finding yields None."""
-    yield _narrow(facts)
-    yield _softmax(facts)
+    yield _find_narrow_width(facts)
+    yield _find_softmax_cause(facts)
     yield _negative_tail(facts)
-    yield _unbalanced(facts)
+    yield _find_unbalanced_operands(facts)
     yield _mostly_zeros(facts) or clipped_tail(facts)
-    yield _large_bias(facts) or _channels(facts)
+    yield _large_bias(facts) or _find_unequal_channels(facts)
     yield _few_bits(facts)
 
 
-def _operators(facts: SiteFacts) -> set[str]:
+def _layer_operators(facts: SiteFacts) -> set[str]:
     """Return the operators of the layer and of the node with the encoded value."""
     graph = facts.book.graph
     return {
@@ -60,31 +60,33 @@ def _operators(facts: SiteFacts) -> set[str]:
     }
 
 
-def _narrow(facts: SiteFacts) -> SiteCause | None:
+def _find_narrow_width(facts: SiteFacts) -> SiteCause | None:
     """Find a width narrower than the widths of the neighbours."""
     bits = facts.site.spec.bits
     beside = [
         facts.chosen[layer.name].activation.bits
-        for layer in _neighbours(facts)
+        for layer in _neighbour_layers(facts)
         if not facts.chosen[layer.name].activation.is_float
     ]
     if len(beside) < 2 or min(beside) < 2 * bits:
         return None
     evidence = f"{bits} bits between layers of {min(beside)} bits and more."
     remedy = more_activation_bits(min(beside))
-    return facts.found(RootCause.NARROW_BESIDE_WIDE, evidence, 0.25 * (min(beside) - bits), remedy)
+    return facts.build_cause(
+        RootCause.NARROW_BESIDE_WIDE, evidence, 0.25 * (min(beside) - bits), remedy
+    )
 
 
-def _neighbours(facts: SiteFacts) -> list[Layer]:
+def _neighbour_layers(facts: SiteFacts) -> list[Layer]:
     own = facts.layer
     layers = facts.book.graph.layers
     return [one for one in layers if own.output in one.inputs or one.output in own.inputs]
 
 
-def _softmax(facts: SiteFacts) -> SiteCause | None:
+def _find_softmax_cause(facts: SiteFacts) -> SiteCause | None:
     loud = max(0.0, LOWEST_SQNR_DB - facts.fit.sqnr_db)
     short = shortfall_db(facts)
-    if not _operators(facts) & SQUASHING or (short < SHORTFALL_DB and not loud):
+    if not _layer_operators(facts) & SQUASHING or (short < SHORTFALL_DB and not loud):
         return None
     step = float(facts.fit.scale[0])
     evidence = (
@@ -93,13 +95,13 @@ def _softmax(facts: SiteFacts) -> SiteCause | None:
     )
     bits = _next_bits(facts)
     lost = 1 + max(short, loud) / DB_PER_BIT
-    return facts.found(RootCause.SOFTMAX_ENCODING, evidence, lost, more_activation_bits(bits))
+    return facts.build_cause(RootCause.SOFTMAX_ENCODING, evidence, lost, more_activation_bits(bits))
 
 
 def _negative_tail(facts: SiteFacts) -> SiteCause | None:
     """Find a function with a short negative side, and an encoding that wastes or loses the side."""
     low, high = facts.values.low, facts.values.high
-    if not _operators(facts) & TAILED or low >= 0 or -low > TAIL_SHARE * high:
+    if not _layer_operators(facts) & TAILED or low >= 0 or -low > TAIL_SHARE * high:
         return None
     step = float(facts.fit.scale[0])
     if facts.site.spec.symmetric:
@@ -108,18 +110,18 @@ def _negative_tail(facts: SiteFacts) -> SiteCause | None:
             f"Values from {low:.2g} to {high:.2g} in a symmetric encoding: nearly half of the "
             "codes stay unused."
         )
-        return facts.found(RootCause.NEGATIVE_TAIL, evidence, lost, ASYMMETRIC)
+        return facts.build_cause(RootCause.NEGATIVE_TAIL, evidence, lost, ASYMMETRIC)
     held = min(-low, max(0.0, -float(facts.fit.low[0]))) / step
     if held >= 4:
         return None
     evidence = f"The negative side down to {low:.2g} has {held:.1f} steps of {step:.2g}."
     remedy = more_activation_bits(_next_bits(facts))
-    return facts.found(
+    return facts.build_cause(
         RootCause.NEGATIVE_TAIL, evidence, 0.5 + math.log2(4 / max(held, 0.25)), remedy
     )
 
 
-def _unbalanced(facts: SiteFacts) -> SiteCause | None:
+def _find_unbalanced_operands(facts: SiteFacts) -> SiteCause | None:
     if facts.layer.kind not in (Kind.ADD, Kind.CONCAT):
         return None
     ranges = [
@@ -136,7 +138,7 @@ def _unbalanced(facts: SiteFacts) -> SiteCause | None:
         "one encoding."
     )
     remedy = more_activation_bits(_next_bits(facts))
-    return facts.found(RootCause.UNBALANCED_INPUTS, evidence, math.log2(ratio), remedy)
+    return facts.build_cause(RootCause.UNBALANCED_INPUTS, evidence, math.log2(ratio), remedy)
 
 
 def _mostly_zeros(facts: SiteFacts) -> SiteCause | None:
@@ -174,10 +176,10 @@ def _large_bias(facts: SiteFacts) -> SiteCause | None:
         f"of {channels.mean[place]:.3g} and reaches {ratio:.0f} times the median channel."
     )
     remedy = ABSORB if facts.begins_pair else more_activation_bits(_next_bits(facts))
-    return facts.found(RootCause.LARGE_BIAS, evidence, 0.5 + math.log2(ratio), remedy)
+    return facts.build_cause(RootCause.LARGE_BIAS, evidence, 0.5 + math.log2(ratio), remedy)
 
 
-def _channels(facts: SiteFacts) -> SiteCause | None:
+def _find_unequal_channels(facts: SiteFacts) -> SiteCause | None:
     channels = facts.values.channels
     if channels is None:
         return None
@@ -186,10 +188,10 @@ def _channels(facts: SiteFacts) -> SiteCause | None:
     lost = math.log2(spread.ratio)
     told = f"Channel {spread.widest} reaches {spread.ratio:.0f} times the median channel"
     if spread.has_outliers:
-        return facts.found(RootCause.OUTLIER_CHANNEL, f"{told}.", lost, remedy)
+        return facts.build_cause(RootCause.OUTLIER_CHANNEL, f"{told}.", lost, remedy)
     if spread.ratio >= RATIO:
         evidence = f"{told}; {spread.wide} of {spread.count} channels reach more than 4 times."
-        return facts.found(RootCause.UNEQUAL_CHANNELS, evidence, lost, remedy)
+        return facts.build_cause(RootCause.UNEQUAL_CHANNELS, evidence, lost, remedy)
     return None
 
 
@@ -201,7 +203,7 @@ def _few_bits(facts: SiteFacts) -> SiteCause | None:
         else more_activation_bits(_next_bits(facts))
     )
     evidence = f"{bits} bits give an SQNR of {facts.fit.sqnr_db:.0f} dB."
-    return facts.found(RootCause.FEW_BITS, evidence, 0.25 * (8 - bits), remedy)
+    return facts.build_cause(RootCause.FEW_BITS, evidence, 0.25 * (8 - bits), remedy)
 
 
 def _next_bits(facts: SiteFacts) -> int:

@@ -39,7 +39,7 @@ def find_causes(study: Study, config: QuantConfig, sides: Iterable[Side]) -> tup
             continue
         if site.layer not in book.distributions_by_layer(site.side):
             continue
-        facts = _facts(study, book, site, chosen)
+        facts = _facts_of_site(study, book, site, chosen)
         if facts is None:
             continue
         causes = weight_causes(facts) if site.side is Side.WEIGHTS else activation_causes(facts)
@@ -49,7 +49,7 @@ def find_causes(study: Study, config: QuantConfig, sides: Iterable[Side]) -> tup
     return tuple(sorted(found, key=lambda cause: -cause.bits_lost))
 
 
-def _facts(study: Study, book: RangeBook, site: Site, chosen: Resolved) -> SiteFacts | None:
+def _facts_of_site(study: Study, book: RangeBook, site: Site, chosen: Resolved) -> SiteFacts | None:
     try:
         fit = book.fit_at_site(site, site.spec)
     except QuantError:  # an estimator that needs what this site does not have

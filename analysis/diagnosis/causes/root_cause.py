@@ -80,7 +80,7 @@ class SiteFacts:
         """Whether equalization can rescale channels of the layer's weight."""
         return any(self.layer.name in (pair.first, pair.second) for pair in self.pairs)
 
-    def found(
+    def build_cause(
         self, cause: RootCause, evidence: str, bits_lost: float, remedy: Remedy
     ) -> SiteCause | None:
         """Return the cause, or None without lost bits."""

@@ -50,14 +50,14 @@ def _channel_cause(facts: SiteFacts) -> SiteCause | None:
         told = f"Channel {spread.widest} spans {spread.ratio:.0f} times the median channel"
         if dead:
             evidence = f"{told}, and the output of the channel hardly varies."
-            return facts.found(RootCause.DEAD_CHANNEL, evidence, lost + 0.1, PER_CHANNEL)
-        return facts.found(RootCause.OUTLIER_CHANNEL, f"{told}.", lost, remedy)
+            return facts.build_cause(RootCause.DEAD_CHANNEL, evidence, lost + 0.1, PER_CHANNEL)
+        return facts.build_cause(RootCause.OUTLIER_CHANNEL, f"{told}.", lost, remedy)
     if spread.is_unequal:
         evidence = (
             f"The widest of {spread.count} channels spans {spread.ratio:.0f} times the median "
             f"channel; {spread.wide} channels span more than 4 times."
         )
-        return facts.found(RootCause.UNEQUAL_CHANNELS, evidence, max(lost, 1.0), remedy)
+        return facts.build_cause(RootCause.UNEQUAL_CHANNELS, evidence, max(lost, 1.0), remedy)
     return None
 
 
@@ -92,7 +92,7 @@ def _few_weights(facts: SiteFacts) -> SiteCause | None:
         f"{rows.shape[1]} weights per channel: rounding moves the sum of the median channel by "
         f"{100 * shift:.1f} %."
     )
-    return facts.found(
+    return facts.build_cause(
         RootCause.FEW_WEIGHTS, evidence, 0.5 + math.log2(shift / MEAN_SHIFT), CORRECT
     )
 
@@ -108,7 +108,7 @@ def clipped_tail(facts: SiteFacts) -> SiteCause | None:
         f"{100 * fit.clipped_share:.2f} % of the values are clipped; that is "
         f"{100 * fit.clipping_part:.0f} % of the error."
     )
-    return facts.found(RootCause.CLIPPED_TAIL, evidence, lost, other_range(facts.site))
+    return facts.build_cause(RootCause.CLIPPED_TAIL, evidence, lost, other_range(facts.site))
 
 
 def _few_codes(facts: SiteFacts) -> SiteCause | None:
@@ -120,14 +120,16 @@ def _few_codes(facts: SiteFacts) -> SiteCause | None:
         f"{facts.fit.codes_used} of {facts.fit.code_count} codes occur; the largest weight lies "
         f"{facts.values.peak_in_std:.0f} standard deviations out."
     )
-    return facts.found(RootCause.FEW_CODES, evidence, short / DB_PER_BIT, other_range(facts.site))
+    return facts.build_cause(
+        RootCause.FEW_CODES, evidence, short / DB_PER_BIT, other_range(facts.site)
+    )
 
 
 def _few_bits(facts: SiteFacts) -> SiteCause | None:
     bits = facts.site.spec.bits
     remedy: Remedy = ROUND
     evidence = f"{bits} bits give an SQNR of {facts.fit.sqnr_db:.0f} dB; the range fits the values."
-    return facts.found(RootCause.FEW_BITS, evidence, 0.25 * (8 - bits), remedy)
+    return facts.build_cause(RootCause.FEW_BITS, evidence, 0.25 * (8 - bits), remedy)
 
 
 def shortfall_db(facts: SiteFacts) -> float:

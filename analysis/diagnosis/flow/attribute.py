@@ -33,7 +33,7 @@ class Attribution:
     points: float | None
     images: int
 
-    def sentence(self, whole_points: float) -> str:
+    def attribution_sentence(self, whole_points: float) -> str:
         """Return the layers with the largest losses, and the sum of the parts beside the whole."""
         if not self.layers:
             return "No layer on the side that loses most has bits between 2 and 16."
@@ -84,7 +84,7 @@ def _attribute_side(study: Study, config: QuantConfig, side: Side) -> Steps[list
         analyze_sensitivity(few, sweep, Depth.SCREENING), 0.0, 0.2
     )
     scores = [one for one in screened.scores if own.get(one.question.layer) == one.question.bits]
-    losses = _rank(scores, side)
+    losses = _rank_layers(scores, side)
     top = [one.layer for one in losses if one.share >= LEAST_SHARE][:MOST_MEASURED]
     if not top:
         return losses
@@ -94,10 +94,10 @@ def _attribute_side(study: Study, config: QuantConfig, side: Side) -> Steps[list
         analyze_sensitivity(some, asked, Depth.EXACT, ranking=top), 0.2, 1.0
     )
     known = {(one.question.layer, one.question.bits): one for one in exact.scores}
-    return [_measured(one, known.get((one.layer, one.bits))) for one in losses]
+    return [_with_measured_points(one, known.get((one.layer, one.bits))) for one in losses]
 
 
-def _rank(scores: list[CellScore], side: Side) -> list[LayerLoss]:
+def _rank_layers(scores: list[CellScore], side: Side) -> list[LayerLoss]:
     """Return the layers by the divergence that screening predicts, else by the noise."""
     harm = {
         score.question: 10 ** (-score.sqnr_db / 10) if score.kl is None else score.kl
@@ -111,7 +111,7 @@ def _rank(scores: list[CellScore], side: Side) -> list[LayerLoss]:
     return sorted(losses, key=lambda one: -one.kl)
 
 
-def _measured(loss: LayerLoss, score: CellScore | None) -> LayerLoss:
+def _with_measured_points(loss: LayerLoss, score: CellScore | None) -> LayerLoss:
     """Return the loss with the points of an exact score; agreement stands for labels."""
     if score is None or score.agreement is None:
         return loss

@@ -37,7 +37,7 @@ class Candidate:
     change: Change
 
 
-def candidates(
+def repair_candidates(
     study: Study, sides: Iterable[Side], causes: Iterable[SiteCause], iterations: int
 ) -> tuple[Candidate, ...]:
     """Return the repairs for the guilty sides, the cheapest first.
@@ -46,38 +46,46 @@ def candidates(
     """
     guilty = set(sides)
     found = [
-        one for one in (*_usual(study, iterations), *_local(causes)) if guilty & set(one.sides)
+        one
+        for one in (*_usual_candidates(study, iterations), *_local_candidates(causes))
+        if guilty & set(one.sides)
     ]
     return tuple(sorted(found, key=lambda one: one.cost))
 
 
-def _usual(study: Study, iterations: int) -> Iterator[Candidate]:
+def _usual_candidates(study: Study, iterations: int) -> Iterator[Candidate]:
     weights, outputs = (Side.WEIGHTS,), (Side.ACTIVATIONS,)
     if study.equalizable_pairs():
         both = (*weights, *outputs)
-        yield Candidate("Equalize across layers", 0, both, lambda one: _add(one, Equalize()))
-        yield Candidate("Absorb high biases", 1, both, lambda one: _add(one, AbsorbBias()))
+        yield Candidate("Equalize across layers", 0, both, lambda one: _add_pass(one, Equalize()))
+        yield Candidate("Absorb high biases", 1, both, lambda one: _add_pass(one, AbsorbBias()))
     if study.calibration is not None and find_smooth_groups(study.network.graph)[0]:
         yield Candidate(
-            "Smooth activations", 1, outputs, lambda one: _add(one, smooth_for(one.config))
+            "Smooth activations", 1, outputs, lambda one: _add_pass(one, smooth_for(one.config))
         )
-    yield Candidate("Asymmetric activations", 2, outputs, _asymmetric)
+    yield Candidate("Asymmetric activations", 2, outputs, _with_asymmetric_activations)
     for estimator in FREE_ESTIMATORS:
         yield Candidate(
-            f"Activation ranges by {estimator}", 3, outputs, _estimator(estimator, Side.ACTIVATIONS)
+            f"Activation ranges by {estimator}",
+            3,
+            outputs,
+            _with_other_estimator(estimator, Side.ACTIVATIONS),
         )
         yield Candidate(
-            f"Weight ranges by {estimator}", 3, weights, _estimator(estimator, Side.WEIGHTS)
+            f"Weight ranges by {estimator}",
+            3,
+            weights,
+            _with_other_estimator(estimator, Side.WEIGHTS),
         )
     yield Candidate("A scale for each channel", 4, weights, _per_channel)
     if study.calibration is None:  # what follows learns from images
         return
-    yield Candidate("Correct biases", 5, weights, lambda one: _add(one, CorrectBias()))
+    yield Candidate("Correct biases", 5, weights, lambda one: _add_pass(one, CorrectBias()))
     rounding = AdaRound(iterations=iterations)
-    yield Candidate("AdaRound", 6, weights, lambda one: _add(one, rounding))
+    yield Candidate("AdaRound", 6, weights, lambda one: _add_pass(one, rounding))
 
 
-def _local(causes: Iterable[SiteCause]) -> Iterator[Candidate]:
+def _local_candidates(causes: Iterable[SiteCause]) -> Iterator[Candidate]:
     """Yield for each cause the changed encodings of the layers with the cause."""
     groups: dict[tuple[str, str], list[SiteCause]] = {}
     for cause in causes:
@@ -113,7 +121,7 @@ def _with_config(experiment: Experiment, config: QuantConfig) -> Experiment | No
     return None if changed is experiment else changed
 
 
-def _add(experiment: Experiment, step: Pass) -> Experiment | None:
+def _add_pass(experiment: Experiment, step: Pass) -> Experiment | None:
     """Return the experiment with one more pass at the suitable place."""
     if any(type(one) is type(step) for one in experiment.recipe):
         return None
@@ -132,11 +140,11 @@ def _add(experiment: Experiment, step: Pass) -> Experiment | None:
     return changed
 
 
-def _asymmetric(experiment: Experiment) -> Experiment | None:
+def _with_asymmetric_activations(experiment: Experiment) -> Experiment | None:
     return _change_default(experiment, Side.ACTIVATIONS, SpecChange(symmetric=False))
 
 
-def _estimator(estimator: Estimator, side: Side) -> Change:
+def _with_other_estimator(estimator: Estimator, side: Side) -> Change:
     return lambda one: _change_default(one, side, SpecChange(estimator=estimator))
 
 

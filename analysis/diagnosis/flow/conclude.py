@@ -45,21 +45,21 @@ def name_causes(causes: Iterable[SiteCause], layers: Sequence[LayerLoss]) -> tup
     return tuple(found)
 
 
-def conclude(trials: Trials, state: FlowState) -> Diagnosis:
+def conclude_diagnosis(trials: Trials, state: FlowState) -> Diagnosis:
     """Return the diagnosis: the cheapest recipe that keeps the goal, or the nearest recipe."""
-    best, goal = state.nearest, trials.goal
+    best, goal = state.nearest_trial, trials.goal
     met = best.standing is Standing.KEPT
     unit = "points" if best.loss.labelled else "% of the answers"
     name = best.experiment.content_name
     sentence = (
-        f"{name} keeps the goal ({goal.text}): loses {best.loss.text}."
+        f"{name} keeps the goal ({goal.goal_text}): loses {best.loss.loss_text}."
         if met
         else f"No recipe here keeps {goal.points:g} {unit}; nearest is {name}: loses "
-        f"{best.loss.text}."
+        f"{best.loss.loss_text}."
     )
     if not met and best.loss.points <= goal.points:
         sentence = (
-            f"{name} loses {best.loss.text}: within {goal.points:g} {unit} as measured, but "
+            f"{name} loses {best.loss.loss_text}: within {goal.points:g} {unit} as measured, but "
             f"{len(trials.study.scored_images)} images cannot decide."
         )
     useless = [
@@ -80,7 +80,7 @@ def conclude(trials: Trials, state: FlowState) -> Diagnosis:
         best.run,
         met,
         sentence,
-        "" if met else _advice(trials, state),
+        "" if met else _advice_sentences(trials, state),
         state.float_top1,
     )
 
@@ -103,9 +103,9 @@ def stop_early(trials: Trials, state: FlowState) -> Diagnosis:
     )
 
 
-def _advice(trials: Trials, state: FlowState) -> str:
+def _advice_sentences(trials: Trials, state: FlowState) -> str:
     """Return the next help: more images, more calibration, more bits, or training."""
-    best, told = state.nearest, []
+    best, told = state.nearest_trial, []
     if best.standing is Standing.UNDECIDED and best.loss.points <= trials.goal.points:
         told.append("The interval of the loss reaches beyond the goal: score more images.")
     if any(one.cause == RootCause.FEW_IMAGES for one in state.named):
@@ -113,6 +113,8 @@ def _advice(trials: Trials, state: FlowState) -> str:
     if state.beyond is not None:
         title, trial = state.beyond
         kept = trial.standing is Standing.KEPT
-        told.append(f"{title} {'keep' if kept else 'do not keep'} the goal: {trial.loss.text}.")
+        told.append(
+            f"{title} {'keep' if kept else 'do not keep'} the goal: {trial.loss.loss_text}."
+        )
     told.append("Training on the encodings may win back more: see Train.")
     return " ".join(told)

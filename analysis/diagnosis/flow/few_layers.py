@@ -54,7 +54,7 @@ def give_more_bits(
         wider = {one: next_bits(bits[one]) for one in ranked[:number]}
         config = config_with_bits(experiment.config, study.network.graph, wider)
         widths = " or ".join(str(width) for width in sorted(set(wider.values())))
-        title = f"{widths} bits in the {_worst(number)}"
+        title = f"{widths} bits in the {_worst_layers(number)}"
         found.append((title, experiment.with_config(config)))
     return found
 
@@ -73,5 +73,5 @@ def wider_everywhere(
     return f"{widths} bits for all {' and '.join(wanted)}", experiment.with_config(config)
 
 
-def _worst(count: int) -> str:
+def _worst_layers(count: int) -> str:
     return "worst layer" if count == 1 else f"{count} worst layers"

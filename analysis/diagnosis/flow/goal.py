@@ -35,7 +35,7 @@ class Goal:
             raise ConfigError(f"A goal must lie between 0 and 100 points; got {self.points:g}.")
 
     @property
-    def text(self) -> str:
+    def goal_text(self) -> str:
         """The goal in the words of the command line, such as "drop <= 1"."""
         return f"drop <= {self.points:g}"
 
@@ -53,7 +53,7 @@ class Loss:
     labelled: bool = True
 
     @property
-    def text(self) -> str:
+    def loss_text(self) -> str:
         """The loss in words, such as "1.2 points (95 %: 0.8 to 1.6)"."""
         unit = "points" if self.labelled else "% of the answers"
         low, high = self.interval.low, self.interval.high

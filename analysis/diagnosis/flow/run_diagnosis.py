@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 
 from analysis.diagnosis.causes.find_causes import find_causes, find_few_images
 from analysis.diagnosis.flow.attribute import attribute_loss
-from analysis.diagnosis.flow.candidates import ROUNDING_ITERATIONS, candidates, one_side
-from analysis.diagnosis.flow.conclude import conclude, name_causes, stop_early
+from analysis.diagnosis.flow.candidates import ROUNDING_ITERATIONS, one_side, repair_candidates
+from analysis.diagnosis.flow.conclude import conclude_diagnosis, name_causes, stop_early
 from analysis.diagnosis.flow.contents import Diagnosis, FlowStage, FlowStep, StepOutcome
 from analysis.diagnosis.flow.few_layers import give_more_bits, guilty_parts, wider_everywhere
 from analysis.diagnosis.flow.goal import Goal, Standing
@@ -65,7 +65,7 @@ def run_diagnosis(task: DiagnosisTask) -> Steps[Diagnosis]:
         yield from part_of_progress(_repair_few(trials, state), 0.8, 0.95)
     if not state.is_kept and not state.is_within(task.goal.points):
         yield from part_of_progress(_look_further(trials, state), 0.95, 1.0)
-    return conclude(trials, state)
+    return conclude_diagnosis(trials, state)
 
 
 def _check_float(trials: Trials, state: FlowState) -> Steps[bool]:
@@ -73,7 +73,9 @@ def _check_float(trials: Trials, state: FlowState) -> Steps[bool]:
     study = trials.study
     floating = one_side(one_side(state.given.config, Side.WEIGHTS), Side.ACTIVATIONS)
     bare = replace(state.given, config=floating, recipe=(), encodings=None, given_name="")
-    trial = yield from part_of_progress(trials.measure(bare, "everything at 32 bits"), 0.0, 0.8)
+    trial = yield from part_of_progress(
+        trials.measure_trial(bare, "everything at 32 bits"), 0.0, 0.8
+    )
     score = trial.run.evaluation
     state.float_top1 = score.float_top1
     start = time.monotonic()
@@ -106,16 +108,18 @@ def _check_float(trials: Trials, state: FlowState) -> Steps[bool]:
         if exact
         else f"The simulation at 32 bits differs from float: SQNR {score.sqnr_db:.1f} dB."
     )
-    step = trials.tell(FlowStage.FLOAT, "Everything at 32 bits", trial, sentence)
+    step = trials.tell_step(FlowStage.FLOAT, "Everything at 32 bits", trial, sentence)
     trials.board[-1] = replace(step, outcome=StepOutcome.PASSED if exact else StepOutcome.FAILED)
     return exact and not problems
 
 
 def _measure_sides(trials: Trials, state: FlowState) -> Steps[None]:
     """Measure the experiment as given, then each side alone; guilty sides lose the goal."""
-    given = yield from part_of_progress(trials.measure(state.given, "as configured"), 0.0, 0.4)
-    state.take(given)
-    trials.tell(FlowStage.SIDES, "As configured", given, f"Loses {given.loss.text}.")
+    given = yield from part_of_progress(
+        trials.measure_trial(state.given, "as configured"), 0.0, 0.4
+    )
+    state.take_trial(given)
+    trials.tell_step(FlowStage.SIDES, "As configured", given, f"Loses {given.loss.loss_text}.")
     if state.is_kept:
         return
     losses: dict[Side, Trial] = {}
@@ -125,10 +129,12 @@ def _measure_sides(trials: Trials, state: FlowState) -> Steps[None]:
             continue
         alone = replace(state.given, config=config, given_name="")
         name = f"{side} alone"
-        steps = part_of_progress(trials.measure(alone, name), 0.4 + 0.3 * place, 0.7 + 0.3 * place)
+        steps = part_of_progress(
+            trials.measure_trial(alone, name), 0.4 + 0.3 * place, 0.7 + 0.3 * place
+        )
         losses[side] = yield from steps
-        told = f"With the other side in float, {side} lose {losses[side].loss.text}."
-        trials.tell(FlowStage.SIDES, name.capitalize(), losses[side], told)
+        told = f"With the other side in float, {side} lose {losses[side].loss.loss_text}."
+        trials.tell_step(FlowStage.SIDES, name.capitalize(), losses[side], told)
     lost = [side for side in losses if losses[side].standing is not Standing.KEPT]
     guilty = lost or list(losses)
     state.sides = tuple(sorted(guilty, key=lambda side: -losses[side].loss.points))
@@ -142,8 +148,8 @@ def _find_layers(trials: Trials, state: FlowState) -> Steps[None]:
         attribute_loss(study, state.given.config, state.sides), 0.1, 0.9
     )
     state.layers = attribution.layers
-    whole = state.nearest.loss.points
-    _tell(trials, "Loss by layer", attribution.sentence(whole), start)
+    whole = state.nearest_trial.loss.points
+    _tell_step(trials, "Loss by layer", attribution.attribution_sentence(whole), start)
     start = time.monotonic()
     yield Progress(0.9, "Looking at the ranges of the side that loses most")
     causes = find_causes(study, state.given.config, state.sides)
@@ -155,26 +161,30 @@ def _find_layers(trials: Trials, state: FlowState) -> Steps[None]:
     counts: dict[str, int] = {}
     for one in state.named:
         counts[one.cause] = counts.get(one.cause, 0) + 1
-    told = ", ".join(f"{name} in {_layers(count)}" for name, count in counts.items())
+    told = ", ".join(f"{name} in {_layer_names(count)}" for name, count in counts.items())
     sentence = f"Found {told}." if told else "The ranges fit their encodings; the bits are few."
-    _tell(trials, "Ranges and causes", sentence, start)
+    _tell_step(trials, "Ranges and causes", sentence, start)
 
 
 def _repair_whole(trials: Trials, state: FlowState, iterations: int) -> Steps[None]:
     """Try the repairs of a whole network in order of cost, each on top of successful repairs."""
-    tried = candidates(trials.study, state.sides, state.causes, iterations)
+    tried = repair_candidates(trials.study, state.sides, state.causes, iterations)
     adopted = 0
     for place, candidate in enumerate(tried):
-        before = state.present
+        before = state.present_trial
         changed = candidate.change(before.experiment)
         undecided = state.is_within(trials.goal.points)  # more images are missing, not repairs
         if changed is None or (undecided and candidate.cost >= SLOW):
             continue
         start, end = place / len(tried), (place + 1) / len(tried)
-        trial = yield from part_of_progress(trials.measure(changed, candidate.title), start, end)
+        trial = yield from part_of_progress(
+            trials.measure_trial(changed, candidate.title), start, end
+        )
         helps = state.take_if_better(trial)
         adopted += helps
-        trials.tell(FlowStage.REPAIR, candidate.title, trial, _effect(before, trial), adopted=helps)
+        trials.tell_step(
+            FlowStage.REPAIR, candidate.title, trial, _effect_sentence(before, trial), adopted=helps
+        )
         if state.is_kept:
             alone = candidate.change(state.given)
             if adopted > 1 and candidate.cost < SLOW and alone is not None:
@@ -190,46 +200,50 @@ SLOW = 6
 
 def _try_alone(trials: Trials, state: FlowState, title: str, alone: Experiment) -> Steps[None]:
     """Try the last repair without the repairs before; a shorter sufficient recipe wins."""
-    trial = yield from trials.measure(alone, f"{title}, alone")
+    trial = yield from trials.measure_trial(alone, f"{title}, alone")
     kept = trial.standing is Standing.KEPT
     told = (
         "Keeps the goal without the repairs before." if kept else "The repairs before are needed."
     )
-    trials.tell(FlowStage.REPAIR, f"{title}, alone", trial, told, adopted=kept)
+    trials.tell_step(FlowStage.REPAIR, f"{title}, alone", trial, told, adopted=kept)
     if kept:
-        state.take(trial)
+        state.take_trial(trial)
 
 
 def _repair_few(trials: Trials, state: FlowState) -> Steps[None]:
     """Give more bits to the layers with the largest losses: 1, 2, 4 ... layers."""
     study = yield from part_of_progress(
-        _float_study(trials.study, state.present.experiment), 0.0, 0.1
+        _float_study(trials.study, state.present_trial.experiment), 0.0, 0.1
     )
     start = time.monotonic()
-    config = state.present.experiment.config
+    config = state.present_trial.experiment.config
     attribution = yield from part_of_progress(attribute_loss(study, config, state.sides), 0.1, 0.4)
-    whole = state.present.loss.points
-    _tell(trials, "Loss by layer after repair", attribution.sentence(whole), start)
-    before = state.present
+    whole = state.present_trial.loss.points
+    _tell_step(trials, "Loss by layer after repair", attribution.attribution_sentence(whole), start)
+    before = state.present_trial
     tries = give_more_bits(study, before.experiment, attribution.layers, state.sides)
     for place, (title, experiment) in enumerate(tries):
         span = 0.4 + 0.6 * place / len(tries), 0.4 + 0.6 * (place + 1) / len(tries)
-        trial = yield from part_of_progress(trials.measure(experiment, title), *span)
+        trial = yield from part_of_progress(trials.measure_trial(experiment, title), *span)
         helps = state.take_if_better(trial)
-        trials.tell(FlowStage.FEW, title, trial, _effect(before, trial), adopted=helps)
+        trials.tell_step(
+            FlowStage.FEW, title, trial, _effect_sentence(before, trial), adopted=helps
+        )
         if state.is_kept:
             return
 
 
 def _look_further(trials: Trials, state: FlowState) -> Steps[None]:
     """Measure more bits for every layer of the guilty sides: advice, no recipe."""
-    title, experiment = wider_everywhere(trials.study, state.present.experiment, state.sides)
+    title, experiment = wider_everywhere(trials.study, state.present_trial.experiment, state.sides)
     if experiment is None:
         return
-    trial = yield from trials.measure(experiment, title)
+    trial = yield from trials.measure_trial(experiment, title)
     state.beyond = title, trial
-    sentence = f"{_effect(state.present, trial)} These are more bits than were asked for."
-    trials.tell(FlowStage.WHOLE, title, trial, sentence, adopted=False)
+    sentence = (
+        f"{_effect_sentence(state.present_trial, trial)} These are more bits than were asked for."
+    )
+    trials.tell_step(FlowStage.WHOLE, title, trial, sentence, adopted=False)
 
 
 def _float_study(study: Study, experiment: Experiment) -> Steps[Study]:
@@ -240,22 +254,22 @@ def _float_study(study: Study, experiment: Experiment) -> Steps[Study]:
     return study
 
 
-def _tell(trials: Trials, name: str, sentence: str, start: float) -> None:
+def _tell_step(trials: Trials, name: str, sentence: str, start: float) -> None:
     seconds = time.monotonic() - start
     trials.board.append(FlowStep(FlowStage.LAYERS, name, StepOutcome.TOLD, sentence, seconds))
 
 
-def _layers(count: int) -> str:
+def _layer_names(count: int) -> str:
     return "1 layer" if count == 1 else f"{count} layers"
 
 
-def _effect(before: Trial, after: Trial) -> str:
+def _effect_sentence(before: Trial, after: Trial) -> str:
     """Return the effect of a change on the loss and on the energy of one image."""
     change = before.loss.points - after.loss.points
     told = (
-        f"Brings {change:.2f} points: loses {after.loss.text}."
+        f"Brings {change:.2f} points: loses {after.loss.loss_text}."
         if change > 0
-        else f"Does not help: loses {after.loss.text}."
+        else f"Does not help: loses {after.loss.loss_text}."
     )
     old, new = before.run.cost.energy_pj, after.run.cost.energy_pj
     if old <= 0 or abs(new - old) < 1e-4 * old:

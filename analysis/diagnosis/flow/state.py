@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from analysis.diagnosis.causes.root_cause import SiteCause
 from analysis.diagnosis.flow.contents import LayerLoss, NamedCause
 from analysis.diagnosis.flow.goal import Standing
-from analysis.diagnosis.flow.trials import Trial, nearest
+from analysis.diagnosis.flow.trials import Trial, nearest_to_goal
 from analysis.runs.experiment import Experiment
 from quant.simulation.plan import Side
 
@@ -34,16 +34,16 @@ class FlowState:
     _present: Trial | None = None
 
     @property
-    def present(self) -> Trial:
+    def present_trial(self) -> Trial:
         """The trial before the next repair."""
         if self._present is None:
             raise ValueError("A flow must measure the experiment as given first; none was.")
         return self._present
 
     @property
-    def nearest(self) -> Trial:
+    def nearest_trial(self) -> Trial:
         """The trial to choose: the present trial if the goal is kept, else the nearest."""
-        return self.present if self.is_kept else nearest(self.chosen)
+        return self.present_trial if self.is_kept else nearest_to_goal(self.chosen)
 
     @property
     def is_kept(self) -> bool:
@@ -54,14 +54,14 @@ class FlowState:
         """Whether the present loss as measured lies within some points, whatever the interval."""
         return self._present is not None and self._present.loss.points <= points
 
-    def take(self, trial: Trial) -> None:
+    def take_trial(self, trial: Trial) -> None:
         """Go on from a trial."""
         self.chosen.append(trial)
         self._present = trial
 
     def take_if_better(self, trial: Trial) -> bool:
         """Adopt a trial that helps; return whether the trial helps."""
-        before = self.present
+        before = self.present_trial
         gain = before.loss.points - trial.loss.points
         kept = trial.standing is Standing.KEPT and before.standing is not Standing.KEPT
         old, new = before.run.evaluation.kl, trial.run.evaluation.kl
@@ -70,7 +70,7 @@ class FlowState:
         clear = gain >= CLEAR_POINTS and share <= 1
         nearer = share <= CLEAR_KL and gain > -max(CLEAR_POINTS, chance)
         if kept or clear or nearer:
-            self.take(trial)
+            self.take_trial(trial)
             return True
         self.chosen.append(trial)
         return False

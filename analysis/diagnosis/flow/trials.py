@@ -42,7 +42,7 @@ class Trial:
     resumed: bool = False
 
     @property
-    def rank(self) -> tuple[bool, float, float]:
+    def goal_distance(self) -> tuple[bool, float, float]:
         """The sort key of trials: the nearest to the goal first."""
         return self.standing is not Standing.KEPT, self.loss.interval.high, self.loss.points
 
@@ -58,18 +58,18 @@ class Trials:
     measured: list[Trial] = field(default_factory=list)
     _kept: dict[str, Run] | None = None
 
-    def measure(self, experiment: Experiment, name: str) -> Steps[Trial]:
+    def measure_trial(self, experiment: Experiment, name: str) -> Steps[Trial]:
         """Return the trial of an experiment; the run gets the name of the step.
 
         Raises:
             QuantError: the experiment does not fit the network or the images.
         """
-        question = self._question(experiment)
-        run = self._find(question)
+        question = self._question_of_run(experiment)
+        run = self._find_run(question)
         resumed = run is not None
         if run is None:
             titled = experiment.with_name(f"Diagnose: {name}")
-            run = yield from _titled(name, measure_experiment(self.study, titled))
+            run = yield from _with_title(name, measure_experiment(self.study, titled))
             if self.keeper is not None:
                 self.keeper.save_run(run)
                 self.keeper.keep_answer(question, run.id)
@@ -78,7 +78,7 @@ class Trials:
         self.measured.append(trial)
         return trial
 
-    def tell(
+    def tell_step(
         self,
         stage: FlowStage,
         name: str,
@@ -105,7 +105,7 @@ class Trials:
         self.board.append(step)
         return step
 
-    def _question(self, experiment: Experiment) -> str:
+    def _question_of_run(self, experiment: Experiment) -> str:
         """Return a text with every input of a run."""
         study = self.study
         plain = experiment_to_plain(replace_name(experiment))
@@ -120,7 +120,7 @@ class Trials:
         )
         return f"diagnosis {hashlib.sha256('|'.join(parts).encode()).hexdigest()}"
 
-    def _find(self, question: str) -> Run | None:
+    def _find_run(self, question: str) -> Run | None:
         if self.keeper is None:
             return None
         identity = self.keeper.find_answer(question)
@@ -136,7 +136,7 @@ def replace_name(experiment: Experiment) -> Experiment:
     return experiment.with_name("")
 
 
-def _titled(name: str, steps: Steps[Run]) -> Steps[Run]:
+def _with_title(name: str, steps: Steps[Run]) -> Steps[Run]:
     """Run steps; a name precedes the texts of the steps."""
     while True:
         try:
@@ -147,6 +147,6 @@ def _titled(name: str, steps: Steps[Run]) -> Steps[Run]:
         yield Progress(step.fraction, f"{name}: {step.text}")
 
 
-def nearest(trials: Iterable[Trial]) -> Trial:
+def nearest_to_goal(trials: Iterable[Trial]) -> Trial:
     """Return the trial nearest to the goal; the first of equally near trials."""
-    return min(trials, key=lambda trial: trial.rank)
+    return min(trials, key=lambda trial: trial.goal_distance)

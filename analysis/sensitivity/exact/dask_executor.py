@@ -77,9 +77,9 @@ def _check_place(run: Callable[..., Any], place: str, client: "Client") -> None:
     The built-in `exec` and `eval` are sent, because a function of the project could not arrive.
     """
     try:
-        client.sync(_within, run(exec, f"import {__name__}", asynchronous=True))
+        client.sync(_wait_for_answer, run(exec, f"import {__name__}", asynchronous=True))
         asked = run(eval, "__import__('torch').__version__", asynchronous=True)
-        answer = client.sync(_within, asked)
+        answer = client.sync(_wait_for_answer, asked)
     except Exception as error:  # noqa: BLE001  whatever the other process raised arrives here
         text = (str(error).splitlines() or [""])[0][:200]
         raise QuantError(
@@ -95,7 +95,7 @@ def _check_place(run: Callable[..., Any], place: str, client: "Client") -> None:
         )
 
 
-async def _within(answer: Awaitable[Any]) -> Any:
+async def _wait_for_answer(answer: Awaitable[Any]) -> Any:
     """Return an answer of the cluster; TimeoutError where it takes longer than ANSWER_S."""
     return await asyncio.wait_for(answer, ANSWER_S)
 

@@ -40,22 +40,24 @@ def corrected_shares(study: Study, sweep: Sweep) -> Steps[dict[Question, Shares]
     work = _Corrections(study, replace(sweep, sides=(Side.WEIGHTS,), view=View.ONLY))
     done, data = 0, study.scored_images
     for batch in data.batches(screening_batch_size(study.network)):
-        work.add(arrange_batch(batch.inputs, study.network.graph.batch), sample_count(batch.inputs))
+        work.add_batch(
+            arrange_batch(batch.inputs, study.network.graph.batch), sample_count(batch.inputs)
+        )
         done += sample_count(batch.inputs)
         yield Progress(done / len(data), f"Bias correction: {done} of {len(data)} images")
-    return work.shares()
+    return work.remaining_shares()
 
 
 def with_bias_corrected(sensitivity: Sensitivity, shares: Mapping[Question, Shares]) -> Sensitivity:
     """Return the sensitivity of a network whose biases will be corrected; losses are unknown."""
     scores = tuple(
-        _corrected(score, shares[score.question]) if score.question in shares else score
+        _with_corrected_noise(score, shares[score.question]) if score.question in shares else score
         for score in sensitivity.scores
     )
     return replace(sensitivity, scores=scores)
 
 
-def _corrected(score: CellScore, shares: Shares) -> CellScore:
+def _with_corrected_noise(score: CellScore, shares: Shares) -> CellScore:
     energy, divergence = shares
     return replace(
         score,
@@ -77,7 +79,7 @@ class _Channels:
         self.products: list[Tensor] = []
         self.by_channel: list[Tensor] = []
 
-    def add(self, error: Tensor, gradients: Tensor) -> None:
+    def add_products(self, error: Tensor, gradients: Tensor) -> None:
         """Add errors of shape (N, ..., C) and gradients of shape (P, N, ..., C) of a batch."""
         rows = error.flatten(1, -2) if error.dim() > 2 else error[:, None]  # (N, positions, C)
         moved = rows != 0
@@ -87,7 +89,7 @@ class _Channels:
         self.products.append((slopes * rows).sum((2, 3)))
         self.by_channel.append((slopes * moved).sum(2))
 
-    def shares(self) -> Shares:
+    def remaining_shares(self) -> Shares:
         """Return the remaining shares of squared products, without the channels' means."""
         passing = torch.as_tensor(self.passing).clamp(min=1.0)
         mean = (torch.as_tensor(self.errors) / passing).float()
@@ -113,7 +115,7 @@ class _Corrections:
             if kinds[question.layer] in WEIGHTED:
                 self._sums.setdefault(question.layer, {})[question] = _Channels()
 
-    def add(self, inputs: Outputs, count: int) -> None:
+    def add_batch(self, inputs: Outputs, count: int) -> None:
         """Add inputs (N, ...), of which `count` are images and the rest padding."""
 
         def probe(found: Outputs) -> list[Outputs]:
@@ -121,9 +123,9 @@ class _Corrections:
             self._scales = self._scales or output_scales([each[:count] for each in outputs])
             return draw_output_probes(outputs, count, self._generator, self._scales)
 
-        self._backward(inputs, probe, lambda local: self._visit(local, count))
+        self._backward(inputs, probe, lambda local: self._visit_layer(local, count))
 
-    def _visit(self, local: Local, count: int) -> None:
+    def _visit_layer(self, local: Local, count: int) -> None:
         asked, layer = self._sums.get(local.layer.name), local.layer
         if asked is None or local.run is None:
             return
@@ -134,12 +136,12 @@ class _Corrections:
             encoding = self._encodings.encodings_at_bits(sites, question.bits)[sites[0]]
             moved = local.run(self._backward.prepare_weight(layer, encoding.fake_quantize(weight)))
             error = channels_last((moved - local.output)[:count], layer)
-            sums.add(error, torch.stack(slopes))
+            sums.add_products(error, torch.stack(slopes))
 
-    def shares(self) -> dict[Question, Shares]:
+    def remaining_shares(self) -> dict[Question, Shares]:
         """Return the remaining shares, of layers with a gradient."""
         return {
-            question: sums.shares()
+            question: sums.remaining_shares()
             for asked in self._sums.values()
             for question, sums in asked.items()
             if sums.products

@@ -110,7 +110,7 @@ def test_more_images_decide_what_few_leave_open() -> None:
     few = decide_one("drop > 3", outcomes_of(0.02, 0.01, 100, generator))
     assert few.outcome is GateOutcome.UNDECIDED
     assert few.more_images is not None
-    assert f"About {few.more_images} images more would decide." in few.sentence
+    assert f"About {few.more_images} images more would decide." in few.decision_sentence
     many = outcomes_of(0.02, 0.01, 2 * (100 + few.more_images), generator)
     assert decide_one("drop > 3", many).outcome is GateOutcome.HOLDS
 
@@ -122,7 +122,7 @@ def test_costs_are_decided_without_chance() -> None:
              "size >= 2 KiB": GateOutcome.BROKEN, "latency < 1 ns": GateOutcome.HOLDS}  # fmt: skip
     for text, outcome in texts.items():
         assert decide_one(text, checked).outcome is outcome, text
-    assert "energy is 1.5 nJ" in decide_one("energy > 1.2 nJ", checked).sentence
+    assert "energy is 1.5 nJ" in decide_one("energy > 1.2 nJ", checked).decision_sentence
     against = run("before", report(layer_cost("a", 1000.0)))
     assert decide_one("energy > 1.4 x", checked, against).outcome is GateOutcome.BROKEN
     with pytest.raises(QuantError, match="Name the run with --against"):

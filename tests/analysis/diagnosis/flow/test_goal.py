@@ -33,7 +33,7 @@ def test_without_labels_changed_answers_stand_for_the_loss() -> None:
     loss = loss_of(unlabelled(agreed=950))
     assert loss.points == pytest.approx(5.0)
     assert loss.interval.low < 5 < loss.interval.high
-    assert "% of the answers" in loss.text
+    assert "% of the answers" in loss.loss_text
 
 
 def test_an_output_without_classes_is_refused() -> None:
