@@ -43,9 +43,12 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
     preset_picker(work)
     machine_picker(work, "configure")
     against = st.selectbox(
-        "Compare with", list(PRESETS), key="configure.against", persist_state="session",
+        "Compare with",
+        list(PRESETS),
+        key="configure.against",
+        persist_state="session",
         help="The configuration that the changes below are measured against",
-    )  # fmt: skip
+    )
 report, reference = work.config_cost(config), work.config_cost(PRESETS[against])
 machine_energy_note(work, report)
 cards = st.container(horizontal=True)
@@ -53,9 +56,10 @@ foreseen = predicted_quality_card(cards, work, config, PRESETS[against], against
 cost_cards(report, reference, against, cards)
 if not foreseen and work.parts is not None:
     st.page_link(
-        TRADEOFFS, icon=":material/balance:",
+        TRADEOFFS,
+        icon=":material/balance:",
         label="Find the best trade-offs once, and the accuracy of every edit is predicted here",
-    )  # fmt: skip
+    )
 
 encodings_note(work)
 ticked = layer_editor(work, chosen, report)
@@ -69,9 +73,14 @@ bulk_edit_form(work, ticked)
 channel_bits = {name: chosen[name].weight.channel_bits for name in chosen}
 looks = [*LOOKS, *([WIDTHS] if any(channel_bits.values()) else [])]
 look = st.segmented_control(
-    "Look closer", looks, default=ENERGY, key="configure.look", persist_state="session",
-    required=True, label_visibility="collapsed",
-)  # fmt: skip
+    "Look closer",
+    looks,
+    default=ENERGY,
+    key="configure.look",
+    persist_state="session",
+    required=True,
+    label_visibility="collapsed",
+)
 if look == DIFFERENCE:
     diff_picker(work, network, config)
 elif look == LAYER:

@@ -33,23 +33,35 @@ st.markdown(
 )
 left, right = st.columns([1, 2], vertical_alignment="bottom")
 points = left.number_input(
-    "Points of top-1 that may be lost", 0.0, 100.0, 1.0, 0.5, key="diagnose.goal",
-    persist_state="session", help="Kept where the paired interval of 95 % lies below",
-)  # fmt: skip
+    "Points of top-1 that may be lost",
+    0.0,
+    100.0,
+    1.0,
+    0.5,
+    key="diagnose.goal",
+    persist_state="session",
+    help="Kept where the paired interval of 95 % lies below",
+)
 busy = is_under_way(work)
 if right.button(
-    "Diagnose", type="primary", key="diagnose.start", icon=":material/stethoscope:",
-    disabled=busy or parts.calibration is None, width="stretch",
+    "Diagnose",
+    type="primary",
+    key="diagnose.start",
+    icon=":material/stethoscope:",
+    disabled=busy or parts.calibration is None,
+    width="stretch",
     help="Runs beside the page; a diagnosis that was cancelled goes on where it was",
-):  # fmt: skip
+):
     start_diagnosis(work, points)
     work.notes.append("The diagnosis is under way; progress and Cancel are in the side bar.")
     st.rerun()
 
 state = work.diagnosis
 if state.task is None:
-    st.info("No diagnosis has run yet. Try fashion-mobilenet-imbalanced at W8A8 per-tensor.",
-            icon=":material/lightbulb:")  # fmt: skip
+    st.info(
+        "No diagnosis has run yet. Try fashion-mobilenet-imbalanced at W8A8 per-tensor.",
+        icon=":material/lightbulb:",
+    )
     st.stop()
 if not is_of_present(work, state.task):
     st.warning(

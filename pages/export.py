@@ -19,9 +19,11 @@ wish = present_export_request(work, needed_study(work))
 export_context(work, wish)
 if work.parts is None:
     st.info(
-        work.data_problem or "Ranges of activations need images, unless a file or batch norms give "
-        "them; none are chosen.", icon=":material/image:",
-    )  # fmt: skip
+        work.data_problem
+        or "Ranges of activations need images, unless a file or batch norms give "
+        "them; none are chosen.",
+        icon=":material/image:",
+    )
     st.page_link(MODEL, label="Choose images", icon=":material/deployed_code:")
 
 

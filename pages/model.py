@@ -1,7 +1,5 @@
 import streamlit as st
 
-from figures.style.units import format_bytes, format_count
-from quant.config import uniform_config
 from quant.graph.layers import is_input_name
 from ui.answers.float_score import find_float_score, measure_float_score
 from ui.configure.file_encodings import offer_own_encodings
@@ -17,6 +15,7 @@ from ui.model.task_facts import (
     measure_import_check,
     needs_inputs_table,
     shapes_text,
+    size_cards,
 )
 from ui.navigation import CONFIGURE, RUNS
 from ui.state.workspace import present_workspace
@@ -37,34 +36,13 @@ if network is None:
 
 measure_float_score(work)
 measure_import_check(work)
-as_float, at_8_bits = (
-    work.config_cost(uniform_config(32, 32)),
-    work.config_cost(uniform_config(8, 8)),
-)
 score = find_float_score(work)
 
 st.subheader(plain(network.name), anchor=False)
 bring_model(work)
 cards = st.container(horizontal=True)
 float_score_card(cards, work, score)
-cards.metric("Parameters", format_count(network.parameters), border=True, height="stretch")
-cards.metric(
-    "MACs per image",
-    format_count(network.mac_count),
-    border=True,
-    help="Multiply-accumulates",
-    height="stretch",
-)
-cards.metric(
-    "Weights in float", format_bytes(as_float.weight_bytes), border=True, height="stretch",
-    delta_color="off", delta=f"{format_bytes(at_8_bits.weight_bytes)} at 8 bits", delta_arrow="off",
-    help=f"As {plain(work.machine.title)} stores them, with scales and biases",
-)  # fmt: skip
-cards.metric(
-    "Peak memory", format_bytes(at_8_bits.peak_activation_bytes), border=True,
-    delta=f"at {at_8_bits.peak_activation_step}", delta_color="off", delta_arrow="off",
-    help="Activations at 8 bits, in the order of execution: the most that is alive at once",
-)  # fmt: skip
+size_cards(cards, work, network)
 
 with st.container(horizontal=True):
     st.page_link(RUNS, label="Run it and see", icon=":material/play_circle:", width="content")
@@ -81,8 +59,9 @@ if work.data_problem:
 elif work.parts is None:
     st.warning(
         "This model comes without images. Bring a folder or an .npz file below to measure "
-        "anything; costs need none.", icon=":material/image:",
-    )  # fmt: skip
+        "anything; costs need none.",
+        icon=":material/image:",
+    )
 else:
     parts = work.parts
     labels = "labelled" if parts.score.labelled else "without labels"

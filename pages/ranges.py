@@ -27,9 +27,14 @@ book = present_range_book(work, network)
 
 SIDES = {each.capitalize(): each for each in TENSOR_SIDES}
 picked_side = st.segmented_control(
-    "Tensors", list(SIDES), default="Weights", required=True, key="ranges.side",
-    persist_state="session", label_visibility="collapsed",
-)  # fmt: skip
+    "Tensors",
+    list(SIDES),
+    default="Weights",
+    required=True,
+    key="ranges.side",
+    persist_state="session",
+    label_visibility="collapsed",
+)
 side = SIDES[picked_side]
 calibration_note(work, side, known=bool(book.activations))
 examined = examine_tensors(book, work.config, side)
@@ -52,9 +57,12 @@ with suspect_column:
     suspect_list(examined, side, picker, work.picked)
 
 layer = st.selectbox(
-    "Layer", list(by_name), key=picker, persist_state="session",
+    "Layer",
+    list(by_name),
+    key=picker,
+    persist_state="session",
     on_change=lambda: work.picked.pick_layer(st.session_state[picker]),
     help="Also by a click in the overview or among the suspects",
-)  # fmt: skip
+)
 suspect_reasons(by_name[layer])
 tensor_panel(work, book, layer, side)

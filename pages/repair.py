@@ -33,16 +33,25 @@ network, parts = needed_images(work, "A repair needs a model and images to measu
 st.markdown(
     f"**{plain(work.experiment.display_name)}** on **{plain(network.name)}** · repairs learn from "
     f"{len(parts.calibration or ())} images, without labels · {len(parts.score)} others are scored"
-    + ("" if parts.score.labelled else
-       ", without labels too: agreement with the float network and SQNR take accuracy's place")
-)  # fmt: skip
+    + (
+        ""
+        if parts.score.labelled
+        else ", without labels too: agreement with the float network and SQNR take accuracy's place"
+    )
+)
 show_recommendation(work)
 recipe = recipe_form(smooth_for(work.config))
-if st.button(
-    "Run the recipe and measure every step", type="primary", icon=":material/healing:",
-    key="repair.run", disabled=not recipe or is_repairing(work),
-    help="Runs beside the page; cancel at any time",
-) and recipe:  # fmt: skip
+if (
+    st.button(
+        "Run the recipe and measure every step",
+        type="primary",
+        icon=":material/healing:",
+        key="repair.run",
+        disabled=not recipe or is_repairing(work),
+        help="Runs beside the page; cancel at any time",
+    )
+    and recipe
+):
     start_repair(work, recipe)
     work.notes.append("The recipe is under way; progress and Cancel are in the side bar.")
     st.rerun()

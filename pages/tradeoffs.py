@@ -34,9 +34,12 @@ wish, target = front_request_form(work, network)
 found, searching = find_known_fronts(work, wish), work.runner.active_of(JobKind.FRONT)
 if found is None:
     if searching is None and st.button(
-        "Find the front", type="primary", icon=":material/balance:", key="tradeoffs.find",
+        "Find the front",
+        type="primary",
+        icon=":material/balance:",
+        key="tradeoffs.find",
         help="Screens the layers first where nothing is known: seconds for small networks",
-    ):  # fmt: skip
+    ):
         start_front_search(work, wish)
         st.rerun()  # the frame shows the job
     st.info(

@@ -208,9 +208,12 @@ def watch_jobs(runner: JobRunner, place: str, seen: int) -> None:
         for number, job in enumerate(runner.active_jobs):
             st.progress(min(job.progress.fraction, 1.0), text=_progress_line(job))
             st.button(
-                "Cancel", key=f"{place}.cancel.{number}", icon=":material/close:",
-                on_click=job.cancel, help=f"Stop: {plain(job.title)}",
-            )  # fmt: skip
+                "Cancel",
+                key=f"{place}.cancel.{number}",
+                icon=":material/close:",
+                on_click=job.cancel,
+                help=f"Stop: {plain(job.title)}",
+            )
 
     show_jobs()
 

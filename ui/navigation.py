@@ -12,49 +12,74 @@ TRADEOFFS = "pages/tradeoffs.py"
 TRAIN = "pages/train.py"
 RUNS = "pages/runs.py"
 EXPORT = "pages/export.py"
+_PAGES = (
+    (
+        MODEL,
+        "Model",
+        ":material/deployed_code:",
+        "What have I got? Choose or bring a model and data.",
+    ),
+    (
+        DIAGNOSE,
+        "Diagnose",
+        ":material/stethoscope:",
+        "Why did accuracy fall, and what do I do? Each step tried and measured.",
+    ),
+    (
+        RANGES,
+        "Ranges",
+        ":material/bar_chart:",
+        "Where does the encoding not fit? Ranges of weights and activations.",
+    ),
+    (
+        SENSITIVITY,
+        "Sensitivity",
+        ":material/troubleshoot:",
+        "Which layers cost most? What each loses, and which repair to try.",
+    ),
+    (
+        REPAIR,
+        "Repair",
+        ":material/healing:",
+        "What helps, and why? Equalization, bias correction, AdaRound.",
+    ),
+    (
+        CONFIGURE,
+        "Configure",
+        ":material/tune:",
+        "What do I choose? Bits, granularity and ranges, layer by layer.",
+    ),
+    (
+        TRADEOFFS,
+        "Trade-offs",
+        ":material/balance:",
+        "What is the best I can have? Accuracy against cost, bits chosen by layer.",
+    ),
+    (
+        TRAIN,
+        "Train",
+        ":material/school:",
+        "Is it worth it, and is it working? Weights learn on their encodings.",
+    ),
+    (
+        RUNS,
+        "Run and compare",
+        ":material/play_circle:",
+        "What happened? Measured accuracy beside estimated cost.",
+    ),
+    (
+        EXPORT,
+        "Export",
+        ":material/ios_share:",
+        "How do I take it home? Files for the next tool, each checked.",
+    ),
+)
+"""Path, title, icon and question of the pages; the app opens on the first page."""
 
 
 def list_pages() -> list[st.Page]:
     """Return the pages with their titles, icons and purposes."""
     return [
-        st.Page(
-            MODEL, title="Model", icon=":material/deployed_code:", default=True,
-            help="What have I got? Choose or bring a model and data.",
-        ),
-        st.Page(
-            DIAGNOSE, title="Diagnose", icon=":material/stethoscope:",
-            help="Why did accuracy fall, and what do I do? Each step tried and measured.",
-        ),
-        st.Page(
-            RANGES, title="Ranges", icon=":material/bar_chart:",
-            help="Where does the encoding not fit? Ranges of weights and activations.",
-        ),
-        st.Page(
-            SENSITIVITY, title="Sensitivity", icon=":material/troubleshoot:",
-            help="Which layers cost most? What each loses, and which repair to try.",
-        ),
-        st.Page(
-            REPAIR, title="Repair", icon=":material/healing:",
-            help="What helps, and why? Equalization, bias correction, AdaRound.",
-        ),
-        st.Page(
-            CONFIGURE, title="Configure", icon=":material/tune:",
-            help="What do I choose? Bits, granularity and ranges, layer by layer.",
-        ),
-        st.Page(
-            TRADEOFFS, title="Trade-offs", icon=":material/balance:",
-            help="What is the best I can have? Accuracy against cost, bits chosen by layer.",
-        ),
-        st.Page(
-            TRAIN, title="Train", icon=":material/school:",
-            help="Is it worth it, and is it working? Weights learn on their encodings.",
-        ),
-        st.Page(
-            RUNS, title="Run and compare", icon=":material/play_circle:",
-            help="What happened? Measured accuracy beside estimated cost.",
-        ),
-        st.Page(
-            EXPORT, title="Export", icon=":material/ios_share:",
-            help="How do I take it home? Files for the next tool, each checked.",
-        ),
-    ]  # fmt: skip
+        st.Page(path, title=title, icon=icon, default=path == MODEL, help=question)
+        for path, title, icon, question in _PAGES
+    ]

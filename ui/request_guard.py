@@ -17,9 +17,19 @@ from ui.settings import LOCAL_ADDRESSES, Settings
 PROXY_HEADERS = frozenset({"forwarded", "via", "cf-connecting-ip", "client-ip", "true-client-ip"})
 """Headers that only a proxy or a gateway adds to a request, besides those in `_PROXY_PREFIXES`."""
 _PROXY_PREFIXES = (
-    "x-forwarded", "x-real-ip", "x-original-", "x-client-ip", "x-cluster-client-ip", "x-envoy-",
-    "x-scheme", "x-proxy", "x-jupyter", "x-proxycontextpath", "cf-ray", "tailscale-",
-)  # fmt: skip
+    "x-forwarded",
+    "x-real-ip",
+    "x-original-",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-envoy-",
+    "x-scheme",
+    "x-proxy",
+    "x-jupyter",
+    "x-proxycontextpath",
+    "cf-ray",
+    "tailscale-",
+)
 
 
 def check_request() -> None:

@@ -48,17 +48,23 @@ def show_config_diff(
         st.plotly_chart(figure, key=f"diff.{number}", alt=takeaway(figure))
     table = diff_table(diff)
     st.dataframe(
-        table, hide_index=True, width="stretch", height=min(38 + 35 * len(table), 400),
+        table,
+        hide_index=True,
+        width="stretch",
+        height=min(38 + 35 * len(table), 400),
         alt="Layers that change, or whose energy does",
         column_config={
             name: st.column_config.NumberColumn(format="%.3f")
             for name in ("energy before nJ", "energy after nJ", "moved nJ")
         },
-    )  # fmt: skip
+    )
     st.download_button(
-        "Difference as CSV", csv_text(table), "difference.csv", "text/csv",
+        "Difference as CSV",
+        csv_text(table),
+        "difference.csv",
+        "text/csv",
         icon=":material/download:",
-    )  # fmt: skip
+    )
 
 
 def _present_entropies(workspace: Workspace) -> Entropies:
@@ -69,9 +75,11 @@ def diff_picker(workspace: Workspace, network: Network, config: QuantConfig) -> 
     """Let the user choose a configuration to compare with `config`, and show the difference."""
     found = comparable_configs(workspace, network)
     name = st.selectbox(
-        "Compare with", list(found), key="diff.against",
+        "Compare with",
+        list(found),
+        key="diff.against",
         help="Any preset, what stood before the last change, or the configuration of a run",
-    )  # fmt: skip
+    )
     show_config_diff(workspace, network, found[name], config)
 
 

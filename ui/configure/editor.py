@@ -22,10 +22,20 @@ WEIGHT_ESTIMATORS = tuple(str(e) for e in (Estimator.MIN_MAX, Estimator.PERCENTI
 ESTIMATORS = tuple(str(e) for e in Estimator)
 GRANULARITIES = tuple(str(g) for g in Granularity)
 ORDER = (
-    "select", "layer", "weight_bits", "activation_bits", "effective", "energy", "kind",
-    "granularity", "weight_symmetric", "weight_estimator", "activation_symmetric",
-    "activation_estimator", "note",
-)  # fmt: skip
+    "select",
+    "layer",
+    "weight_bits",
+    "activation_bits",
+    "effective",
+    "energy",
+    "kind",
+    "granularity",
+    "weight_symmetric",
+    "weight_estimator",
+    "activation_symmetric",
+    "activation_estimator",
+    "note",
+)
 _WEIGHT_COLUMNS = {
     "weight_bits": "bits",
     "granularity": "granularity",
@@ -138,39 +148,55 @@ def _editor_columns(report: CostReport) -> ColumnConfigMappingInput:
         "layer": column.TextColumn("Layer", pinned=True, width=195),
         "kind": column.TextColumn("Kind", width=90),
         "weight_bits": column.SelectboxColumn(
-            "W bits", options=list(BIT_CHOICES), width=85,
+            "W bits",
+            options=list(BIT_CHOICES),
+            width=85,
             help="Bits of the weight; 32 is float. Empty: the layer has no weight.",
         ),
         "granularity": column.SelectboxColumn(
-            "Granularity", options=list(GRANULARITIES), width=120,
+            "Granularity",
+            options=list(GRANULARITIES),
+            width=120,
             help="How many weights share a scale",
         ),
         "weight_symmetric": column.CheckboxColumn("W sym.", width=90, help="Zero point 0"),
         "weight_estimator": column.SelectboxColumn(
-            "W range", options=list(WEIGHT_ESTIMATORS), width=105,
+            "W range",
+            options=list(WEIGHT_ESTIMATORS),
+            width=105,
             help="How the range is chosen",
         ),
         "activation_bits": column.SelectboxColumn(
-            "A bits", options=list(BIT_CHOICES), width=85, required=True,
+            "A bits",
+            options=list(BIT_CHOICES),
+            width=85,
+            required=True,
             help="Bits of the layer's output as it is stored; 32 is float",
         ),
         "activation_symmetric": column.CheckboxColumn("A sym.", width=90, help="Zero point 0"),
         "activation_estimator": column.SelectboxColumn(
-            "A range", options=list(ESTIMATORS), width=110, required=True,
+            "A range",
+            options=list(ESTIMATORS),
+            width=110,
+            required=True,
             help="batch-norm needs no data; cross-entropy is for the logits, MSE elsewhere",
         ),
         "effective": column.TextColumn(
-            "Computed as", width=130,
+            "Computed as",
+            width=130,
             help="The widths that the machine really multiplies: weight and input. Wider operands "
             "take several passes; on host: the machine cannot, and the cost is a rough stand-in.",
         ),
         "energy": column.ProgressColumn(
-            "Energy", format="%.1f %%", min_value=0, width=130,
+            "Energy",
+            format="%.1f %%",
+            min_value=0,
+            width=130,
             max_value=max(100 * most / max(report.energy_pj, 1e-30), 1.0),
             help="Share of the network's energy on the chosen machine; the longest bar is the most",
         ),
         "note": column.TextColumn("Remark", width=200),
-    }  # fmt: skip
+    }
 
 
 def bulk_edit_form(workspace: Workspace, ticked: list[str]) -> None:
@@ -178,10 +204,12 @@ def bulk_edit_form(workspace: Workspace, ticked: list[str]) -> None:
     with st.form("configure.bulk", border=True):
         st.markdown("**Change several layers at once**")
         select = st.text_input(
-            "Which layers", value="", key="configure.bulk.select",
+            "Which layers",
+            value="",
+            key="configure.bulk.select",
             placeholder=f"{len(ticked)} ticked layers" if ticked else "blocks.*.expand.0",
             help="A name with * and ?, kind:depthwise, first, last, input; empty: the ticked ones",
-        )  # fmt: skip
+        )
         st.caption("Weights")
         weight = _bulk_change_fields("w", GRANULARITIES, WEIGHT_ESTIMATORS)
         st.caption("Activations")
@@ -204,25 +232,41 @@ def _bulk_change_fields(
 
     def pick_value(label: str, options: Sequence[Option], explanation: str) -> Option | None:
         return row.selectbox(
-            label, [None, *options], key=f"configure.bulk.{place}.{label}", help=explanation,
+            label,
+            [None, *options],
+            key=f"configure.bulk.{place}.{label}",
+            help=explanation,
             format_func=lambda value: "keep" if value is None else str(value),
-        )  # fmt: skip
+        )
 
     bits = pick_value("Bits", BIT_CHOICES, "32 is float")
     symmetry = pick_value("Symmetry", SYMMETRIES, "Symmetric: zero point 0")
     estimator = pick_value("Range", estimators, "How the range is chosen")
     percentile = row.number_input(
-        "Percentile", 51.0, 100.0, None, 0.01, key=f"configure.bulk.{place}.Percentile",
-        format="%.3f", placeholder="keep", help="For the range percentile alone; 99.99 to begin",
-    )  # fmt: skip
+        "Percentile",
+        51.0,
+        100.0,
+        None,
+        0.01,
+        key=f"configure.bulk.{place}.Percentile",
+        format="%.3f",
+        placeholder="keep",
+        help="For the range percentile alone; 99.99 to begin",
+    )
     scale = pick_value("Scale", tuple(ScaleKind), "Power of two: requantize by a shift")
     granularity = group = None
     if granularities:
         granularity = pick_value("Granularity", granularities, "How many weights share a scale")
         group = row.number_input(
-            "Group size", 1, 4096, None, key="configure.bulk.group", placeholder="keep",
-            help="Input channels that share a scale; for per-group alone", width=160,
-        )  # fmt: skip
+            "Group size",
+            1,
+            4096,
+            None,
+            key="configure.bulk.group",
+            placeholder="keep",
+            help="Input channels that share a scale; for per-group alone",
+            width=160,
+        )
     return SpecChange(
         bits=bits,
         symmetric=None if symmetry is None else symmetry == SYMMETRIES[0],
@@ -274,9 +318,13 @@ def rule_list(workspace: Workspace, chosen: Resolved) -> None:
             f"{number + 1}. **{plain(rule.select)}** · {matched} layers · {describe_rule(rule)}"
         )
         button.button(
-            "Delete", key=f"configure.rule.{number}", icon=":material/delete:", type="tertiary",
-            on_click=_delete_rule, args=(workspace, number),
-        )  # fmt: skip
+            "Delete",
+            key=f"configure.rule.{number}",
+            icon=":material/delete:",
+            type="tertiary",
+            on_click=_delete_rule,
+            args=(workspace, number),
+        )
 
 
 def _delete_rule(workspace: Workspace, number: int) -> None:

@@ -37,10 +37,13 @@ def offer_own_encodings(workspace: Workspace, network: Network) -> None:
     _list_sentences(given)
     st.button(
         "In use as configuration" if used else "Use the file's quantization as configuration",
-        key="model.given", icon=":material/grid_on:", disabled=used, on_click=use_file_encodings,
+        key="model.given",
+        icon=":material/grid_on:",
+        disabled=used,
+        on_click=use_file_encodings,
         args=(workspace, given),
         help="Its bits become the rules, its scales the encodings of the simulation",
-    )  # fmt: skip
+    )
 
 
 def encodings_note(workspace: Workspace) -> None:
@@ -55,9 +58,10 @@ def encodings_note(workspace: Workspace) -> None:
             "Ranges always calibrate: they ask what other bits would do."
         )
         st.button(
-            "Calibrate all ranges instead", key="configure.calibrate",
+            "Calibrate all ranges instead",
+            key="configure.calibrate",
             on_click=lambda: workspace.change(workspace.experiment.with_calibrated_ranges()),
-        )  # fmt: skip
+        )
 
 
 def _list_sentences(given: Given) -> None:
@@ -79,16 +83,21 @@ def config_file_box(workspace: Workspace, network: Network) -> None:
         help="Configuration, repairs and machine: for --experiment, or to open here again",
     )
     st.download_button(
-        "Configuration as JSON", config_to_file(workspace.config, layers),
-        f"{workspace.experiment.display_name}.json", "application/json", icon=":material/download:",
-        key="configure.download", help="Each rule with the number of layers that it matches",
-    )  # fmt: skip
+        "Configuration as JSON",
+        config_to_file(workspace.config, layers),
+        f"{workspace.experiment.display_name}.json",
+        "application/json",
+        icon=":material/download:",
+        key="configure.download",
+        help="Each rule with the number of layers that it matches",
+    )
     uploaded = st.file_uploader(
-        "Open an experiment, a configuration or AIMET encodings", type=["json", "encodings"],
+        "Open an experiment, a configuration or AIMET encodings",
+        type=["json", "encodings"],
         key="configure.open",
         help="Encodings of version 2.0.0, 1.0.0 or 0.6.1, by the tensor names of the model's ONNX "
         "file or by our layers' names: their scales become the encodings of the simulation",
-    )  # fmt: skip
+    )
     if uploaded is None or not st.button("Use this file", key="configure.use"):
         return
     text = uploaded.getvalue().decode(errors="replace")

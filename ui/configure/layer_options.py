@@ -40,22 +40,28 @@ def show_layer_options(
     known = deepest_sensitivity(workspace)
     found = _cached_explanation(
         (network.digest, config.to_json(), layer, repr(workspace.machine), _sweep_mark(known)),
-        network, config, workspace.machine, known,
+        network,
+        config,
+        workspace.machine,
+        known,
         {} if workspace.study is None else workspace.study.weight_entropies,
-    )  # fmt: skip
+    )
     for sentence in explain_in_words(found):
         st.markdown(f"- {plain(sentence)}")
     figure = widths_explained(found)
     st.plotly_chart(figure, key="explain.widths", alt=takeaway(figure))
     table = layer_option_table(found)
     st.dataframe(
-        table, hide_index=True, width="stretch", height=38 + 35 * len(table),
+        table,
+        hide_index=True,
+        width="stretch",
+        height=38 + 35 * len(table),
         alt=f"Every width of {layer} and what it would change",
         column_config={
             name: st.column_config.NumberColumn(format=f"%.{digits}f")
             for name, digits in {"energy %": 2, "energy nJ": 1, "latency µs": 2}.items()
         },
-    )  # fmt: skip
+    )
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

@@ -79,8 +79,13 @@ def _unknown_quality_card(
 ) -> None:
     missing = "find trade-offs first" if foresight is None else "not known at these bits"
     row.metric(
-        "Predicted top-1", "?", missing, delta_color="off", delta_arrow="off", border=True,
+        "Predicted top-1",
+        "?",
+        missing,
+        delta_color="off",
+        delta_arrow="off",
+        border=True,
         height="stretch",
         help=f"{UNSURE}. {FRONT} Bits, encodings or ranges that no sweep has seen are not "
         "predicted.",
-    )  # fmt: skip
+    )

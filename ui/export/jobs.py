@@ -145,9 +145,14 @@ def _make_artefacts(
         () if few or scored is None else tensors_of_batch(next(iter(scored.batches(count))).inputs)
     )
     source = ArtefactSource(
-        wish.file_stem, stage.network.graph, stage.quantized, wish.config, metrics,
-        inputs, wish.model,
-    )  # fmt: skip
+        wish.file_stem,
+        stage.network.graph,
+        stage.quantized,
+        wish.config,
+        metrics,
+        inputs,
+        wish.model,
+    )
     for number, name in enumerate(formats):
         share = STAGE_SHARE + (1 - STAGE_SHARE) * number / len(formats)
         yield Progress(share, f"Making {FORMATS[name].title}")

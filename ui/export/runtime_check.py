@@ -37,14 +37,22 @@ def runtime_check_box(workspace: Workspace, wish: ExportRequest) -> None:
     busy = workspace.runner.active_of(JobKind.CHECK_FILE) is not None
     row = st.container(horizontal=True, vertical_alignment="bottom")
     count = row.number_input(
-        "Images", min(FEWEST, most), most, min(USUAL, most), key="export.check.images",
-        help="Drawn at random from those that are scored", width=160,
-    )  # fmt: skip
+        "Images",
+        min(FEWEST, most),
+        most,
+        min(USUAL, most),
+        key="export.check.images",
+        help="Drawn at random from those that are scored",
+        width=160,
+    )
     found = workspace.exports.checks.get(wish.key)
     if row.button(
-        "Check again" if found else "Run it on this machine", key="export.check", disabled=busy,
-        icon=":material/speed:", help="Float and quantized file in ONNX Runtime, one thread",
-    ):  # fmt: skip
+        "Check again" if found else "Run it on this machine",
+        key="export.check",
+        disabled=busy,
+        icon=":material/speed:",
+        help="Float and quantized file in ONNX Runtime, one thread",
+    ):
         _start_check(workspace, wish, int(count))
         st.rerun()
     if found is None:
@@ -93,18 +101,24 @@ def _show_check(found: Checked) -> None:
     check = found.check
     cards = st.container(horizontal=True)
     for name, label in (
-        ("float", "Float"), ("simulated", "Simulated"), ("executed", "Executed in integers"),
-    ):  # fmt: skip
+        ("float", "Float"),
+        ("simulated", "Simulated"),
+        ("executed", "Executed in integers"),
+    ):
         _score_card(cards, label, check.scores.get(name))
     _agreement_card(cards, check)
     latency = check.latency
     cards.metric(
-        "Latency, quantized", format_time(latency.executed_s), border=True, height="stretch",
+        "Latency, quantized",
+        format_time(latency.executed_s),
+        border=True,
+        height="stretch",
         delta=_speed_sentence(latency),
-        delta_color="off", delta_arrow="off",
+        delta_color="off",
+        delta_arrow="off",
         help=f"Medians of {latency.runs} runs each, in turns, batch {latency.batch}, "
         f"{latency.threads} thread; this machine's, not the estimate for the accelerator",
-    )  # fmt: skip
+    )
     st.markdown(plain(integer_words(check, found.weighted)))
     if check.executed.top1 is not None:
         figure = scores_side_by_side(check)
@@ -142,16 +156,25 @@ def _score_card(
     if score is None:
         return
     cards.metric(
-        f"{label}, top-1", share_text(score.top1), border=True, height="stretch",
-        delta=interval_text(score.top1_ci95), delta_color="off", delta_arrow="off",
-    )  # fmt: skip
+        f"{label}, top-1",
+        share_text(score.top1),
+        border=True,
+        height="stretch",
+        delta=interval_text(score.top1_ci95),
+        delta_color="off",
+        delta_arrow="off",
+    )
 
 
 def _agreement_card(cards: st.delta_generator.DeltaGenerator, check: ExecutionCheck) -> None:
     found = check.executed
     if found.top1 is None or found.top1_ci95 is None:
-        cards.metric("Output beside the simulation", _decibel_text(found.sqnr_db), border=True,
-                     height="stretch")  # fmt: skip
+        cards.metric(
+            "Output beside the simulation",
+            _decibel_text(found.sqnr_db),
+            border=True,
+            height="stretch",
+        )
         return
     distance = _decibel_text(found.sqnr_db)
     cards.metric(

@@ -16,9 +16,12 @@ from ui.widgets.csv_text import csv_text
 from ui.widgets.tables import config_table, effective_width_table, layer_table, run_table
 
 _NAMES = {
-    "layers": "Layers", "configuration": "Configuration by layer", "cost": "Cost by layer",
-    "sensitivity": "Sensitivity", "runs": "Runs",
-}  # fmt: skip
+    "layers": "Layers",
+    "configuration": "Configuration by layer",
+    "cost": "Cost by layer",
+    "sensitivity": "Sensitivity",
+    "runs": "Runs",
+}
 
 
 def table_makers(
@@ -58,15 +61,21 @@ def csv_table_box(workspace: Workspace, wish: ExportRequest) -> None:
     row = st.container(horizontal=True)
     for name, make in found.items():
         row.download_button(
-            _NAMES[name], data=partial(_table_csv, make),
-            file_name=f"{wish.file_stem}.{name}.csv", mime="text/csv", key=f"export.csv.{name}",
+            _NAMES[name],
+            data=partial(_table_csv, make),
+            file_name=f"{wish.file_stem}.{name}.csv",
+            mime="text/csv",
+            key=f"export.csv.{name}",
             icon=":material/table:",
-        )  # fmt: skip
+        )
     row.download_button(
-        "All as a zip", data=lambda: zip_tables({n: make() for n, make in found.items()}),
-        file_name=f"{wish.file_stem}.tables.zip", mime="application/zip", key="export.csv.all",
+        "All as a zip",
+        data=lambda: zip_tables({n: make() for n, make in found.items()}),
+        file_name=f"{wish.file_stem}.tables.zip",
+        mime="application/zip",
+        key="export.csv.all",
         icon=":material/folder_zip:",
-    )  # fmt: skip
+    )
     missing = [_NAMES[name].lower() for name in _NAMES if name not in found]
     if missing:
         st.caption(f"Nothing yet of: {', '.join(missing)}.")

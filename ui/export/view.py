@@ -45,9 +45,13 @@ def artefact_list(workspace: Workspace, wish: ExportRequest) -> None:
     missing = [name for name in FORMATS if name not in made]
     label = "Make all" if len(missing) == len(FORMATS) else f"Make the other {len(missing)}"
     if missing and st.button(
-        label, type="primary", icon=":material/inventory_2:", key="export.all", disabled=busy,
+        label,
+        type="primary",
+        icon=":material/inventory_2:",
+        key="export.all",
+        disabled=busy,
         help="Calibrates and repairs once for all; progress and Cancel are in the side bar",
-    ):  # fmt: skip
+    ):
         _start_and_rerun(workspace, wish, missing)
     for name in FORMATS:
         with st.container(border=True):
@@ -72,16 +76,24 @@ def _artefact_row(
     told.markdown(f"**{form.title}**{size}  \n:gray[{form.purpose}]")
     if made is not None and made.path is not None:
         button.download_button(
-            "Download", data=made.path.read_bytes, file_name=made.path.name,
-            mime="application/octet-stream", key=f"export.get.{name}", width="stretch",
-            icon=":material/download:", on_click="ignore",
-        )  # fmt: skip
+            "Download",
+            data=made.path.read_bytes,
+            file_name=made.path.name,
+            mime="application/octet-stream",
+            key=f"export.get.{name}",
+            width="stretch",
+            icon=":material/download:",
+            on_click="ignore",
+        )
         _artefact_details(made)
         return
     if button.button(
-        "Make", key=f"export.make.{name}", disabled=busy, width="stretch",
+        "Make",
+        key=f"export.make.{name}",
+        disabled=busy,
+        width="stretch",
         icon=":material/build:",
-    ):  # fmt: skip
+    ):
         _start_and_rerun(workspace, wish, [name])
     if made is not None:
         st.error(plain(made.problem), icon=":material/error:")
@@ -109,9 +121,13 @@ def report_choice(workspace: Workspace, wish: ExportRequest) -> None:
     fitting = [run for run in runs if _matches_request(run, wish)]
     start = runs.index(fitting[0]) if fitting else 0
     run = st.selectbox(
-        "Run", runs, index=start, key=f"export.run.{wish.key}", format_func=_run_name,
+        "Run",
+        runs,
+        index=start,
+        key=f"export.run.{wish.key}",
+        format_func=_run_name,
         help="The newest of the present configuration to begin with",
-    )  # fmt: skip
+    )
     report_box(workspace, run)
 
 

@@ -60,15 +60,25 @@ def _show_context(workspace: Workspace) -> None:
     history = workspace.experiments
     undo, redo = st.columns(2)
     undo.button(
-        f"Undo ({len(history.past)})", on_click=undo_change, args=(workspace,),
-        key="frame.undo", disabled=not history.past, icon=":material/undo:", width="stretch",
+        f"Undo ({len(history.past)})",
+        on_click=undo_change,
+        args=(workspace,),
+        key="frame.undo",
+        disabled=not history.past,
+        icon=":material/undo:",
+        width="stretch",
         help="Take back the last change of the experiment",
-    )  # fmt: skip
+    )
     redo.button(
-        "Redo", on_click=redo_change, args=(workspace,), key="frame.redo",
-        disabled=not history.future, icon=":material/redo:", width="stretch",
+        "Redo",
+        on_click=redo_change,
+        args=(workspace,),
+        key="frame.redo",
+        disabled=not history.future,
+        icon=":material/redo:",
+        width="stretch",
         help="Make the change again that was taken back",
-    )  # fmt: skip
+    )
 
 
 def _model_name(workspace: Workspace) -> str:
@@ -124,7 +134,10 @@ def _warn_of_float(workspace: Workspace) -> None:
             return
         steps = better.preprocess.to_json()
         st.button(
-            f"Use {better.change}", key="frame.better_inputs", type="primary",
-            icon=":material/check:", on_click=workspace.take_data,
+            f"Use {better.change}",
+            key="frame.better_inputs",
+            type="primary",
+            icon=":material/check:",
+            on_click=workspace.take_data,
             args=(replace(workspace.data, preprocess=steps),),
-        )  # fmt: skip
+        )

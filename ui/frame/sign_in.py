@@ -15,6 +15,9 @@ def sign_in_box() -> None:
         st.button("Log out", key="frame.logout", on_click=st.logout, width="stretch")
     else:
         st.button(
-            "Log in", key="frame.login", on_click=st.login, width="stretch",
+            "Log in",
+            key="frame.login",
+            on_click=st.login,
+            width="stretch",
             help="Your runs are kept under your name; without it they go with this session",
-        )  # fmt: skip
+        )

@@ -2,8 +2,8 @@
 
 import shutil
 import uuid
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
@@ -14,6 +14,7 @@ from quant.errors import QuantError
 from ui.model.input_preview import preview_inputs
 from ui.model.preprocess_form import preprocess_form
 from ui.model.table_form import table_form
+from ui.model.upload import Upload
 from ui.request_guard import paths_open
 from ui.settings import MIB
 from ui.state.model_and_data import DataChoice, default_data, is_bundled_data
@@ -29,17 +30,15 @@ def bring_data(workspace: Workspace) -> None:
     first = default_data(workspace.model, workspace.network) if workspace.network else choice
     if own := BUNDLED_DATA.get(first.source or ""):
         st.button(
-            f"Use the bundled {plain(own.title)}", key="data.bundled",
-            disabled=choice.source == first.source, on_click=workspace.take_data, args=(first,),
-        )  # fmt: skip
+            f"Use the bundled {plain(own.title)}",
+            key="data.bundled",
+            disabled=choice.source == first.source,
+            on_click=workspace.take_data,
+            args=(first,),
+        )
     wanted = () if workspace.network is None else wanted_inputs(workspace.network.graph)
     table = takes_table_rows(workspace.network)
-    images = [] if wanted or table else st.file_uploader(
-        "A folder of images, one sub-folder a class",
-        accept_multiple_files="directory", key=f"{place}.folder",
-        help="classes.txt in it gives the order of the model's outputs; without it, alphabetical. "
-        "A folder without sub-folders holds images without labels.",
-    )  # fmt: skip
+    images = [] if wanted or table else _folder_field(place)
     names = ", ".join(one.name for one in wanted)
     arrays = st.file_uploader(
         f"An .npz file with an array for each input ({plain(names)}) and, if known, labels"
@@ -47,16 +46,19 @@ def bring_data(workspace: Workspace) -> None:
         else "A .csv table, or an .npz file with inputs and, if known, labels"
         if table
         else "Or an .npz file with inputs and, if known, labels",
-        type=["csv", "npz"] if table else "npz", key=f"{place}.npz",
+        type=["csv", "npz"] if table else "npz",
+        key=f"{place}.npz",
         help="labels (N,) are classes; targets, or targets.NAME, are for a metric of your own.",
-    )  # fmt: skip
+    )
     source = _upload_writer(workspace, images, arrays)
     path = ""
     if paths_open(workspace.settings):
         path = st.text_input(
-            "Or a path on this machine", _own_data_path(workspace), key=f"{place}.path",
+            "Or a path on this machine",
+            _own_data_path(workspace),
+            key=f"{place}.path",
             placeholder="/data/rows.csv" if table else "/data/imagenet-sample or /data/images.npz",
-        ).strip()  # fmt: skip
+        ).strip()
     pixels = not wanted or any(one.real and len(one.shape) == 3 for one in wanted)
     rows = table_form(choice.preprocess, place) if table else None
     preprocess = preprocess_form(choice.preprocess, place) if pixels and not table else ""
@@ -76,13 +78,28 @@ def bring_data(workspace: Workspace) -> None:
         st.rerun()
 
 
+def _folder_field(place: str) -> Sequence[Upload]:
+    """Offer the upload of a folder; return the files of the folder."""
+    return st.file_uploader(
+        "A folder of images, one sub-folder a class",
+        accept_multiple_files="directory",
+        key=f"{place}.folder",
+        help="classes.txt in it gives the order of the model's outputs; without it, "
+        "alphabetical. A folder without sub-folders holds images without labels.",
+    )
+
+
 def _count_fields(choice: DataChoice, place: str) -> tuple[int, int, int]:
     """Show how many items calibrate and score, and the seed; return the three."""
     first, second, third = st.columns(3)
     calibration = first.number_input(
-        "Images to calibrate with", 8, 4096, choice.calibration, key=f"{place}.calibration",
+        "Images to calibrate with",
+        8,
+        4096,
+        choice.calibration,
+        key=f"{place}.calibration",
         help="Drawn at random and kept apart from the images that are scored",
-    )  # fmt: skip
+    )
     samples = second.number_input(
         "Images to score (0: all)", 0, 1_000_000, choice.samples, key=f"{place}.samples"
     )
@@ -98,7 +115,9 @@ def takes_table_rows(network: Network | None) -> bool:
     return only.real and len(only.shape) == 1
 
 
-def _upload_writer(workspace: Workspace, images: list[Any], arrays: Any) -> Any:
+def _upload_writer(
+    workspace: Workspace, images: Sequence[Upload], arrays: Upload | None
+) -> Callable[[], str]:
     """Return a function that writes the upload, if there is one, and gives its path."""
 
     def write() -> str:
@@ -112,7 +131,7 @@ def _upload_writer(workspace: Workspace, images: list[Any], arrays: Any) -> Any:
     return write
 
 
-def write_uploaded_images(workspace: Workspace, images: list[Any]) -> str:
+def write_uploaded_images(workspace: Workspace, images: Sequence[Upload]) -> str:
     """Write an uploaded folder into the workspace's own; return where its classes start.
 
     Raises:

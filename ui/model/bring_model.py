@@ -1,7 +1,6 @@
 """Choosing a sample or bringing a model: the form, the error beside it, the shape where open."""
 
 import uuid
-from typing import Any
 
 import streamlit as st
 
@@ -9,6 +8,7 @@ from figures.style.units import format_share
 from model_io.errors import ModelError, OpenShapeError
 from sample_models.registry import SAMPLES, Sample
 from ui.model.load_network import start_loading
+from ui.model.upload import Upload
 from ui.request_guard import paths_open
 from ui.state.model_and_data import ModelChoice
 from ui.state.model_load import ModelLoad
@@ -45,9 +45,13 @@ def _sample_card(workspace: Workspace, sample: Sample) -> None:
         )
     current = workspace.model.source == sample.name
     st.button(
-        "In use" if current else "Use", key=f"model.use.{sample.name}", disabled=current,
-        on_click=start_loading, args=(workspace, ModelChoice(sample.name)), width="stretch",
-    )  # fmt: skip
+        "In use" if current else "Use",
+        key=f"model.use.{sample.name}",
+        disabled=current,
+        on_click=start_loading,
+        args=(workspace, ModelChoice(sample.name)),
+        width="stretch",
+    )
 
 
 def bring_model(workspace: Workspace) -> None:
@@ -66,9 +70,10 @@ def _model_form(workspace: Workspace) -> None:
     limit, open_paths = workspace.settings.upload_mib, paths_open(workspace.settings)
     uploaded = st.file_uploader(
         f"A network saved with torch.export.save (.pt2) or as .onnx, at most {limit} MiB",
-        key="model.upload", max_upload_size=limit,
+        key="model.upload",
+        max_upload_size=limit,
         help="Checked before it is opened: a file that would run code is refused.",
-    )  # fmt: skip
+    )
     if uploaded is not None and st.button("Load this file", key="model.load", type="primary"):
         _load(workspace, _stored_upload(workspace, uploaded))
     if open_paths:
@@ -85,14 +90,16 @@ def _path_form(workspace: Workspace) -> None:
     with st.form("model.path", border=False):
         first, second = st.columns(2)
         path = first.text_input(
-            "A path on this machine", key="model.path.text",
+            "A path on this machine",
+            key="model.path.text",
             placeholder="/models/net.pt2, net.onnx or weights.safetensors",
-        ).strip()  # fmt: skip
+        ).strip()
         builder = second.text_input(
-            "Builder, for safetensors weights alone", key="model.path.builder",
+            "Builder, for safetensors weights alone",
+            key="model.path.builder",
             placeholder="/models/net.py:build",
             help="A Python function that makes the network. It is code and runs when you load.",
-        ).strip()  # fmt: skip
+        ).strip()
         if st.form_submit_button("Load from path", icon=":material/folder_open:"):
             choice = ModelChoice(path, builder or None)
             run_if_allowed(
@@ -105,7 +112,7 @@ def _load(workspace: Workspace, choice: ModelChoice) -> None:
     st.rerun()
 
 
-def _stored_upload(workspace: Workspace, uploaded: Any) -> ModelChoice:
+def _stored_upload(workspace: Workspace, uploaded: Upload) -> ModelChoice:
     """Return the choice of an uploaded file, written into the workspace's own folder."""
     path = workspace.folder / f"{uuid.uuid4().hex}.upload"
     path.write_bytes(uploaded.getbuffer())
@@ -121,9 +128,11 @@ def _tell_failure(workspace: Workspace, load: ModelLoad) -> None:
             return
         proposal = problem.proposal if isinstance(problem, OpenShapeError) else ""
         shape = st.text_input(
-            "Shape of one input", _said_shape(load.choice) or proposal, key="model.shape",
+            "Shape of one input",
+            _said_shape(load.choice) or proposal,
+            key="model.shape",
             help=SHAPE_HELP,
-        )  # fmt: skip
+        )
         if not st.button("Load with this shape", key="model.shape.load", type="primary"):
             return
         try:

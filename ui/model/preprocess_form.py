@@ -46,26 +46,35 @@ def _shape_fields(steps: Preprocess, place: str) -> dict[str, Any]:
         "Channels", [1, 3], index=0 if steps.channels == 1 else 1, key=f"{place}.channels"
     )
     fraction = second.number_input(
-        "Centre crop first (part of the short side)", 0.1, 1.0, steps.crop_fraction or 1.0,
-        step=0.005, format="%.3f", key=f"{place}.crop_fraction",
-    )  # fmt: skip
+        "Centre crop first (part of the short side)",
+        0.1,
+        1.0,
+        steps.crop_fraction or 1.0,
+        step=0.005,
+        format="%.3f",
+        key=f"{place}.crop_fraction",
+    )
     resize = third.number_input("Resize to (0: no)", 0, 4096, steps.resize or 0, key=f"{place}.re")
     resize_to = fourth.selectbox(
         "which is", list(ResizeTo), index=list(ResizeTo).index(steps.resize_to), key=f"{place}.to"
     )
     crop = first.number_input("Crop last (0: no)", 0, 4096, steps.crop or 0, key=f"{place}.crop")
     interpolation = second.selectbox(
-        "Interpolation", list(Interpolation),
-        index=list(Interpolation).index(steps.interpolation), key=f"{place}.interpolation",
-    )  # fmt: skip
+        "Interpolation",
+        list(Interpolation),
+        index=list(Interpolation).index(steps.interpolation),
+        key=f"{place}.interpolation",
+    )
     layout = third.selectbox(
         "Layout", list(Layout), index=list(Layout).index(steps.layout), key=f"{place}.layout"
     )
     order = fourth.selectbox(
-        "Colours", list(ChannelOrder), index=list(ChannelOrder).index(steps.channel_order),
-        key=f"{place}.colours", help="The order that the network was trained with; BGR in Caffe "
-        "and OpenCV.",
-    )  # fmt: skip
+        "Colours",
+        list(ChannelOrder),
+        index=list(ChannelOrder).index(steps.channel_order),
+        key=f"{place}.colours",
+        help="The order that the network was trained with; BGR in Caffe and OpenCV.",
+    )
     return {
         "channels": channels,
         "crop_fraction": None if fraction >= 1 else fraction,
@@ -87,9 +96,12 @@ def _scale_fields(steps: Preprocess, place: str) -> dict[str, Any]:
     channels = int(st.session_state.get(f"{place}.channels", steps.channels))
     for scaling in pixel_scalings(channels):
         row.button(
-            scaling.short, key=f"{place}.{scaling.short}", on_click=_take_scaling,
-            args=(keys, scaling), help=f"Sets mean and deviation for {plain(scaling.title)}",
-        )  # fmt: skip
+            scaling.short,
+            key=f"{place}.{scaling.short}",
+            on_click=_take_scaling,
+            args=(keys, scaling),
+            help=f"Sets mean and deviation for {plain(scaling.title)}",
+        )
     start = PixelScale.BYTES if "scale" in json.loads(steps.to_json()) else READ_OFF
     fields = {"mean": _numbers(steps.mean), "std": _numbers(steps.std), "scale": start}
     for name, value in fields.items():  # the buttons write here: the fields get no other value
@@ -98,10 +110,12 @@ def _scale_fields(steps: Preprocess, place: str) -> dict[str, Any]:
     mean = first.text_input("Mean, one number per channel", key=keys["mean"])
     std = second.text_input("Standard deviation", key=keys["std"])
     scale = third.selectbox(
-        "Mean and deviation are on", scales, key=keys["scale"],
+        "Mean and deviation are on",
+        scales,
+        key=keys["scale"],
         help="torchvision's are on 0..1. Where nothing is said, numbers that are all at most 1 "
         "are read as 0..1.",
-    )  # fmt: skip
+    )
     return {"mean": mean, "std": std, "scale": None if scale == READ_OFF else scale}
 
 

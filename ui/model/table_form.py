@@ -41,20 +41,26 @@ def table_form(present: str, place: str) -> TableSteps:
     with st.expander("How a row becomes an input", icon=":material/table_rows:"):
         first, second = st.columns(2)
         label = first.text_input(
-            "Column with the class", kept.label, key=f"{place}.label",
+            "Column with the class",
+            kept.label,
+            key=f"{place}.label",
             help="By its name in the first line; empty where rows have no class. Not needed for "
             "an .npz file, whose array is called labels.",
-        ).strip()  # fmt: skip
+        ).strip()
         target = second.text_input(
-            "Column with the number to predict", kept.target, key=f"{place}.target",
+            "Column with the number to predict",
+            kept.target,
+            key=f"{place}.target",
             help="Of a regression; empty otherwise.",
-        ).strip()  # fmt: skip
+        ).strip()
         choices = [WITH_KEPT, AS_THEY_ARE, WITH_OWN] if kept.mean else [AS_THEY_ARE, WITH_OWN]
         values = st.selectbox(
-            "Values of the other columns", choices, key=f"{place}.values",
+            "Values of the other columns",
+            choices,
+            key=f"{place}.values",
             help="A network needs the numbers of the table that it was trained on. They stay with "
             "the data once measured.",
-        )  # fmt: skip
+        )
     if values != WITH_KEPT:
         kept = replace(kept, features=(), mean=(), std=())
     columns = replace(kept, label=label, target=target)

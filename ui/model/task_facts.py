@@ -8,9 +8,11 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.evaluation.evaluate import FloatScore
 from analysis.network import Network
 from analysis.split import Split
+from figures.style.units import format_bytes, format_count
 from model_io.errors import ModelError
 from model_io.input_specs import InputSpec
 from model_io.onnx_import.load_onnx import CHECKED_INPUTS, check_onnx_agreement
+from quant.config import uniform_config
 from quant.inputs import Input, tensors_of_batch
 from quant.progress import Progress, Steps
 from ui.job_kind import JobKind
@@ -41,26 +43,76 @@ def float_score_card(cards: DeltaGenerator, workspace: Workspace, score: FloatSc
     if network is not None and not network.is_classifier:
         shapes = [shape_text(shape) or "1" for shape in network.graph.output_shapes]
         cards.metric(
-            "Output" if len(shapes) == 1 else f"{len(shapes)} outputs", shapes[0], border=True,
-            height="stretch", delta=", ".join(shapes[1:]) or "no row of classes",
-            delta_color="off", delta_arrow="off", help=NO_CLASSES,
-        )  # fmt: skip
+            "Output" if len(shapes) == 1 else f"{len(shapes)} outputs",
+            shapes[0],
+            border=True,
+            height="stretch",
+            delta=", ".join(shapes[1:]) or "no row of classes",
+            delta_color="off",
+            delta_arrow="off",
+            help=NO_CLASSES,
+        )
         return
     if score is not None:
         cards.metric(
-            "Float top-1", share_text(score.top1), border=True, height="stretch",
-            delta_color="off", delta=interval_text(score.top1_ci95), delta_arrow="off",
+            "Float top-1",
+            share_text(score.top1),
+            border=True,
+            height="stretch",
+            delta_color="off",
+            delta=interval_text(score.top1_ci95),
+            delta_arrow="off",
             help=f"Measured on {score.samples} images; the interval is Wilson's at 95 %.",
-        )  # fmt: skip
+        )
         return
     labelled = workspace.parts is not None and workspace.parts.score.labelled
-    missing = ("being measured" if workspace.runner.active_jobs else "stopped") if labelled else (
-        "needs labels" if workspace.parts else "needs images"
-    )  # fmt: skip
+    missing = (
+        ("being measured" if workspace.runner.active_jobs else "stopped")
+        if labelled
+        else ("needs labels" if workspace.parts else "needs images")
+    )
     cards.metric(
-        "Float top-1", "?", border=True, height="stretch", delta=missing, delta_color="off",
+        "Float top-1",
+        "?",
+        border=True,
+        height="stretch",
+        delta=missing,
+        delta_color="off",
         delta_arrow="off",
-    )  # fmt: skip
+    )
+
+
+def size_cards(cards: DeltaGenerator, workspace: Workspace, network: Network) -> None:
+    """Show parameters, MACs, and the memory of weights and activations, float and at 8 bits."""
+    as_float = workspace.config_cost(uniform_config(32, 32))
+    at_8_bits = workspace.config_cost(uniform_config(8, 8))
+    cards.metric("Parameters", format_count(network.parameters), border=True, height="stretch")
+    cards.metric(
+        "MACs per image",
+        format_count(network.mac_count),
+        border=True,
+        help="Multiply-accumulates",
+        height="stretch",
+    )
+    cards.metric(
+        "Weights in float",
+        format_bytes(as_float.weight_bytes),
+        border=True,
+        height="stretch",
+        delta_color="off",
+        delta=f"{format_bytes(at_8_bits.weight_bytes)} at 8 bits",
+        delta_arrow="off",
+        help=f"As {plain(workspace.machine.title)} stores them, with scales and biases",
+    )
+    cards.metric(
+        "Peak memory",
+        format_bytes(at_8_bits.peak_activation_bytes),
+        border=True,
+        delta=f"at {at_8_bits.peak_activation_step}",
+        delta_color="off",
+        delta_arrow="off",
+        help="Activations at 8 bits, in the order of execution: the most that is alive at once",
+    )
 
 
 def shapes_text(network: Network) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import fields, replace
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.ranges.tensors import RangeBook
 from quant.config import QuantConfig
@@ -33,42 +34,72 @@ def encoding_controls(workspace: Workspace, book: RangeBook, site: Site) -> Quan
     row = st.container(horizontal=True)  # wraps in a narrow window
     start_bits = START_BITS if spec.is_float else spec.bits
     bits = row.selectbox(
-        "Bits", BITS, BITS.index(start_bits) if start_bits in BITS else 0, key=f"{place}.bits",
+        "Bits",
+        BITS,
+        BITS.index(start_bits) if start_bits in BITS else 0,
+        key=f"{place}.bits",
         help="Width of the encoding's integers",
-    )  # fmt: skip
+    )
     symmetry = row.selectbox(
-        "Symmetry", SYMMETRIES, 0 if spec.symmetric else 1, key=f"{place}.symmetry",
+        "Symmetry",
+        SYMMETRIES,
+        0 if spec.symmetric else 1,
+        key=f"{place}.symmetry",
         help="Symmetric: zero point 0",
-    )  # fmt: skip
+    )
     granularities = list(Granularity) if weight else [Granularity.PER_TENSOR]
     granularity = row.selectbox(
-        "Granularity", granularities, granularities.index(spec.granularity),
-        key=f"{place}.granularity", disabled=not weight,
-        help="How many values share a scale" if weight
+        "Granularity",
+        granularities,
+        granularities.index(spec.granularity),
+        key=f"{place}.granularity",
+        disabled=not weight,
+        help="How many values share a scale"
+        if weight
         else "Always per tensor: a scale per channel cannot leave the sum",
-    )  # fmt: skip
+    )
     estimators = book.range_estimators(site)
     now = spec.estimator if spec.estimator in estimators else Estimator.MSE
     estimator = row.selectbox(
-        "Range", estimators, estimators.index(now), key=f"{place}.estimator",
+        "Range",
+        estimators,
+        estimators.index(now),
+        key=f"{place}.estimator",
         help="How the range is chosen",
-    )  # fmt: skip
+    )
     kinds = list(ScaleKind)
     scale = row.selectbox(
-        "Scale", kinds, kinds.index(spec.scale), key=f"{place}.scale",
+        "Scale",
+        kinds,
+        kinds.index(spec.scale),
+        key=f"{place}.scale",
         help="Power of two: requantize by a shift",
-    )  # fmt: skip
+    )
     tried = replace(
-        spec.with_bits(bits), symmetric=symmetry == SYMMETRIES[0], granularity=granularity,
-        estimator=estimator, scale=scale,
-    )  # fmt: skip
-    if estimator is Estimator.PERCENTILE:
+        spec.with_bits(bits),
+        symmetric=symmetry == SYMMETRIES[0],
+        granularity=granularity,
+        estimator=estimator,
+        scale=scale,
+    )
+    return _detail_fields(row, tried, place)
+
+
+def _detail_fields(row: DeltaGenerator, spec: QuantSpec, place: str) -> QuantSpec:
+    """Show the fields that only the spec's estimator or granularity has; return the spec."""
+    tried = spec
+    if spec.estimator is Estimator.PERCENTILE:
         percentile = row.number_input(
-            "Percentile", 90.0, 100.0, spec.percentile, 0.01, format="%.3f",
+            "Percentile",
+            90.0,
+            100.0,
+            spec.percentile,
+            0.01,
+            format="%.3f",
             key=f"{place}.percentile",
-        )  # fmt: skip
+        )
         tried = replace(tried, percentile=percentile)
-    if granularity is Granularity.PER_GROUP:
+    if spec.granularity is Granularity.PER_GROUP:
         size = row.number_input("Group size", 1, 4096, spec.group_size, key=f"{place}.group")
         tried = replace(tried, group_size=int(size))
     return tried
@@ -85,9 +116,12 @@ def use_tried_spec(workspace: Workspace, site: Site, spec: QuantSpec) -> None:
 def spec_difference(old: QuantSpec, new: QuantSpec) -> SpecChange:
     """Return the fields with different values in two specs."""
     return SpecChange(
-        **{f.name: getattr(new, f.name) for f in fields(QuantSpec)
-           if getattr(new, f.name) != getattr(old, f.name)}
-    )  # fmt: skip
+        **{
+            f.name: getattr(new, f.name)
+            for f in fields(QuantSpec)
+            if getattr(new, f.name) != getattr(old, f.name)
+        }
+    )
 
 
 @st.fragment
@@ -108,18 +142,28 @@ def tensor_panel(workspace: Workspace, book: RangeBook, layer: str, side: Side) 
     row = st.container(
         horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
     )
-    owner = "" if site.shared_with is None else (
-        f" Its encoding is that of `{site.shared_with}`, for which a change counts."
-    )  # fmt: skip
+    owner = (
+        ""
+        if site.shared_with is None
+        else (f" Its encoding is that of `{site.shared_with}`, for which a change counts.")
+    )
     row.caption(
-        ("The configuration leaves this tensor in float." if site.spec.is_float
-         else "This is what the configuration says." if tried == site.spec
-         else "Tried here only, until it is used.") + owner
-    )  # fmt: skip
+        (
+            "The configuration leaves this tensor in float."
+            if site.spec.is_float
+            else "This is what the configuration says."
+            if tried == site.spec
+            else "Tried here only, until it is used."
+        )
+        + owner
+    )
     if row.button(
-        "Use for this layer", key="ranges.use", icon=":material/check:",
-        disabled=tried == site.spec, help="Writes it into the configuration; Undo takes it back",
-    ):  # fmt: skip
+        "Use for this layer",
+        key="ranges.use",
+        icon=":material/check:",
+        disabled=tried == site.spec,
+        help="Writes it into the configuration; Undo takes it back",
+    ):
         use_tried_spec(workspace, site, tried)
         st.rerun()
     tensor_figures(book.distributions_by_layer(side)[layer], fit)

@@ -56,11 +56,15 @@ def calibration_note(workspace: Workspace, side: Side, *, known: bool) -> None:
     refined = "Judged by the weights alone; calibration adds the activations."
     row.info(missing if side is Side.ACTIVATIONS else refined, icon=":material/info:")
     row.button(
-        "Calibrate", key="ranges.calibrate", type="primary", icon=":material/play_arrow:",
-        on_click=_start_calibration, args=(workspace,),
+        "Calibrate",
+        key="ranges.calibrate",
+        type="primary",
+        icon=":material/play_arrow:",
+        on_click=_start_calibration,
+        args=(workspace,),
         disabled=bool(workspace.runner.active_jobs),
         help=f"Run the float network on {len(parts.calibration)} images",
-    )  # fmt: skip
+    )
 
 
 def _start_calibration(workspace: Workspace) -> None:
@@ -84,9 +88,13 @@ def ranges_overview(
 
     figure = ranges_along_depth(examined, side.noun, picked)
     st.plotly_chart(
-        figure, key="ranges.overview", alt=takeaway(figure), on_select=pick_layer,
-        selection_mode="points", config={"displayModeBar": False},
-    )  # fmt: skip
+        figure,
+        key="ranges.overview",
+        alt=takeaway(figure),
+        on_select=pick_layer,
+        selection_mode="points",
+        config={"displayModeBar": False},
+    )
     csv_download_button(overview_table(examined), f"ranges-{side}", "ranges.save.overview")
 
 
@@ -107,18 +115,26 @@ def suspect_list(
 
     table = suspect_table(found)
     st.dataframe(
-        table[["layer", "bits", "reason"]], key="ranges.suspects", hide_index=True,
-        width="stretch", height=SUSPECTS_PX, row_height=112, on_select=pick_layer,
-        selection_mode="single-row", alt=f"Suspect {side}, the worst first",
+        table[["layer", "bits", "reason"]],
+        key="ranges.suspects",
+        hide_index=True,
+        width="stretch",
+        height=SUSPECTS_PX,
+        row_height=112,
+        on_select=pick_layer,
+        selection_mode="single-row",
+        alt=f"Suspect {side}, the worst first",
         column_config={
             "layer": st.column_config.TextColumn("Layer", width=140),
             "bits": st.column_config.NumberColumn(
-                "Costs", format="%.1f bit", width=65,
+                "Costs",
+                format="%.1f bit",
+                width=65,
                 help="What the worst reason costs, in bits of width",
             ),
             "reason": st.column_config.TextColumn("Worst reason", width=200),
         },
-    )  # fmt: skip
+    )
     csv_download_button(table, f"suspect-{side}", "ranges.save.suspects")
 
 
@@ -130,24 +146,37 @@ def encoding_fit_cards(fit: Fit, before: Fit | None) -> None:
         change = fit.sqnr_db - before.sqnr_db
         delta = f"{change:+.1f} dB" if abs(change) >= 0.05 else "same"
     cards.metric(
-        "SQNR", f"{fit.sqnr_db:.1f} dB", delta, border=True, height="stretch",
+        "SQNR",
+        f"{fit.sqnr_db:.1f} dB",
+        delta,
+        border=True,
+        height="stretch",
         delta_color="off" if delta == "same" else "normal",
         help="Signal to quantization noise of this tensor alone; higher is better. "
         "The change is against the configuration.",
-    )  # fmt: skip
+    )
     cards.metric(
-        "Clipped", small_share(fit.clipped_share), border=True, height="stretch",
+        "Clipped",
+        small_share(fit.clipped_share),
+        border=True,
+        height="stretch",
         help="Values more than half a step outside the encoding",
-    )  # fmt: skip
+    )
     cards.metric(
-        "Codes used", f"{fit.codes_used} of {fit.code_count}", border=True, height="stretch",
+        "Codes used",
+        f"{fit.codes_used} of {fit.code_count}",
+        border=True,
+        height="stretch",
         help="Integers of the encoding that occur; of encodings per channel, in any channel",
-    )  # fmt: skip
+    )
     part = round(100 * fit.clipping_part)
     cards.metric(
-        "Rounding / clipping", f"{100 - part} / {part} %", border=True, height="stretch",
+        "Rounding / clipping",
+        f"{100 - part} / {part} %",
+        border=True,
+        height="stretch",
         help="Shares of the summed squared error",
-    )  # fmt: skip
+    )
 
 
 def suspect_reasons(item: ExaminedTensor) -> None:

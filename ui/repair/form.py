@@ -1,5 +1,7 @@
 """The form of a recipe: the passes, their order, and their settings."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from quant.passes.absorb_bias import AbsorbBias
@@ -38,45 +40,13 @@ def recipe_form(smooth: Smooth) -> Recipe | None:
     """
     st.session_state.setdefault("repair.recipe", [EQUALIZE, CORRECT])
     chosen = st.multiselect(
-        "Recipe, in the order in which repairs run", PASSES,
-        key="repair.recipe", persist_state="session",
+        "Recipe, in the order in which repairs run",
+        PASSES,
+        key="repair.recipe",
+        persist_state="session",
         help="Remove a repair to switch it off; repairs run in the order in which you pick them",
-    )  # fmt: skip
-    row = st.container(horizontal=True, vertical_alignment="bottom")  # wraps in a narrow window
-    reach = row.selectbox(
-        "Equalize by", list(Reach), key="repair.reach", persist_state="session",
-        format_func=REACHES.__getitem__, disabled=EQUALIZE not in chosen,
-        help="The paper equalizes the largest weights. Root mean squares suit ranges that clip, "
-        "such as those of the MSE estimator at 6 bits and fewer.",
-    )  # fmt: skip
-    replace_relu6 = row.checkbox(
-        "ReLU6 as ReLU", key="repair.relu6", persist_state="session",
-        disabled=EQUALIZE not in chosen,
-        help="Equalization instead of an exact cap for each channel; changes the float network, "
-        "and the cost is measured",
-    )  # fmt: skip
-    from_data = row.checkbox(
-        "Absorb by images", key="repair.absorb", persist_state="session",
-        disabled=ABSORB not in chosen,
-        help="The least value seen on the calibration images instead of beta - 3 gamma",
-    )  # fmt: skip
-    iterations = row.number_input(
-        "AdaRound iterations", 50, 20_000, 400, 50, key="repair.iterations",
-        persist_state="session", disabled=ROUND not in chosen,
-        help="For each layer. The paper uses 10 000; gains flatten out much earlier.",
-    )  # fmt: skip
-    method = row.selectbox(
-        "Bias correction", list(Method), key="repair.method", persist_state="session",
-        disabled=CORRECT not in chosen,
-        help="Empirical: from images, layer by layer. Analytic: from batch norms, no data.",
-    )  # fmt: skip
-    made: dict[str, Pass] = {
-        EQUALIZE: Equalize(replace_relu6, reach or Reach.LARGEST),
-        SMOOTH: smooth,
-        ABSORB: AbsorbBias(from_data),
-        ROUND: AdaRound(int(iterations)),
-        CORRECT: CorrectBias(method or Method.EMPIRICAL),
-    }
+    )
+    made = _pass_fields(chosen, smooth)
     recipe = tuple(made[name] for name in chosen)
     try:
         check_recipe_order(recipe)
@@ -84,3 +54,59 @@ def recipe_form(smooth: Smooth) -> Recipe | None:
         st.error(plain(str(error)), icon=":material/swap_vert:")
         return None
     return recipe
+
+
+def _pass_fields(chosen: Sequence[str], smooth: Smooth) -> dict[str, Pass]:
+    """Show the settings of the passes; return the passes by title."""
+    row = st.container(horizontal=True, vertical_alignment="bottom")  # wraps in a narrow window
+    reach = row.selectbox(
+        "Equalize by",
+        list(Reach),
+        key="repair.reach",
+        persist_state="session",
+        format_func=REACHES.__getitem__,
+        disabled=EQUALIZE not in chosen,
+        help="The paper equalizes the largest weights. Root mean squares suit ranges that clip, "
+        "such as those of the MSE estimator at 6 bits and fewer.",
+    )
+    replace_relu6 = row.checkbox(
+        "ReLU6 as ReLU",
+        key="repair.relu6",
+        persist_state="session",
+        disabled=EQUALIZE not in chosen,
+        help="Equalization instead of an exact cap for each channel; changes the float network, "
+        "and the cost is measured",
+    )
+    from_data = row.checkbox(
+        "Absorb by images",
+        key="repair.absorb",
+        persist_state="session",
+        disabled=ABSORB not in chosen,
+        help="The least value seen on the calibration images instead of beta - 3 gamma",
+    )
+    iterations = row.number_input(
+        "AdaRound iterations",
+        50,
+        20_000,
+        400,
+        50,
+        key="repair.iterations",
+        persist_state="session",
+        disabled=ROUND not in chosen,
+        help="For each layer. The paper uses 10 000; gains flatten out much earlier.",
+    )
+    method = row.selectbox(
+        "Bias correction",
+        list(Method),
+        key="repair.method",
+        persist_state="session",
+        disabled=CORRECT not in chosen,
+        help="Empirical: from images, layer by layer. Analytic: from batch norms, no data.",
+    )
+    return {
+        EQUALIZE: Equalize(replace_relu6, reach or Reach.LARGEST),
+        SMOOTH: smooth,
+        ABSORB: AbsorbBias(from_data),
+        ROUND: AdaRound(int(iterations)),
+        CORRECT: CorrectBias(method or Method.EMPIRICAL),
+    }

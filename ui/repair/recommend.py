@@ -28,11 +28,14 @@ def show_recommendation(workspace: Workspace) -> None:
         st.markdown(f"**Recommended for this model:** {plain(', '.join(names))}")
         st.caption("  \n".join(plain(reason) for reason in found.reasons))
         st.button(
-            "Take it", key="repair.recommended", icon=":material/check:",
-            on_click=_put_into_form, args=(names,),
+            "Take it",
+            key="repair.recommended",
+            icon=":material/check:",
+            on_click=_put_into_form,
+            args=(names,),
             disabled=st.session_state.get("repair.recipe") == names,
             help="Puts these repairs into the recipe below",
-        )  # fmt: skip
+        )
 
 
 def _recommendation(workspace: Workspace) -> Recommendation | None:

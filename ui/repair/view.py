@@ -148,10 +148,12 @@ def show_before_after(steps: Sequence[RepairStep], picked: PickedLayer) -> None:
         changed = max(names, key=lambda name: channel_range_change(steps[0], after, name))
         st.session_state["repair.layer"] = picked.layer if picked.layer in names else changed
         layer = st.selectbox(
-            "Layer", names, key="repair.layer",
+            "Layer",
+            names,
+            key="repair.layer",
             on_change=lambda: picked.pick_layer(st.session_state["repair.layer"]),
             help="Where none was picked, the one whose channels changed most",
-        )  # fmt: skip
+        )
         if layer in after.channel_ranges:
             old, new = (
                 [(float(low), float(high)) for low, high in step.channel_ranges[layer].tolist()]
@@ -200,8 +202,10 @@ def pass_details(network: Network, steps: Sequence[RepairStep]) -> None:
 def _show_equalized_pairs(network: Network, step: RepairStep, found: Equalized) -> None:
     with st.expander(
         f"{len(found.pairs)} pairs equalized in {found.rounds} rounds, "
-        f"{len(found.unpaired)} layers cannot be equalized", icon=":material/link:", expanded=True,
-    ):  # fmt: skip
+        f"{len(found.unpaired)} layers cannot be equalized",
+        icon=":material/link:",
+        expanded=True,
+    ):
         figure = equalized_pairs(
             cached_layer_places(network.digest, network),
             {name: channel_spread(ranges.tolist()) for name, ranges in step.channel_ranges.items()},
@@ -214,12 +218,14 @@ def _show_equalized_pairs(network: Network, step: RepairStep, found: Equalized) 
                 {"first": p.first, "second": p.second, "caps": ", ".join(p.clips)}
                 for p in found.pairs
             ],
-            hide_index=True, width="stretch",
-        )  # fmt: skip
+            hide_index=True,
+            width="stretch",
+        )
         unpaired.dataframe(
             [{"layer": u.layer, "why not": u.reason} for u in found.unpaired],
-            hide_index=True, width="stretch",
-        )  # fmt: skip
+            hide_index=True,
+            width="stretch",
+        )
 
 
 def _show_smoothed_groups(found: Smoothed) -> None:
@@ -258,14 +264,17 @@ def _show_absorbed_biases(found: Absorbed) -> None:
         st.dataframe(
             [
                 {
-                    "first": pair[0], "second": pair[1],
-                    "channels": int((shift > 0).sum()), "largest c": float(shift.max()),
+                    "first": pair[0],
+                    "second": pair[1],
+                    "channels": int((shift > 0).sum()),
+                    "largest c": float(shift.max()),
                     "borders": "approximate" if pair in found.inexact else "exact",
                 }
                 for pair, shift in found.shifts.items()
             ],
-            hide_index=True, width="stretch",
-        )  # fmt: skip
+            hide_index=True,
+            width="stretch",
+        )
 
 
 def _show_learned_rounding(found: AdaRoundResult) -> None:

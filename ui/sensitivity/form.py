@@ -43,25 +43,45 @@ def sweep_request_form(workspace: Workspace) -> SweepRequest:
     last = last_request(workspace)
     row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     depth = row.segmented_control(
-        "Depth", list(Depth), default=last.depth, required=True, format_func=DEPTHS.__getitem__,
-        key="sensitivity.depth", persist_state="session", help=DEPTH_HELP,
-    )  # fmt: skip
+        "Depth",
+        list(Depth),
+        default=last.depth,
+        required=True,
+        format_func=DEPTHS.__getitem__,
+        key="sensitivity.depth",
+        persist_state="session",
+        help=DEPTH_HELP,
+    )
     view = row.segmented_control(
-        "View", list(View), default=last.view, required=True, format_func=VIEWS.__getitem__,
-        key="sensitivity.view", persist_state="session", help=VIEW_HELP,
-    )  # fmt: skip
+        "View",
+        list(View),
+        default=last.view,
+        required=True,
+        format_func=VIEWS.__getitem__,
+        key="sensitivity.view",
+        persist_state="session",
+        help=VIEW_HELP,
+    )
     sides = row.segmented_control(
-        "Roles", list(Side), default=list(last.sides), selection_mode="multi",
-        format_func=ROLES.__getitem__, key="sensitivity.sides", persist_state="session",
+        "Roles",
+        list(Side),
+        default=list(last.sides),
+        selection_mode="multi",
+        format_func=ROLES.__getitem__,
+        key="sensitivity.sides",
+        persist_state="session",
         help="Both together quantizes a layer's weights and output at once",
-    )  # fmt: skip
+    )
     bits_column, images_column = st.columns([3, 1], vertical_alignment="bottom")
     bits = bits_column.multiselect(
-        "Bits", sorted(BITS, reverse=True), default=list(last.bits), key="sensitivity.bits",
+        "Bits",
+        sorted(BITS, reverse=True),
+        default=list(last.bits),
+        key="sensitivity.bits",
         persist_state="session",
         help="All widths of a layer share one run up to it, so more of them cost little. "
         "Granularity and ranges are those of the configuration.",
-    )  # fmt: skip
+    )
     images = _images_field(workspace, images_column, last)
     stop_early, scheduler, memory = _further_fields(workspace, last)
     return SweepRequest(
@@ -84,11 +104,16 @@ def _images_field(
     most = len(workspace.parts.score)
     return int(
         place.number_input(
-            "Images", 1, most, min(last.images, most), 50, key=f"sensitivity.images.{most}",
+            "Images",
+            1,
+            most,
+            min(last.images, most),
+            50,
+            key=f"sensitivity.images.{most}",
             persist_state="session",
             help="More images later refine what is known; none runs twice",
         )
-    )  # fmt: skip
+    )
 
 
 def _further_fields(workspace: Workspace, last: SweepRequest) -> tuple[bool, str, int]:
@@ -97,23 +122,32 @@ def _further_fields(workspace: Workspace, last: SweepRequest) -> tuple[bool, str
     with st.expander("Early stop, cluster, memory", icon=":material/tune:"):
         early, address, memory = st.columns(3, vertical_alignment="bottom")
         stop_early = early.checkbox(
-            "Stop a layer once decided", last.stop_when_decided, key="sensitivity.early",
+            "Stop a layer once decided",
+            last.stop_when_decided,
+            key="sensitivity.early",
             persist_state="session",
             help="No more images for a layer whose interval overlaps with no other layer's",
-        )  # fmt: skip
+        )
         scheduler = settings.scheduler
         if paths_open(settings):  # on a shared server, a visitor connects it to nothing
             scheduler = address.text_input(
-                "Dask scheduler", last.scheduler or settings.scheduler,
-                key="sensitivity.scheduler", persist_state="session",
+                "Dask scheduler",
+                last.scheduler or settings.scheduler,
+                key="sensitivity.scheduler",
+                persist_state="session",
                 placeholder="tcp://host:8786",
                 help="Empty: the cores of this machine. Results are the same to the last bit.",
-            )  # fmt: skip
+            )
         limit = memory.number_input(
-            "Memory for activations (MiB)", 1, max(1 << 20, settings.memory_mib),
-            settings.memory_mib, 64, key="sensitivity.memory", persist_state="session",
+            "Memory for activations (MiB)",
+            1,
+            max(1 << 20, settings.memory_mib),
+            settings.memory_mib,
+            64,
+            key="sensitivity.memory",
+            persist_state="session",
             help="What does not fit is computed again from the nearest layer kept",
-        )  # fmt: skip
+        )
     return stop_early, scheduler.strip(), int(limit)
 
 
@@ -158,9 +192,13 @@ def _start_button(
     workspace: Workspace, asked: SweepRequest, label: str, explanation: str, *, done: bool
 ) -> None:
     if st.button(
-        label, key="sensitivity.start", type="primary", icon=":material/play_arrow:",
-        disabled=done, help=explanation,
-    ):  # fmt: skip
+        label,
+        key="sensitivity.start",
+        type="primary",
+        icon=":material/play_arrow:",
+        disabled=done,
+        help=explanation,
+    ):
         start_sweep(workspace, asked)
         st.rerun()  # the whole page, so that the frame shows the job
 
@@ -169,13 +207,17 @@ def _running_buttons(workspace: Workspace, job: Job) -> None:
     st.progress(min(job.progress.fraction, 1.0), text=job.progress.text)
     row = st.container(horizontal=True)
     paused = row.button(
-        "Pause", key="sensitivity.pause", icon=":material/pause:",
+        "Pause",
+        key="sensitivity.pause",
+        icon=":material/pause:",
         help="What is found is kept; resume at any time",
-    )  # fmt: skip
+    )
     cancelled = row.button(
-        "Cancel", key="sensitivity.cancel", icon=":material/close:",
+        "Cancel",
+        key="sensitivity.cancel",
+        icon=":material/close:",
         help="What is found stays in the store",
-    )  # fmt: skip
+    )
     if paused or cancelled:
         stop_sweep(workspace, pause=paused)
         st.rerun()

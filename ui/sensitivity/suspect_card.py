@@ -75,9 +75,13 @@ def _layer_box(workspace: Workspace, lens: Lens) -> str:
             workspace.picked.pick_layer(st.session_state[key])
 
     st.selectbox(
-        "Layer", lens.layers, lens.layers.index(lens.picked), key=key, on_change=pick_layer,
+        "Layer",
+        lens.layers,
+        lens.layers.index(lens.picked),
+        key=key,
+        on_change=pick_layer,
         help="Also by a click in the list or in a chart; other pages show the same",
-    )  # fmt: skip
+    )
     return lens.picked
 
 
@@ -105,8 +109,11 @@ def _score_card(
         f"{name}, given back" if describes_return_to_float(found) else name,
         "unknown" if value is None else format_metric(value, metric),
         f"{interval.low:.1f} to {interval.high:.1f} (95 %)" if interval else f"{score.depth}",
-        delta_color="off", delta_arrow="off", border=True, help=shown_title(found, metric),
-    )  # fmt: skip
+        delta_color="off",
+        delta_arrow="off",
+        border=True,
+        help=shown_title(found, metric),
+    )
 
 
 def _show_causes(suspect: SuspectCard) -> None:
@@ -131,9 +138,12 @@ def _evidence_table(suspect: SuspectCard) -> str:
 
 def _ranges_link(workspace: Workspace, lens: Lens) -> None:
     if st.button(
-        "Its ranges", key="sensitivity.ranges", icon=":material/bar_chart:", type="tertiary",
+        "Its ranges",
+        key="sensitivity.ranges",
+        icon=":material/bar_chart:",
+        type="tertiary",
         help="Histogram, encoding and channels of this layer on the page Ranges",
-    ):  # fmt: skip
+    ):
         workspace.picked.pick_layer(lens.picked)
         st.session_state["ranges.side"] = "Weights" if lens.side is Side.WEIGHTS else "Activations"
         st.switch_page(RANGES)
@@ -150,10 +160,11 @@ def _remedy_list(
         row = st.container(horizontal=True, vertical_alignment="center")
         row.container(width="stretch").markdown(f"**{plain(remedy.title)}**  \n{plain(remedy.why)}")
         if row.button(
-            "Try", key=f"sensitivity.try.{number}",
+            "Try",
+            key=f"sensitivity.try.{number}",
             disabled=is_trying_remedy(workspace) or request_images(workspace, asked) is None,
             help="Measures this layer before and after, on the images above",
-        ):  # fmt: skip
+        ):
             start_remedy_trial(workspace, asked, suspect.question, remedy)
             st.rerun()
         if remedy.title in trials:
@@ -171,9 +182,11 @@ def _trial_outcome(
         st.caption(plain(sentence))
     if remedy.changes_encoding:
         if st.button(
-            "Use for this layer", key=f"sensitivity.use.{remedy.title}", icon=":material/check:",
+            "Use for this layer",
+            key=f"sensitivity.use.{remedy.title}",
+            icon=":material/check:",
             help="Writes it into the configuration; Undo takes it back",
-        ):  # fmt: skip
+        ):
             _use_remedy(workspace, book, trial.question, remedy)
             st.rerun()
     else:
@@ -184,22 +197,28 @@ def _before_after_cards(who: str, before: Evaluation, after: Evaluation) -> None
     row = st.container(horizontal=True)
     change = after.sqnr_db - before.sqnr_db
     row.metric(
-        f"{who}: output SQNR", f"{after.sqnr_db:.1f} dB", f"{change:+.1f} dB", border=True,
+        f"{who}: output SQNR",
+        f"{after.sqnr_db:.1f} dB",
+        f"{change:+.1f} dB",
+        border=True,
         help=f"Before: {before.sqnr_db:.1f} dB; higher is better",
-    )  # fmt: skip
+    )
     old, new, name = before.agreement, after.agreement, "agreement"
     if before.quantized_top1 is not None and after.quantized_top1 is not None:
         old, new, name = before.quantized_top1, after.quantized_top1, "top-1"
     row.metric(
-        f"{who}: {name}", f"{100 * new:.1f} %", f"{100 * (new - old):+.1f} points", border=True,
+        f"{who}: {name}",
+        f"{100 * new:.1f} %",
+        f"{100 * (new - old):+.1f} points",
+        border=True,
         help=f"Before: {100 * old:.1f} %, on {after.samples} images",
-    )  # fmt: skip
+    )
 
 
 def _use_remedy(workspace: Workspace, book: RangeBook, question: Question, remedy: Remedy) -> None:
     config = change_layer_encoding(
         book, workspace.config, question, remedy.weight, remedy.activation
-    )  # fmt: skip
+    )
     set_config(workspace, config)
 
 
@@ -223,9 +242,11 @@ def _give_bits_form(workspace: Workspace, book: RangeBook, question: Question) -
     )
     bits = bits or GIVEN_BITS
     if row.button(
-        f"Give this layer {bits} bits", key="sensitivity.give", icon=":material/check:",
+        f"Give this layer {bits} bits",
+        key="sensitivity.give",
+        icon=":material/check:",
         help="Writes a rule into the configuration; Undo takes it back",
-    ):  # fmt: skip
+    ):
         give_layer_bits(workspace, book, question, bits)
         st.rerun()
 

@@ -66,20 +66,32 @@ def choose_lens(
     if whole and any(value_in_metric(score, first) is None for score in found.scores):
         first = HarmMetric.SQNR
     metric = row.segmented_control(
-        "Metric", metrics, default=first if first in metrics else metrics[0], required=True,
+        "Metric",
+        metrics,
+        default=first if first in metrics else metrics[0],
+        required=True,
         key=f"sensitivity.metric.{len(metrics)}{'.whole' if whole else ''}",
         persist_state="session",
         format_func=lambda metric: metric_name(metric, found.depth),
-    )  # fmt: skip
+    )
     side = row.segmented_control(
-        "Side", sides, default=sides[0], required=True, format_func=ROLES.__getitem__,
-        key=_side_key(sides), persist_state="session",
-    )  # fmt: skip
-    bits = row.segmented_control(
-        "Width", widths, default=FIRST_WIDTH if FIRST_WIDTH in widths else widths[-1],
-        required=True, format_func=lambda bits: f"{bits} bit", key=_width_key(widths),
+        "Side",
+        sides,
+        default=sides[0],
+        required=True,
+        format_func=ROLES.__getitem__,
+        key=_side_key(sides),
         persist_state="session",
-    )  # fmt: skip
+    )
+    bits = row.segmented_control(
+        "Width",
+        widths,
+        default=FIRST_WIDTH if FIRST_WIDTH in widths else widths[-1],
+        required=True,
+        format_func=lambda bits: f"{bits} bit",
+        key=_width_key(widths),
+        persist_state="session",
+    )
     metric, side, bits = metric or metrics[0], side or sides[0], bits or widths[-1]
     layers = tuple(dict.fromkeys(q.layer for q in asked if q.side is side))
     seen = workspace.picked.layer
@@ -175,10 +187,16 @@ def layer_list(workspace: Workspace, found: Sensitivity, lens: Lens) -> None:
         st.caption(f"With all layers quantized: {plain(lens.metric)} {all_of_it}")
     table = layer_list_table(found, scores, lens.metric)
     st.dataframe(
-        table, key="sensitivity.list", hide_index=True, width="stretch", height=LIST_PX,
-        on_select=pick_layer, selection_mode="single-row", column_config=_list_columns(found, lens),
+        table,
+        key="sensitivity.list",
+        hide_index=True,
+        width="stretch",
+        height=LIST_PX,
+        on_select=pick_layer,
+        selection_mode="single-row",
+        column_config=_list_columns(found, lens),
         alt=f"Layers with {cell_text(lens.side, lens.bits)}, the most harmful first",
-    )  # fmt: skip
+    )
     csv_download_button(answer_table(found), "sensitivity", "sensitivity.save")
 
 
@@ -251,8 +269,9 @@ def metric_comparisons(
             missing = "All but this layer" if found.sweep.view is View.ONLY else "Only this layer"
             st.info(
                 f"To compare the two views, run the other one as well: choose **{missing}** above "
-                "and start.", icon=":material/compare_arrows:",
-            )  # fmt: skip
+                "and start.",
+                icon=":material/compare_arrows:",
+            )
             return
         only, all_but = (found, other) if found.sweep.view is View.ONLY else (other, found)
         figure = views_against(only, all_but, lens.metric, lens.side, lens.bits)
@@ -263,9 +282,13 @@ def metric_comparisons(
 
 def _clickable_chart(figure: Figure, key: str, take: Callable[[], None]) -> None:
     st.plotly_chart(
-        figure, key=key, alt=takeaway(figure), on_select=take, selection_mode="points",
+        figure,
+        key=key,
+        alt=takeaway(figure),
+        on_select=take,
+        selection_mode="points",
         config=CHART,
-    )  # fmt: skip
+    )
 
 
 def _click_handler(workspace: Workspace, found: Sensitivity, key: str) -> Callable[[], None]:

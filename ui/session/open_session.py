@@ -51,24 +51,38 @@ def present_session(workspace: Workspace) -> Session:
     runs = [run for run in workspace.store.all_runs() if run.model_digest == network.digest]
     return Session(
         model=ModelReference(
-            network.name, network.digest, model.source, model.builder, model.input_shape,
-            model.shown, model.inputs,
+            network.name,
+            network.digest,
+            model.source,
+            model.builder,
+            model.input_shape,
+            model.shown,
+            model.inputs,
         ),
-        data=None if parts is None or data.source is None else DataReference(
-            parts.score.name, parts.score.digest, data.source, data.preprocess, data.calibration,
-            data.samples, data.seed,
+        data=None
+        if parts is None or data.source is None
+        else DataReference(
+            parts.score.name,
+            parts.score.digest,
+            data.source,
+            data.preprocess,
+            data.calibration,
+            data.samples,
+            data.seed,
         ),
         record=ExperimentRecord(
             workspace.experiment, encodings_reference(workspace.experiment.encodings)
         ),
         runs=tuple(runs),
         sensitivity=deepest_sensitivity(workspace),
-        found=() if parts is None else tuple(
+        found=()
+        if parts is None
+        else tuple(
             record_fronts(found, parts.score.digest)
             for found in workspace.tradeoffs.found.values()
             if found.network.digest == network.digest
         ),
-    )  # fmt: skip
+    )
 
 
 def open_session(workspace: Workspace, session: Session, *, look: bool = False) -> str:

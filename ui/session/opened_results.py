@@ -64,9 +64,12 @@ def show_opened_fronts(workspace: Workspace) -> None:
         key = f"tradeoffs.opened.{number}"
         st.plotly_chart(figure, key=key, alt=takeaway(figure), config=CHART)
         st.dataframe(
-            _front_table(record), key=f"{key}.table", hide_index=True, width="stretch",
+            _front_table(record),
+            key=f"{key}.table",
+            hide_index=True,
+            width="stretch",
             alt=f"Best trade-offs on {record.machine}",
-        )  # fmt: skip
+        )
 
 
 def _front_table(record: FrontRecord) -> pd.DataFrame:

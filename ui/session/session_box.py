@@ -15,11 +15,16 @@ def session_box(workspace: Workspace) -> None:
     """Offer to save the session and to open a session."""
     ready = workspace.network is not None or workspace.opened is not None
     st.download_button(
-        "Save", data=lambda: write_session_json(present_session(workspace)),
-        file_name=f"{_session_file_name(workspace)}.session.json", mime="application/json",
-        key="session.save", icon=":material/download:", disabled=not ready, width="stretch",
+        "Save",
+        data=lambda: write_session_json(present_session(workspace)),
+        file_name=f"{_session_file_name(workspace)}.session.json",
+        mime="application/json",
+        key="session.save",
+        icon=":material/download:",
+        disabled=not ready,
+        width="stretch",
         help="Model and data by name and digest, configuration, machine, runs, sensitivities",
-    )  # fmt: skip
+    )
     uploaded = st.file_uploader("Open a session", type="json", key="session.file")
     if uploaded is None:
         return
@@ -35,9 +40,11 @@ def session_box(workspace: Workspace) -> None:
                 said = open_session(workspace, session)
             _rerun_with_note(workspace, said)
         if st.button(
-            "Look only", key="session.look", width="stretch",
+            "Look only",
+            key="session.look",
+            width="stretch",
             help="Results can be looked at; your own work is put aside and comes back",
-        ):  # fmt: skip
+        ):
             _rerun_with_note(workspace, open_session(workspace, session, look=True))
 
 
@@ -78,7 +85,11 @@ def opened_session_note(workspace: Workspace) -> None:
         return
     st.warning(f"**Read-only session.** {plain(opened.why)}", icon=":material/visibility:")
     st.button(
-        "Close the session", key="session.close", on_click=close_session, args=(workspace,),
-        icon=":material/close:", width="stretch",
+        "Close the session",
+        key="session.close",
+        on_click=close_session,
+        args=(workspace,),
+        icon=":material/close:",
+        width="stretch",
         help="Your own work comes back as it was",
-    )  # fmt: skip
+    )

@@ -73,17 +73,25 @@ def front_request_form(workspace: Workspace, network: Network) -> tuple[FrontReq
     row = st.container(horizontal=True, vertical_alignment="bottom")
     with row:
         quantity: Quantity = st.selectbox(
-            "Cost", QUANTITIES, index=QUANTITIES.index(last.quantity), width=125,
-            key="tradeoffs.quantity", format_func=lambda name: SHORT[name],
-        )  # fmt: skip
+            "Cost",
+            QUANTITIES,
+            index=QUANTITIES.index(last.quantity),
+            width=125,
+            key="tradeoffs.quantity",
+            format_func=lambda name: SHORT[name],
+        )
         machine_picker(workspace, "tradeoffs")
         others = st.multiselect(
-            "Beside it", [*preset_names(), *workspace.machines], default=list(last.others),
-            max_selections=MOST_MACHINES - 1, key="tradeoffs.others", placeholder="None",
+            "Beside it",
+            [*preset_names(), *workspace.machines],
+            default=list(last.others),
+            max_selections=MOST_MACHINES - 1,
+            key="tradeoffs.others",
+            placeholder="None",
             width=BESIDE_PX if last.others else 130,
             format_func=lambda name: find_machine(workspace, name).title,
             help="The same front on other machines: which one profits from which bits",
-        )  # fmt: skip
+        )
         aimed = _target_fields(target, quantity)
         with st.popover("Rules", icon=":material/rule:"):
             rules = _rule_fields(workspace, network, last)
@@ -97,16 +105,26 @@ def _target_fields(last: PointRequest, quantity: Quantity) -> PointRequest:
     """Show what bounds the one point that is asked for."""
     unit = UNITS[quantity][0]
     against: str = st.selectbox(
-        "Bound in", Against.ALL, index=Against.ALL.index(last.against), width=170,
-        key="tradeoffs.against", format_func=lambda name: unit if name == Against.UNIT else name,
+        "Bound in",
+        Against.ALL,
+        index=Against.ALL.index(last.against),
+        width=170,
+        key="tradeoffs.against",
+        format_func=lambda name: unit if name == Against.UNIT else name,
         help="Points below float: the least cost that is predicted to stay that near to the float "
         "network. A bound on the cost: the least noise within it.",
-    )  # fmt: skip
+    )
     start = last.most if against == last.against else STARTS[against]
     most = st.number_input(
-        "At most", 0.0, None, start, 0.5 if against == Against.POINTS else 5.0,
-        key=f"tradeoffs.most.{against}", width=85, format="%g",
-    )  # fmt: skip
+        "At most",
+        0.0,
+        None,
+        start,
+        0.5 if against == Against.POINTS else 5.0,
+        key=f"tradeoffs.most.{against}",
+        width=85,
+        format="%g",
+    )
     return PointRequest(against, most)
 
 
@@ -121,53 +139,85 @@ def _rule_fields(
     tuple[RecipeChoice, ...],
     int,
 ]:
-    """Show what a choice must obey."""
+    """Show the fields of the rules; return widths, edge bits, groups, pins, grains and repairs."""
+    recipes, measured = _recipe_fields(last)
+    offered = _widths_field(workspace, last)
+    edge: int = st.selectbox(
+        "First and last layer",
+        list(EDGES),
+        index=list(EDGES).index(last.edge_bits),
+        format_func=lambda bits: EDGES[bits],
+        key="tradeoffs.edge",
+    )
+    together: Together = st.selectbox(
+        "Bits are chosen for",
+        list(TOGETHER),
+        index=list(TOGETHER).index(last.together),
+        format_func=lambda name: TOGETHER[name],
+        key="tradeoffs.together",
+    )
+    names = [layer.name for layer in network.graph.layers]
+    pinned = st.multiselect(
+        "Layers that keep the bits they have now",
+        names,
+        default=[name for name in last.pinned if name in names],
+        key=f"tradeoffs.pinned.{network.digest[:8]}",
+        placeholder="None",
+    )
+    grains: str = st.selectbox(
+        "Weights have",
+        list(GRAINS),
+        key="tradeoffs.grains",
+        index=list(GRAINS.values()).index(last.granularities)
+        if last.granularities in GRAINS.values()
+        else 0,
+        help="Where both are allowed, each weight has the one that serves it best; noise is "
+        "measured at each. Only the size of compressed weights depends on it",
+    )
+    wide = tuple(sorted(offered, reverse=True))
+    return wide, edge, together, tuple(pinned), GRAINS[grains], recipes, measured
+
+
+def _recipe_fields(last: FrontRequest) -> tuple[tuple[RecipeChoice, ...], int]:
+    """Show the repairs that take part, and the number of points to measure; return both."""
     recipes = st.multiselect(
-        "Repairs that take part", list(RecipeChoice), default=list(last.recipes),
-        key="tradeoffs.recipes", placeholder="No repair",
+        "Repairs that take part",
+        list(RecipeChoice),
+        default=list(last.recipes),
+        key="tradeoffs.recipes",
+        placeholder="No repair",
         help="The search takes the best of these for each point. AdaRound is an extra: its effect "
         "is measured, not predicted",
-    )  # fmt: skip
+    )
     measured: int = st.number_input(
-        "Points to measure with the front", 0, MOST_MEASURED, last.measured, 1,
+        "Points to measure with the front",
+        0,
+        MOST_MEASURED,
+        last.measured,
+        1,
         key="tradeoffs.measured",
         help="Measured points tell top-1 and correct all predictions; 0 measures none",
-    )  # fmt: skip
+    )
+    return tuple(recipes) or (RecipeChoice.NONE,), measured
+
+
+def _widths_field(workspace: Workspace, last: FrontRequest) -> tuple[int, ...]:
+    """Show the widths on offer, and the widths that the machine profits from; return the offer."""
     bits = st.multiselect(
-        "Widths on offer", BITS, default=list(last.bits), key="tradeoffs.bits",
+        "Widths on offer",
+        BITS,
+        default=list(last.bits),
+        key="tradeoffs.bits",
         help="Of these, only widths that a machine makes something of are tried there",
-    )  # fmt: skip
-    offered = bits or last.bits
+    )
+    offered = tuple(bits or last.bits)
     weights = find_useful_bits(workspace.machine, Side.WEIGHTS, offered)
     activations = find_useful_bits(workspace.machine, Side.ACTIVATIONS, offered)
     st.caption(
         f"{plain(workspace.machine.title)} makes use of {_bits_text(weights)} for weights, "
         f"{_bits_text(activations)} for activations."
     )
-    edge: int = st.selectbox(
-        "First and last layer", list(EDGES), index=list(EDGES).index(last.edge_bits),
-        format_func=lambda bits: EDGES[bits], key="tradeoffs.edge",
-    )  # fmt: skip
-    together: Together = st.selectbox(
-        "Bits are chosen for", list(TOGETHER), index=list(TOGETHER).index(last.together),
-        format_func=lambda name: TOGETHER[name], key="tradeoffs.together",
-    )  # fmt: skip
-    names = [layer.name for layer in network.graph.layers]
-    pinned = st.multiselect(
-        "Layers that keep the bits they have now", names,
-        default=[name for name in last.pinned if name in names],
-        key=f"tradeoffs.pinned.{network.digest[:8]}", placeholder="None",
-    )  # fmt: skip
-    grains: str = st.selectbox(
-        "Weights have", list(GRAINS), key="tradeoffs.grains",
-        index=list(GRAINS.values()).index(last.granularities)
-        if last.granularities in GRAINS.values() else 0,
-        help="Where both are allowed, each weight has the one that serves it best; noise is "
-        "measured at each. Only the size of compressed weights depends on it",
-    )  # fmt: skip
-    wide = tuple(sorted(offered, reverse=True))
-    usual = tuple(recipes) or (RecipeChoice.NONE,)
-    return wide, edge, together, tuple(pinned), GRAINS[grains], usual, measured
+    return offered
 
 
 def _gains_note(workspace: Workspace, wish: FrontRequest) -> None:

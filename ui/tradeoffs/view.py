@@ -94,9 +94,13 @@ def show_front(
             workspace.tradeoffs.picked = str(values[0]), str(values[1])
 
     st.plotly_chart(
-        figure, key="tradeoffs.front", alt=takeaway(figure), on_select=pick_point,
-        selection_mode="points", config=CHART,
-    )  # fmt: skip
+        figure,
+        key="tradeoffs.front",
+        alt=takeaway(figure),
+        on_select=pick_point,
+        selection_mode="points",
+        config=CHART,
+    )
 
 
 def _machine_in_sight(workspace: Workspace, panels: Sequence[Panel]) -> str:
@@ -175,37 +179,44 @@ def _point_buttons(
     workspace: Workspace, found: Found, panel: Panel, picked: Proposal, *, done: bool, told: bool
 ) -> None:
     rounding = st.toggle(
-        "With AdaRound (extra)", key="tradeoffs.rounded",
+        "With AdaRound (extra)",
+        key="tradeoffs.rounded",
         value=workspace.tradeoffs.rounded,
         help="Learns the rounding of weights behind the repairs: minutes, and usually better. The "
         "prediction does not know of it, so measure the point",
-    )  # fmt: skip
+    )
     workspace.tradeoffs.rounded = rounding
     if rounding:
         picked = replace(picked, recipe=(*picked.recipe, AdaRound(iterations=ROUNDING_ITERATIONS)))
         done = False
     row = st.container(horizontal=True)
     if row.button(
-        "Load into Configure", key="tradeoffs.load", icon=":material/tune:", type="primary",
-        disabled=(picked.config, picked.recipe)
-        == (workspace.config, workspace.experiment.recipe),
+        "Load into Configure",
+        key="tradeoffs.load",
+        icon=":material/tune:",
+        type="primary",
+        disabled=(picked.config, picked.recipe) == (workspace.config, workspace.experiment.recipe),
         help="Makes it the present experiment, with its repairs; Undo takes it back",
-    ):  # fmt: skip
+    ):
         load_proposal(workspace, picked)
         st.rerun()  # the whole page, so that the frame shows what is loaded
     if row.button(
-        "Measure", key="tradeoffs.measure", icon=":material/play_arrow:",
+        "Measure",
+        key="tradeoffs.measure",
+        icon=":material/play_arrow:",
         disabled=done or workspace.runner.active_of(JobKind.MEASURE) is not None,
         help="A run on all images; it is kept and corrects the predictions",
-    ):  # fmt: skip
+    ):
         start_measuring(workspace, found, panel.front.machine, [picked])
         st.rerun()
     if not told and row.button(
-        "Measure three to see accuracy", key="tradeoffs.three", icon=":material/straighten:",
+        "Measure three to see accuracy",
+        key="tradeoffs.three",
+        icon=":material/straighten:",
         disabled=workspace.runner.active_of(JobKind.MEASURE) is not None,
         help="The least noisy, the cheapest and one between: how accuracy follows from noise is "
         "learned from runs",
-    ):  # fmt: skip
+    ):
         several = spread_proposals(panel.front.proposals)[:ENOUGH]
         start_measuring(workspace, found, panel.front.machine, several)
         st.rerun()
@@ -232,15 +243,21 @@ def show_point_table(workspace: Workspace, found: Found, panel: Panel, scale: Qu
 
     rows = front_table(found.network, panel, points, runs, scale)
     state = st.dataframe(
-        rows, key=key, hide_index=True, width="stretch", on_select=pick_ticked_point,
-        selection_mode="multi-row", height=min(38 + 35 * len(points), 330),
-        alt=f"All points on {panel.front.machine}", placeholder="",
+        rows,
+        key=key,
+        hide_index=True,
+        width="stretch",
+        on_select=pick_ticked_point,
+        selection_mode="multi-row",
+        height=min(38 + 35 * len(points), 330),
+        alt=f"All points on {panel.front.machine}",
+        placeholder="",
         column_config={
             "name": st.column_config.TextColumn("Configuration", pinned=True, width=150),
             f"predicted {scale.unit}": st.column_config.TextColumn(width=135),
             f"measured {scale.unit}": st.column_config.TextColumn(width=135),
         },
-    )  # fmt: skip
+    )
     ticked = [points[row] for row in state.selection.rows if row < len(points)]
     wanted = [
         point
@@ -252,10 +269,12 @@ def show_point_table(workspace: Workspace, found: Found, panel: Panel, scale: Qu
     what = f"Measure {len(left)} {'ticked' if ticked else 'not measured yet'}"
     what = what if left else "All are measured"
     if row.button(
-        what, key="tradeoffs.queue", icon=":material/playlist_play:",
+        what,
+        key="tradeoffs.queue",
+        icon=":material/playlist_play:",
         disabled=not left or workspace.runner.active_of(JobKind.MEASURE) is not None,
         help="One run after the other; Cancel keeps those that are done",
-    ):  # fmt: skip
+    ):
         start_measuring(workspace, found, panel.front.machine, spread_proposals(left))
         st.rerun()
     with row:

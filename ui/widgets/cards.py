@@ -58,84 +58,146 @@ def cost_cards(
     """
     old = reference or report
     figures = (
-        ("Energy per image", format_energy, report.energy_pj, old.energy_pj,
-         f"Estimated: {trust_text(report)}"),
-        ("Latency", format_time, report.latency_s, old.latency_s,
-         f"Estimated for one image, layer after layer{latency_interval(report)}"),
-        ("Weight size", format_bytes, report.weight_bytes, old.weight_bytes,
-         "As the machine stores them, with scales and biases"),
-        ("Peak memory", format_bytes, report.peak_activation_bytes, old.peak_activation_bytes,
-         f"Reached at {report.peak_activation_step}"),
-    )  # fmt: skip
+        (
+            "Energy per image",
+            format_energy,
+            report.energy_pj,
+            old.energy_pj,
+            f"Estimated: {trust_text(report)}",
+        ),
+        (
+            "Latency",
+            format_time,
+            report.latency_s,
+            old.latency_s,
+            f"Estimated for one image, layer after layer{latency_interval(report)}",
+        ),
+        (
+            "Weight size",
+            format_bytes,
+            report.weight_bytes,
+            old.weight_bytes,
+            "As the machine stores them, with scales and biases",
+        ),
+        (
+            "Peak memory",
+            format_bytes,
+            report.peak_activation_bytes,
+            old.peak_activation_bytes,
+            f"Reached at {report.peak_activation_step}",
+        ),
+    )
     row = row or st.container(horizontal=True)
     for label, write, value, before, explanation in figures:
         delta = change_text(value, before)
         # a card without a change has a line as well, so that nothing moves when one appears
         row.metric(
-            label, write(value), delta if delta or reference is None else "same",
-            delta_color="inverse" if delta else "off", delta_arrow="auto" if delta else "off",
-            border=True, height="stretch",
+            label,
+            write(value),
+            delta if delta or reference is None else "same",
+            delta_color="inverse" if delta else "off",
+            delta_arrow="auto" if delta else "off",
+            border=True,
+            height="stretch",
             help=f"{explanation}. The change is against {against}." if against else explanation,
-        )  # fmt: skip
+        )
 
 
 def score_cards(run: Run) -> None:
     """Show accuracy with its interval beside the float accuracy, agreement and SQNR."""
     found = run.evaluation
     row = st.container(horizontal=True)
+    _top1_cards(row, found)
+    if found.classes:
+        row.metric(
+            "Agreement with float",
+            share_text(found.agreement),
+            border=True,
+            height="stretch",
+            delta=interval_text(found.agreement_ci95),
+            delta_color="off",
+            delta_arrow="off",
+            help="Share of images on which both networks answer the same class",
+        )
+    elif found.cosine is not None:
+        row.metric(
+            "Output cosine",
+            f"{found.cosine:.4f}",
+            border=True,
+            height="stretch",
+            delta="1 is the same",
+            delta_color="off",
+            delta_arrow="off",
+            help="Cosine similarity of both networks' outputs, the mean over images",
+        )
+    user_metric_cards(row, found)
+    row.metric(
+        "Output SQNR",
+        f"{found.sqnr_db:.1f} dB" if found.sqnr_db < 300 else "exact",
+        border=True,
+        height="stretch",
+        delta="higher is better",
+        delta_color="off",
+        delta_arrow="off",
+        help=f"{SQNR} Of several outputs, all count alike.",
+    )
+    if found.metric_problem:
+        st.warning(plain(found.metric_problem), icon=":material/function:")
+
+
+def _top1_cards(row: DeltaGenerator, found: Evaluation) -> None:
+    """Show the top-1 of both networks; without labels, say so."""
     if found.quantized_top1 is not None and found.float_top1 is not None:
         spread = found.quantized_top1_ci95 or Interval(0, 1)
         row.metric(
-            "Quantized top-1", share_text(found.quantized_top1), border=True,
-        height="stretch",
-            delta=interval_text(spread), delta_color="off", delta_arrow="off",
+            "Quantized top-1",
+            share_text(found.quantized_top1),
+            border=True,
+            height="stretch",
+            delta=interval_text(spread),
+            delta_color="off",
+            delta_arrow="off",
             help=f"On {found.samples} images; Wilson's 95 % interval",
-        )  # fmt: skip
+        )
         drop = found.top1_drop_ci95 or Interval(-1, 1)
         row.metric(
-            "Float top-1", share_text(found.float_top1), border=True,
-        height="stretch",
+            "Float top-1",
+            share_text(found.float_top1),
+            border=True,
+            height="stretch",
             delta=f"drop {100 * (found.top1_drop or 0):.2f} points "
             f"({100 * drop.low:.2f} to {100 * drop.high:.2f})",
-            delta_color="off", delta_arrow="off",
+            delta_color="off",
+            delta_arrow="off",
             help="The drop's interval is paired: both networks saw the same images",
-        )  # fmt: skip
+        )
     elif found.classes:
         for label in ("Quantized top-1", "Float top-1"):
             row.metric(
-                label, "?", border=True, height="stretch", delta="needs labels", delta_color="off",
-                delta_arrow="off", help="Agreement and SQNR take its place",
-            )  # fmt: skip
-    if found.classes:
-        row.metric(
-            "Agreement with float", share_text(found.agreement), border=True, height="stretch",
-            delta=interval_text(found.agreement_ci95), delta_color="off", delta_arrow="off",
-            help="Share of images on which both networks answer the same class",
-        )  # fmt: skip
-    elif found.cosine is not None:
-        row.metric(
-            "Output cosine", f"{found.cosine:.4f}", border=True, height="stretch",
-            delta="1 is the same", delta_color="off", delta_arrow="off",
-            help="Cosine similarity of both networks' outputs, the mean over images",
-        )  # fmt: skip
-    user_metric_cards(row, found)
-    row.metric(
-        "Output SQNR", f"{found.sqnr_db:.1f} dB" if found.sqnr_db < 300 else "exact", border=True,
-        height="stretch",
-        delta="higher is better", delta_color="off", delta_arrow="off",
-        help=f"{SQNR} Of several outputs, all count alike.",
-    )  # fmt: skip
-    if found.metric_problem:
-        st.warning(plain(found.metric_problem), icon=":material/function:")
+                label,
+                "?",
+                border=True,
+                height="stretch",
+                delta="needs labels",
+                delta_color="off",
+                delta_arrow="off",
+                help="Agreement and SQNR take its place",
+            )
 
 
 def user_metric_cards(row: DeltaGenerator, found: Evaluation) -> None:
     """Show the user's metric of both networks; without the metric, no cards."""
     for label, value, delta, better in _metric_rows(found):
         row.metric(
-            label, value, border=True, height="stretch", delta=delta, delta_color="off",
-            delta_arrow="off", help=better,
-        )  # fmt: skip
+            label,
+            value,
+            border=True,
+            height="stretch",
+            delta=delta,
+            delta_color="off",
+            delta_arrow="off",
+            help=better,
+        )
 
 
 def _metric_rows(found: Evaluation) -> Iterator[tuple[str, str, str, str]]:

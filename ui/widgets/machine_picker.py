@@ -92,5 +92,8 @@ def bring_machine(workspace: Workspace) -> None:
         st.rerun()
     st.dataframe(
         [{"number": key, "source": source} for key, source in workspace.machine.sources],
-        hide_index=True, width="stretch", height=260, alt="Numbers of the machine and sources",
-    )  # fmt: skip
+        hide_index=True,
+        width="stretch",
+        height=260,
+        alt="Numbers of the machine and sources",
+    )

@@ -21,11 +21,13 @@ def metric_field(workspace: Workspace) -> str:
     if not paths_open(workspace.settings):
         return ""
     return st.text_input(
-        "Metric of your own", workspace.metric, key="runs.metric",
+        "Metric of your own",
+        workspace.metric,
+        key="runs.metric",
         placeholder="/work/metrics.py:miou",
         help="A Python function of (outputs, targets): a number for each image, or one for all. "
         "Its attribute higher_is_better says which way is up. It is code and runs with each run.",
-    ).strip()  # fmt: skip
+    ).strip()
 
 
 def metric_problem(workspace: Workspace, text: str) -> str:

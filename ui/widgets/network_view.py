@@ -27,9 +27,14 @@ def cached_layer_places(digest: str, _network: Network) -> tuple[LayerPlace, ...
 def show_network_graph(workspace: Workspace, network: Network) -> None:
     """Draw the network, coloured as chosen; a click picks a layer."""
     color = st.segmented_control(
-        "Colour by", COLORS, default=MACS, key="model.color", persist_state="session",
-        required=True, help="Bits are those of the configuration, energy is that of the machine",
-    )  # fmt: skip
+        "Colour by",
+        COLORS,
+        default=MACS,
+        key="model.color",
+        persist_state="session",
+        required=True,
+        help="Bits are those of the configuration, energy is that of the machine",
+    )
     figure = _network_figure(workspace, network, color or MACS)
     if figure is None:
         st.info(
@@ -77,9 +82,11 @@ def _network_figure(workspace: Workspace, network: Network, color: str) -> Figur
     if color == SQNR:
         found = (run for run in workspace.store.all_runs() if run.model_digest == network.digest)
         run = next(found, None)
-        return None if run is None else (
-            colored_by_sqnr(spots, run.layer_sqnr_db, f"run “{run.name}”", picked)
-        )  # fmt: skip
+        return (
+            None
+            if run is None
+            else (colored_by_sqnr(spots, run.layer_sqnr_db, f"run “{run.name}”", picked))
+        )
     macs = {layer.name: layer.macs for layer in layers}
     return colored_by_share(spots, macs, "MACs", "do", picked)
 
@@ -96,19 +103,28 @@ def show_layer_table(workspace: Workspace, network: Network) -> None:
 
     ticked = [names.index(picked.layer)] if picked.layer in names else []
     st.dataframe(
-        table, key=key, hide_index=True, width="stretch", height=380, on_select=pick_layer,
-        selection_mode="single-row", selection_default={"selection": {"rows": ticked}},
+        table,
+        key=key,
+        hide_index=True,
+        width="stretch",
+        height=380,
+        on_select=pick_layer,
+        selection_mode="single-row",
+        selection_default={"selection": {"rows": ticked}},
         alt=f"The layers of {network.name}",
         column_config={
             "MACs %": st.column_config.ProgressColumn(format="%.1f %%", min_value=0, max_value=100),
             "MACs": st.column_config.NumberColumn(format="localized"),
             "parameters": st.column_config.NumberColumn(format="localized"),
         },
-    )  # fmt: skip
+    )
     st.download_button(
-        "Table as CSV", csv_text(table), f"{network.name}-layers.csv", "text/csv",
+        "Table as CSV",
+        csv_text(table),
+        f"{network.name}-layers.csv",
+        "text/csv",
         icon=":material/download:",
-    )  # fmt: skip
+    )
 
 
 def show_picked_layer(workspace: Workspace, network: Network) -> None:
