@@ -16,6 +16,7 @@ from ui.runs.forms import (
 from ui.runs.report import report_box
 from ui.runs.run_views import own_model_first, select_runs, show_two_runs, show_width_table
 from ui.runs.verdict import run_heading, show_run_verdict
+from ui.session.present_run import present_run
 from ui.state.workspace import present_workspace
 from ui.widgets.cards import cost_cards, score_cards
 from ui.widgets.markdown import plain
@@ -64,7 +65,10 @@ if len(shown) == 2:
 
 run = shown[0]
 run_heading(run)
-show_run_verdict(work, run, runs)
+if work.opened is not None:  # only looked at: what a presenter shows
+    present_run(work, run)
+else:
+    show_run_verdict(work, run, runs)
 score_cards(run)
 cost_cards(run.cost)
 # a run that lost much opens on where it lost

@@ -1,5 +1,6 @@
 """The report on the page of runs: made beside the page, downloaded, looked at."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,18 @@ def test_it_tells_model_ranges_and_how_to_repeat_it(ran: Visit) -> None:
     network = ran.work.network
     assert network is not None
     assert f'value="{network.parameters}"' in text
+
+
+def test_a_session_that_is_looked_at_shows_the_presenters_view(ran: Visit) -> None:
+    """The verdict first, then accuracy and energy, large; the rest of the page stands below."""
+    open_session(ran.work, present_session(ran.work), look=True)
+    ran.run()
+    accuracy, energy, *_ = ran.at.get("plotly_chart")  # neither front nor second run is there
+    for chart in (accuracy, energy):
+        assert json.loads(chart.proto.spec)["layout"]["height"] >= 480
+    boxes = [*ran.at.error, *ran.at.warning, *ran.at.success]
+    assert any("points of top-1" in box.value for box in boxes)
+    assert "are estimates for" in ran.words
 
 
 def test_a_renamed_run_has_no_report_yet(ran: Visit) -> None:
