@@ -1,4 +1,4 @@
-"""How often the array reads and writes the buffers around it."""
+"""Counts of buffer reads and writes by the array."""
 
 import math
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class BufferBits:
 
     @property
     def total_bits(self) -> int:
-        """All bits read or written."""
+        """Bits read or written in sum."""
         reads = self.weight_reads + self.input_reads + self.output_reads
         return math.ceil(reads + self.weight_writes + self.input_writes + self.output_writes)
 
@@ -53,9 +53,9 @@ class BufferBits:
 def count_accesses(op: Op, machine: Machine, widths: Widths) -> Accesses:
     """Return buffer accesses of one matrix product, in elements.
 
-    Systolic: the counts SCALE-Sim 3.0.0 reports. Spatial: MACs over the unrolls an operand does
-    not depend on (the rule of Timeloop and ZigZag). Row stationary: measured ratios per MAC.
-    Bit serial: what each tile loads. Vector core: a loop over 2 x 2 outputs.
+    Systolic: the counts SCALE-Sim 3.0.0 reports. Spatial: MACs over the unrolls of loops that an
+    operand does not depend on (the rule of Timeloop and ZigZag). Row stationary: measured ratios
+    per MAC. Bit serial: the loads of the tiles. Vector core: a loop over 2 x 2 outputs.
     """
     match machine.array:
         case Systolic() as array:
@@ -87,7 +87,7 @@ def count_accesses(op: Op, machine: Machine, widths: Widths) -> Accesses:
 
 
 def systolic_accesses(gemm: Gemm, array: Systolic, rate: float = 1.0) -> Accesses:
-    """Return the accesses of `gemm` in elements, all groups together."""
+    """Return the accesses of `gemm` in elements, summed over the groups."""
     p, k, m, g = gemm.rows, gemm.depth, gemm.columns, gemm.groups
     weights, inputs, outputs = g * k * m, g * p * k, g * p * m
     depth_folds = math.ceil(k / max(rate, 1.0) / array.rows)
@@ -105,7 +105,7 @@ def systolic_accesses(gemm: Gemm, array: Systolic, rate: float = 1.0) -> Accesse
 
 
 def sum_buffer_bits(accesses: Accesses, traffic: DramTraffic, widths: Widths) -> BufferBits:
-    """Add what the array exchanges with the buffers to what DRAM fills and drains."""
+    """Add the bits between array and buffers to the bits that DRAM fills and drains."""
     weights = accesses.weights * widths.stored_weight
     inputs = accesses.inputs * widths.stored_input
     partial_out = accesses.partial_writes * widths.accumulator + traffic.partial_bits / 2

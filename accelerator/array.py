@@ -10,7 +10,7 @@ KERNEL_TAPS = 9
 
 
 class Dataflow(StrEnum):
-    """Which operand a systolic array keeps in place: weights, outputs or inputs."""
+    """The operand that a systolic array keeps in place: weights, outputs or inputs."""
 
     WEIGHTS = "ws"
     OUTPUTS = "os"
@@ -19,10 +19,10 @@ class Dataflow(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Systolic:
-    """A grid of rows x columns PEs through which operands flow (SCALE-Sim's machine).
+    """A grid of rows x columns PEs with operands flowing through (SCALE-Sim's machine).
 
     `pack_groups` puts several small groups on the array at once, block-diagonally (ours);
-    `overlap_weight_load` loads the next stationary tile while this one streams (ours).
+    `overlap_weight_load` loads the next stationary tile while the present tile streams (ours).
     """
 
     kind: Literal["systolic"] = "systolic"
@@ -44,7 +44,7 @@ class Systolic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unroll:
-    """How many indices of each loop a spatial array works on at once (a count each)."""
+    """Number of indices of each loop that a spatial array works on at once."""
 
     out_rows: int
     out_columns: int
@@ -63,7 +63,7 @@ class Unroll:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DepthwiseUnroll:
-    """The loops a spatial array unrolls in a depthwise convolution, and cycles for one step."""
+    """The loops unrolled by a spatial array in a depthwise convolution, and cycles for one step."""
 
     out_rows: int
     out_columns: int
@@ -84,7 +84,7 @@ class DepthwiseUnroll:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reuse:
-    """How many steps an operand stays at the array before the buffer is read again."""
+    """Number of steps an operand stays at the array before the next read of the buffer."""
 
     weight: int
     input: int
@@ -94,10 +94,10 @@ class Reuse:
 
 
 class InnerRule(StrEnum):
-    """How a spatial array walks kernel taps and input channels of one output.
+    """The walk of a spatial array over kernel taps and input channels of one output.
 
-    plain: tap by tap; flatten_shallow: all taps as one depth where there are fewer channels than
-    lanes (BitFusion's first layer); ethos: the better of Arm's depth-first and part-kernel walks.
+    plain: tap by tap; flatten_shallow: taps joined as one depth if channels are fewer than lanes
+    (BitFusion's first layer); ethos: the better of Arm's depth-first and part-kernel walks.
     """
 
     PLAIN = "plain"
@@ -165,11 +165,11 @@ class BitSerial:
     """An engine that takes one weight bit a cycle in 3 x 3 kernels (NE16 of GAP9, after RBE).
 
     One tile is `tile_rows` x `tile_columns` output positions of `outputs` channels (of
-    `depthwise_channels` in a depthwise layer) over `depth` input channels. A tile loads its input
-    in `load_cycles` (1 x 1: `pointwise_load_cycles`) after `fifo_cycles`, and writes through a
-    port of `port_bits`. A 1 x 1 kernel takes all bits of a weight at once, so that fewer bits
-    gain no cycles there. Other kernels run on the cores beside the engine, which complete
-    `core_macs_per_cycle`, whatever the bits.
+    `depthwise_channels` in a depthwise layer) over `depth` input channels. A tile loads the input
+    in `load_cycles` (1 x 1: `pointwise_load_cycles`) after `fifo_cycles`, and writes through a port
+    of `port_bits`. A 1 x 1 kernel takes the bits of a weight at once, so that fewer bits gain zero
+    cycles there. Other kernels run on the cores beside the engine at `core_macs_per_cycle`,
+    whatever the bits.
     """
 
     kind: Literal["bit_serial"] = "bit_serial"
@@ -215,11 +215,11 @@ class BitSerial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VectorCore:
-    """A processor or a dot-product core that is known by its cycles for a MAC, not by its wiring.
+    """A processor or a dot-product core, described by cycles for a MAC instead of wiring.
 
-    Cycles are those of the widest rate of the modes. A kernel wider than 1 x 1 costs
-    `cycles_per_kernel_row` for each kernel row of each output (the loop's start), and every
-    output of a matrix product costs `cycles_per_output`.
+    Cycles are for the widest rate of the modes. A kernel wider than 1 x 1 costs
+    `cycles_per_kernel_row` for each kernel row of each output (the loop's start), and an output of
+    a matrix product costs `cycles_per_output`.
     """
 
     kind: Literal["vector_core"] = "vector_core"
@@ -247,7 +247,7 @@ class VectorCore:
 
     @property
     def pe_count(self) -> int:
-        """MACs that the core completes in a cycle at most."""
+        """Largest number of MACs in a cycle."""
         return self.macs_per_cycle
 
     @property

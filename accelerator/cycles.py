@@ -1,4 +1,4 @@
-"""How many clock cycles an op keeps the array busy."""
+"""Clock cycles in which an op keeps the array busy."""
 
 import math
 
@@ -24,9 +24,9 @@ _ROUNDING = 1e-9  # keeps 24 / (8 / 3) at 9 instead of 10
 
 
 def count_cycles(op: Op, machine: Machine, widths: Widths, elements: int, outputs: int) -> int:
-    """Return compute cycles of one op, never below what its outputs and weights need to pass.
+    """Return compute cycles of one op, never below the cycles to pass outputs and weights.
 
-    `elements` and `outputs` are the sizes of its largest input and of its output. Counts are
+    `elements` and `outputs` are the sizes of the largest input and of the output. Counts are
     multiplied by the machine's fitted `scales.compute_time`.
     """
     if op.kind in GEMM_KINDS:
@@ -60,7 +60,7 @@ def _count_gemm_cycles(op: Op, machine: Machine, widths: Widths, outputs: int) -
 def systolic_cycles(gemm: Gemm, array: Systolic, rate: float = 1.0) -> int:
     """Return cycles as SCALE-Sim 3.0.0 counts them (systolic_compute_ws.py, _os.py, _is.py).
 
-    A fold loads its stationary operand (rows cycles, not for outputs), streams, and fills and
+    A fold loads the stationary operand (rows cycles, not for outputs), streams, and fills and
     drains the diagonal. A rate above one shortens the depth, as BitFusion's units do.
     """
     depth = _divide_up(gemm.depth, rate) if rate > 1 else gemm.depth
@@ -98,7 +98,7 @@ def spatial_cycles(op: Op, array: Spatial, rate: float = 1.0) -> int:
 
 
 def row_stationary_pes(op: Op, array: RowStationary) -> float:
-    """Return the PEs at work on average when filter rows are folded onto or replicated over them.
+    """Return the mean number of busy PEs with filter rows folded onto or replicated over PEs.
 
     Source: nn_dataflow map_strategy.py (Gao et al., ASPLOS 2017); gives AlexNet's active PEs.
     """
@@ -126,7 +126,7 @@ def _count_element_cycles(op: Op, machine: Machine, elements: int, outputs: int)
 
 
 def _place_loops(gemm: Gemm, depth: int, dataflow: Dataflow) -> tuple[int, int, int]:
-    """Say which loop lies on the rows, which on the columns, and which streams."""
+    """Return the loops on the rows, on the columns, and in the stream."""
     match dataflow:
         case Dataflow.WEIGHTS:
             return depth, gemm.columns, gemm.rows

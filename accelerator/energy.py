@@ -1,4 +1,4 @@
-"""What each multiplication, access and transferred bit costs in pJ."""
+"""Energy in pJ of multiplications, accesses and transferred bits."""
 
 from dataclasses import dataclass, fields
 
@@ -22,7 +22,7 @@ from accelerator.workload import FLOAT_BITS, GEMM_KINDS, Op, OpKind
 
 @dataclass(frozen=True, slots=True)
 class Energy:
-    """Energy in pJ by where it is spent."""
+    """Energy in pJ, by the place of spending."""
 
     mac_pj: float = 0.0
     register_pj: float = 0.0
@@ -37,7 +37,7 @@ class Energy:
 
     @property
     def total_pj(self) -> float:
-        """Sum of all parts."""
+        """Sum of the parts."""
         return sum(self.parts_by_name().values())
 
     def parts_by_name(self) -> dict[str, float]:
@@ -49,7 +49,7 @@ class Energy:
 
 
 def scale_energy_parts(energy: Energy, scales: Scales) -> Energy:
-    """Multiply each part of an energy in pJ by the factor that was fitted for its group."""
+    """Multiply the parts of an energy in pJ by the fitted factors of the groups."""
     compute, memory = scales.compute_energy, scales.memory_energy
     return Energy(
         mac_pj=energy.mac_pj * compute,
@@ -113,7 +113,7 @@ def price_elements(
 
 
 def price_requantization(op: Op, machine: Machine, prices: Prices, outputs: int) -> float:
-    """Return pJ to bring accumulators to output widths; float outputs and pools need none."""
+    """Return pJ to bring accumulators to output widths; 0 for float outputs and pools."""
     requantized = op.kind in GEMM_KINDS or op.kind is OpKind.ELTWISE
     if not requantized or op.output_bits >= FLOAT_BITS:
         return 0.0
@@ -121,7 +121,7 @@ def price_requantization(op: Op, machine: Machine, prices: Prices, outputs: int)
 
 
 def price_dram_traffic(traffic: DramTraffic, machine: Machine) -> float:
-    """Return pJ of all bits read from and written to DRAM."""
+    """Return pJ of the bits read from and written to DRAM."""
     read = traffic.weight_bits + traffic.input_bits
     return read * machine.dram.read_pj_per_bit + traffic.output_bits * machine.dram.write_pj_per_bit
 
@@ -133,7 +133,7 @@ def price_weight_memory(traffic: DramTraffic, machine: Machine) -> float:
 
 
 def price_buffer_bits(bits: BufferBits, price: SramPrice) -> float:
-    """Return pJ of all buffer reads and writes."""
+    """Return pJ of the buffer reads and writes."""
     return (
         bits.weight_reads * price.weight_read_pj_per_bit
         + bits.weight_writes * price.weight_write_pj_per_bit

@@ -61,10 +61,10 @@ PJ_PER_J = 1e12
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What every layer's cost needs to know of the machine and the network around it.
+    """The facts on machine and network for the cost of a layer.
 
-    `residents` are activations that stay on chip; `weights_resident` the layers whose weights
-    stay. `overhead_s` and `overhead_pj` are what each layer costs beside its work.
+    `residents` are activations that stay on chip; `weights_resident` the layers whose weights stay.
+    `overhead_s` and `overhead_pj` are the costs of a layer beside the layer's work.
     """
 
     machine: Machine
@@ -79,10 +79,10 @@ class Scene:
 def estimate_workload(
     workload: Workload, machine: Machine, *, include_constants: bool = True
 ) -> CostReport:
-    """Return what one run of the workload costs on the machine.
+    """Return the cost of one run of the workload on the machine.
 
-    `include_constants` adds 4 bytes of scale and 4 of bias per output channel to the weights'
-    size. A machine that was fitted to measurements gives 90 % intervals too.
+    `include_constants` adds 4 bytes of scale and 4 of bias per output channel to the weights' size.
+    A machine fitted to measurements gives 90 % intervals too.
     """
     choose = make_mode_chooser(machine)
     widths = [choose_widths(op, machine, choose) for op in workload.ops]
@@ -121,7 +121,7 @@ def estimate_workload(
 def set_scene(
     workload: Workload, machine: Machine, widths: Sequence[Widths], lives: tuple[Lifetime, ...]
 ) -> Scene:
-    """Decide what stays on chip, where each op of the workload has its entry of `widths`."""
+    """Decide what stays on chip; `widths` holds an entry for each op of the workload."""
     overheads = machine.overheads
     started = overheads.cycles_per_layer / machine.clock_hz
     shared = overheads.s_per_inference * machine.scales.fixed_time / len(workload.ops)
@@ -142,7 +142,7 @@ def set_scene(
 
 
 def _weight_block_of(op: Op, widths: Widths, scene: Scene) -> WeightBlock:
-    """Return the room that an op's weights take, and the DRAM bits that they save if they stay."""
+    """Return the room of an op's weights, and the DRAM bits saved by weights that stay."""
     size = count_stored_bits(op, widths)
     if not size:
         return WeightBlock(op.name, 0, 0)
@@ -153,9 +153,9 @@ def _weight_block_of(op: Op, widths: Widths, scene: Scene) -> WeightBlock:
 
 
 def cost_of_layer(op: Op, widths: Widths, scene: Scene, choose: ModeChooser) -> LayerCost:
-    """Return what one op costs; one whose channels have several widths as a product for each.
+    """Return the cost of one op; channels of several widths cost a product for each width.
 
-    The input is read once where it stays in its buffer, else once a group (our choice).
+    The input is read once if the input stays in the buffer, else once a group (our choice).
     """
     if not op.weight_groups:
         return cost_of_op(op, widths, scene)
@@ -173,7 +173,7 @@ def cost_of_layer(op: Op, widths: Widths, scene: Scene, choose: ModeChooser) -> 
 
 
 def cost_of_op(op: Op, widths: Widths, scene: Scene) -> LayerCost:
-    """Return what one op costs among the others; `estimate_workload` adds these up."""
+    """Return the cost of one op among the others; `estimate_workload` adds up the costs."""
     machine, prices = scene.machine, scene.prices
     outputs = scene.tensors[op.output].elements
     elements = max(scene.tensors[name].elements for name in op.inputs)
@@ -274,7 +274,7 @@ def _stored_tensor_bits(name: str, scene: Scene) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """The latency of one op in s, by what it waits for, and the stage that limits it."""
+    """The latency of one op in s, by stage, and the limiting stage."""
 
     compute_s: float
     memory_s: float
@@ -285,7 +285,7 @@ def _find_stages(cycles: int, traffic: DramTraffic, sram_bits: int, machine: Mac
     """Let compute, DRAM and SRAM overlap tile by tile: the longest, and a share of the next.
 
     The share is one tile's, exact for two equal stages of a double-buffered pipeline. The weight
-    memory works beside the buffers, so that the slower of both is the stage `sram`.
+    memory works beside the buffers: the slower of the two is the stage `sram`.
     """
     scale = machine.scales.memory_time / machine.clock_hz
     held = machine.weight_memory
@@ -331,7 +331,7 @@ def _write_notes(layers: tuple[LayerCost, ...], machine: Machine, peak: Peak) ->
 
 
 def _describe_weight_residency(layers: tuple[LayerCost, ...], machine: Machine) -> Iterator[str]:
-    """Say how many layers' weights stay on chip, where the machine can keep weights."""
+    """Say how many layers' weights stay on chip, if the machine can keep weights."""
     weighted = [layer for layer in layers if layer.weight_room_bits]
     if machine.weights_resident is Residency.NEVER or not weighted:
         return

@@ -1,8 +1,8 @@
-"""Prediction intervals of an estimate on a machine that was fitted to measurements.
+"""Prediction intervals of an estimate on a machine fitted to measurements.
 
-The logarithm of an estimate is, near the fit, linear in the logarithms of the fitted factors: its
-derivative by a factor is the share that the factor's part has in the whole. With the covariance of
-the logarithms of the factors and the noise that remained, the interval is that of a linear model:
+The logarithm of an estimate is, near the fit, linear in the logarithms of the fitted factors: the
+derivative by a factor is the share of the factor's part in the whole. With the covariance of the
+logarithms of the factors and the remaining noise, the interval is the interval of a linear model:
 estimate times exp(+- t sqrt(noise^2 + x' C x)), with Student's t of the fit's freedom.
 """
 
@@ -20,7 +20,11 @@ _NORMAL95 = 1.645
 
 
 def student_t_95(freedom: float) -> float:
-    """Return Student's t that 5 % of the values exceed; between the table's entries, the larger."""
+    """Return Student's t exceeded by 5 % of the values; between table entries, the larger.
+
+    >>> student_t_95(1.0)
+    6.314
+    """
     smaller = [n for n in _T95 if n <= freedom]
     if not smaller:
         return _T95[1]
@@ -28,7 +32,7 @@ def student_t_95(freedom: float) -> float:
 
 
 def energy_factor_shares(energy: Energy) -> dict[str, float]:
-    """Return the share of the energy that each fitted factor multiplies."""
+    """Return the share of the energy under each fitted factor."""
     total = energy.total_pj or 1.0
     compute = energy.mac_pj + energy.register_pj + energy.noc_pj + energy.requant_pj
     memory = energy.sram_pj + energy.dram_pj + energy.weight_memory_pj
@@ -42,7 +46,7 @@ def energy_factor_shares(energy: Energy) -> dict[str, float]:
 
 
 def latency_factor_shares(machine: Machine, layers: Sequence[LayerCost]) -> dict[str, float]:
-    """Return the share of the latency that each fitted factor multiplies."""
+    """Return the share of the latency under each fitted factor."""
     total = sum(layer.latency_s for layer in layers) or 1.0
     memory = sum(layer.memory_s for layer in layers)
     fixed = machine.overheads.s_per_inference * machine.scales.fixed_time
@@ -55,7 +59,7 @@ def latency_factor_shares(machine: Machine, layers: Sequence[LayerCost]) -> dict
 
 
 def energy_bounds(machine: Machine, energy: Energy) -> Bounds | None:
-    """Return the 90 % interval of an energy in pJ; None where the machine was never measured."""
+    """Return the 90 % interval of an energy in pJ; None for a machine without measurements."""
     error = error_of_quantity(machine, "energy")
     return (
         None
@@ -65,7 +69,7 @@ def energy_bounds(machine: Machine, energy: Energy) -> Bounds | None:
 
 
 def latency_bounds(machine: Machine, layers: Sequence[LayerCost]) -> Bounds | None:
-    """Return the 90 % interval of a latency in s; None where the machine was never measured."""
+    """Return the 90 % interval of a latency in s; None for a machine without measurements."""
     error = error_of_quantity(machine, "latency")
     total = sum(layer.latency_s for layer in layers)
     return (
@@ -79,7 +83,7 @@ NEVER_MEASURED = "never measured: compare choices only"
 
 
 def describe_machine_error(machine: Machine, quantity: str = "energy") -> str:
-    """Say what a machine's error is: "this machine's error on 4 measured networks, leave one out".
+    """Return a text such as "this machine's error on 4 measured networks, leave one out".
 
     `quantity` is "energy" or "latency".
     """
@@ -105,7 +109,7 @@ def describe_machine_trust(machine: Machine) -> str:
 
 
 def error_of_quantity(machine: Machine, quantity: str) -> FitError | None:
-    """Return a machine's error of "energy" or "latency"; None where none was measured."""
+    """Return a machine's error of "energy" or "latency"; None without measurements."""
     if machine.fit is None:
         return None
     return machine.fit.energy if quantity == "energy" else machine.fit.latency

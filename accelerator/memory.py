@@ -1,4 +1,4 @@
-"""Which activations live when, which of them find room on chip, and what the weights weigh."""
+"""Lifetimes of activations, activations with room on chip, and the size of weights."""
 
 import math
 from collections.abc import Collection
@@ -14,7 +14,7 @@ BIAS_BYTES = 4
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:
-    """A tensor of `bits` alive from the step `first` to the step `last`, both included."""
+    """A tensor of `bits`, alive from the step `first` to the step `last`, both included."""
 
     name: str
     bits: int
@@ -24,7 +24,7 @@ class Lifetime:
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """The most activation memory in use at once: bytes, the op running, the tensors alive."""
+    """The largest activation memory in use at once: bytes, the running op, the live tensors."""
 
     size_bytes: int
     step: str
@@ -32,7 +32,7 @@ class Peak:
 
 
 def find_tensor_lifetimes(workload: Workload, machine: Machine) -> tuple[Lifetime, ...]:
-    """Return when each used tensor lives, from its producer to its last consumer, in steps."""
+    """Return the lifetimes of used tensors, from producer to last consumer, in steps."""
     first = dict.fromkeys(workload.inputs, 0)
     last = dict.fromkeys(workload.inputs, 0)
     for step, op in enumerate(workload.ops):
@@ -52,7 +52,7 @@ def find_tensor_lifetimes(workload: Workload, machine: Machine) -> tuple[Lifetim
 
 
 def find_peak(workload: Workload, machine: Machine, lives: tuple[Lifetime, ...]) -> Peak:
-    """Return the step at which the most bytes of activations are alive, the first of equals."""
+    """Return the step with the most bytes of live activations, the first of equals."""
     use = _sum_over_steps(lives, len(workload.ops))
     if machine.eltwise_in_place:
         for step, op in enumerate(workload.ops):
@@ -70,10 +70,10 @@ def choose_resident_activations(
 ) -> frozenset[str]:
     """Return the activations that never go through DRAM.
 
-    The network's inputs and outputs go through DRAM unless the machine keeps its borders on chip.
+    The network's inputs and outputs go through DRAM unless the machine keeps the borders on chip.
 
-    Tensors that live shortest are kept first, each wherever it fits for its whole life (as
-    Vela's shared SRAM, ZigZag's exploit_data_locality). A greedy choice, not the best one.
+    Tensors with the shortest lives are kept first, if the tensor fits for the whole life (as Vela's
+    shared SRAM, ZigZag's exploit_data_locality). A greedy choice, not the best choice.
     """
     border = set() if machine.borders_on_chip else {*workload.inputs, *workload.outputs}
     inner = [life for life in lives if life.name not in border]
@@ -93,7 +93,7 @@ def choose_resident_activations(
 
 
 def count_constant_bytes(op: Op) -> int:
-    """Return bytes of a layer's scales and biases: 4 each per output channel, none for float."""
+    """Return bytes of a layer's scales and biases: 4 each per output channel, 0 for float."""
     if op.kind not in WEIGHT_KINDS:
         return 0
     scales = op.c_out if op.weight_bits < FLOAT_BITS else 0
@@ -113,7 +113,7 @@ def _sum_over_steps(lives: Collection[Lifetime], steps: int) -> list[int]:
 
 
 def bits_saved_in_place(op: Op, step: int, lives: tuple[Lifetime, ...]) -> int:
-    """Return bits saved where an elementwise op overwrites an input that nobody reads again."""
+    """Return bits saved by an elementwise op that overwrites an input without later readers."""
     if op.kind is not OpKind.ELTWISE:
         return 0
     by_name = {life.name: life for life in lives}

@@ -1,4 +1,4 @@
-"""The operand widths a machine's multipliers support, and how fast they are at each."""
+"""The operand widths of a machine's multipliers, and the speed at each width."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,9 +8,9 @@ from accelerator.workload import FLOAT_BITS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mode:
-    """Operand widths a PE multiplies, and the MACs it completes in a cycle at them.
+    """Operand widths of a PE, and the MACs of a PE in a cycle at the widths.
 
-    `macs_per_pe_cycle_linear` replaces the rate in linear layers where it differs (Loom).
+    `macs_per_pe_cycle_linear` replaces the rate in linear layers if different (Loom).
     """
 
     weight_bits: int
@@ -29,7 +29,7 @@ class Mode:
 
 
 class Family(StrEnum):
-    """Rules that generate modes: see `generate_family_modes`."""
+    """Rules for modes: see `generate_family_modes`."""
 
     PAIRS = "pairs"
     FUSION = "fusion"
@@ -57,9 +57,9 @@ class ModeFamily:
 def generate_family_modes(rule: ModeFamily) -> tuple[Mode, ...]:
     """List a family's modes.
 
-    pairs: doubled widths, one MAC a cycle; fusion: (p/w)(p/a) as in BitFusion (ISCA'18);
-    serial_a: p/a as in Stripes (MICRO'16); serial_ab: p^2/(wa), linear p/w, as in Loom (2018);
-    serial_w: p/w as in the engine RBE (Marsellus) and its kin NE16, activations at the widest.
+    pairs: doubled widths, one MAC a cycle; fusion: (p/w)(p/a) as in BitFusion (ISCA'18); serial_a:
+    p/a as in Stripes (MICRO'16); serial_ab: p^2/(wa), linear p/w, as in Loom (2018); serial_w: p/w
+    as in the engine RBE (Marsellus) and the kin NE16, activations at the widest.
     """
     top, low = rule.widest_bits, rule.narrowest_bits
     doubled = [low << i for i in range(6) if low << i <= top]

@@ -1,4 +1,4 @@
-"""What a machine consists of beside its array: memories, stages around it, energies."""
+"""Parts of a machine beside the array: memories, stages around the array, energies."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +14,7 @@ class Storage(StrEnum):
 
 
 class Spill(StrEnum):
-    """When an activation goes through DRAM: where it finds no room on chip, always, or never."""
+    """When an activation goes through DRAM: without room on chip, always, or never."""
 
     AUTO = "auto"
     ALWAYS = "always"
@@ -22,7 +22,7 @@ class Spill(StrEnum):
 
 
 class Residency(StrEnum):
-    """Whether weights stay on chip between inferences: as many as fit, all, or none."""
+    """Weights on chip between inferences: as many as fit, the whole network, or nothing."""
 
     AUTO = "auto"
     ALWAYS = "always"
@@ -30,7 +30,7 @@ class Residency(StrEnum):
 
 
 class Requant(StrEnum):
-    """How an accumulator becomes an output: integer multiplier, shift, or at no cost."""
+    """The way from accumulator to output: integer multiplier, shift, or at no cost."""
 
     MULTIPLY = "mul32"
     SHIFT = "shift"
@@ -41,7 +41,7 @@ class Requant(StrEnum):
 class Buffers:
     """On-chip buffers in bytes; `unified`: weights and inputs share one store.
 
-    `resident_activation_bytes` is what may keep activations between ops.
+    `resident_activation_bytes` is the room for activations between ops.
     """
 
     weight_bytes: int
@@ -132,7 +132,7 @@ class FittedMac:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CycleMac:
-    """Energy in pJ of one PE cycle, whatever it multiplies in it."""
+    """Energy in pJ of one PE cycle, independent of the operands."""
 
     kind: Literal["per_cycle"] = "per_cycle"
     pj_per_pe_cycle: float
@@ -151,7 +151,7 @@ class MachineEnergy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FloatUnit:
-    """Single-precision MACs: how many a PE completes in a cycle, and pJ of one."""
+    """Single-precision MACs: MACs of a PE in a cycle, and pJ of a MAC."""
 
     macs_per_pe_cycle: float
     pj_per_mac: float
@@ -165,8 +165,8 @@ class FloatUnit:
 class WeightMemory:
     """Memory that holds weights for good, such as flash or a second-level SRAM.
 
-    Without `bits_per_cycle` the memory never limits the speed. Weights are loaded into this
-    memory at boot and not for each inference.
+    Without `bits_per_cycle` the memory never limits the speed. Weights are loaded into the memory
+    at boot and not for each inference.
     """
 
     size_bytes: int
@@ -182,11 +182,11 @@ class WeightMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overheads:
-    """What an inference costs beside its arithmetic and its memory.
+    """Costs of an inference beside arithmetic and memory.
 
     Times add to each layer or to each inference; the times of an inference are spread evenly over
-    its layers. `pj_per_cycle` is spent in every clock cycle in which the array computes: clock
-    tree, instruction fetch, cores beside the array.
+    the layers. `pj_per_cycle` is spent in every clock cycle of computing: clock tree, instruction
+    fetch, cores beside the array.
     """
 
     cycles_per_layer: float = 0.0
@@ -197,7 +197,7 @@ class Overheads:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scales:
-    """Factors on parts of the estimate, fitted to measurements; 1 where nothing was fitted."""
+    """Factors on parts of the estimate, fitted to measurements; 1 without a fit."""
 
     compute_time: float = 1.0
     memory_time: float = 1.0
@@ -211,7 +211,7 @@ class Scales:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatingPoint:
-    """Another clock and supply voltage of the same chip, by name."""
+    """Another clock and supply voltage of the chip, by name."""
 
     name: str
     clock_hz: float
@@ -228,12 +228,12 @@ Signed = NewType("Signed", float)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitError:
-    """How far a fitted machine is from measurements of one quantity, energy or latency.
+    """Distance of a fitted machine from measurements of a quantity, energy or latency.
 
-    `mean_error` and `worst_error` are shares of the measured value, for networks that the fit had
-    not seen. `scales` names the factors fitted; `covariance`, row by row, is that of their
-    logarithms; `noise` is the standard deviation of the logarithm of what remains, known with
-    `freedom` degrees of freedom.
+    `mean_error` and `worst_error` are shares of the measured value, for networks unseen by the fit.
+    `scales` names the fitted factors; `covariance`, row by row, belongs to the factors' logarithms;
+    `noise` is the standard deviation of the logarithm of the rest, known with `freedom` degrees of
+    freedom.
     """
 
     networks: int
@@ -254,7 +254,7 @@ class FitError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineFit:
-    """How far a machine's estimates are from measurements; None where there were none."""
+    """Distance of a machine's estimates from measurements; None without measurements."""
 
     energy: FitError | None
     latency: FitError | None

@@ -1,4 +1,4 @@
-"""What one MAC, one buffer access and one requantization cost on a machine, in pJ."""
+"""Energies in pJ of a MAC, a buffer access and a requantization on a machine."""
 
 import math
 from dataclasses import dataclass, replace
@@ -30,14 +30,14 @@ SRAM_POINTS: tuple[tuple[int, float], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """A machine's energies made ready: Horowitz factor at its node, buffer prices, pJ per bit."""
+    """A machine's energies made ready: Horowitz factor at the node, buffer prices, pJ per bit."""
 
     node_factor: float
     sram: SramPrice
 
 
 def set_access_prices(machine: Machine) -> Prices:
-    """Return the energies that follow from buffer sizes and technology."""
+    """Return the energies derived from buffer sizes and technology."""
     factor = scale_between_nodes(REFERENCE_NM, machine.technology_nm)
     if machine.sram.price is not None:
         return Prices(factor, machine.sram.price)
@@ -75,7 +75,7 @@ def sram_pj_per_bit(size_bytes: int) -> float:
 def mac_energy_pj(
     machine: Machine, weight: int, activation: int, accumulator: int, rate: float
 ) -> float:
-    """Return the energy of one MAC in pJ at computed widths in bits and its rate per PE cycle."""
+    """Return the energy of a MAC in pJ at computed widths in bits and a rate per PE cycle."""
     match machine.energy.mac:
         case CycleMac(pj_per_pe_cycle=cycle):
             return cycle / rate
@@ -90,10 +90,10 @@ def mac_energy_pj(
 
 
 def scale_technology(machine: Machine, to_nm: int, supply_v: float = SUPPLY_V) -> Machine:
-    """Return the machine with its on-chip energies carried to another node in nm.
+    """Return the machine with on-chip energies carried to another node in nm.
 
-    DRAM, clock and leakage stay; the error measured at the old node is dropped. Raises
-    ValueError for a node without a fit.
+    DRAM, clock and leakage stay; the error measured at the old node is dropped. Raises ValueError
+    for a node without a fit.
     """
     factor = scale_between_nodes(machine.technology_nm, to_nm, supply_v)
     price, unit, memory = machine.sram.price, machine.float_unit, machine.weight_memory

@@ -1,4 +1,4 @@
-"""The answer: what each layer and the whole network cost on one machine."""
+"""The result: costs of the layers and of the whole network on a machine."""
 
 import math
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ __all__ = ["CostReport", "Energy", "LayerCost", "join_group_costs"]
 class LayerCost:
     """The cost of one op: energy in pJ, compute cycles, latency in s, traffic in bits.
 
-    `bound` names what limits the op: compute, dram or sram. Requested, computed and stored widths
-    stand side by side, since they often differ; `warnings` say where and why. Weight widths are
-    those of a product's second operand, 0 where there is none. `on_host` marks an op that the
-    machine cannot do, whose cost is a stand-in. `memory_s` is the part of the latency in which the
-    op waits for memory, `overhead_s` that of its start. `weight_room_bits` is what the weights
-    take; `weights_stay` says that no inference fetches them from DRAM.
+    `bound` names the limit of the op: compute, dram or sram. Requested, computed and stored widths
+    stand side by side and often differ; `warnings` say where and why. Weight widths belong to a
+    product's second operand, 0 without a second operand. `on_host` marks an op impossible on the
+    machine, with a stand-in as cost. `memory_s` is the part of the latency spent waiting for
+    memory, `overhead_s` the part of the op's start. `weight_room_bits` is the size of the weights;
+    `weights_stay` says that inferences do not fetch the weights from DRAM.
     """
 
     layer: str
@@ -52,7 +52,7 @@ class LayerCost:
 
     @property
     def energy_pj(self) -> float:
-        """Energy of all parts in pJ."""
+        """Energy of the parts in pJ."""
         return self.energy.total_pj
 
     @property
@@ -62,7 +62,7 @@ class LayerCost:
 
     @property
     def intensity_macs_per_byte(self) -> float:
-        """MACs per byte of DRAM traffic; infinite where nothing crosses."""
+        """MACs per byte of DRAM traffic; infinite without DRAM traffic."""
         return 8 * self.macs / self.dram_bits if self.dram_bits else math.inf
 
 
@@ -71,10 +71,10 @@ Bounds = tuple[float, float]
 
 
 def join_group_costs(widths: Sequence[int], costs: Sequence[LayerCost], stored: float) -> LayerCost:
-    """Return the cost of an op from those of its groups of channels, one after the other.
+    """Return the cost of an op from the costs of channel groups, in sequence.
 
-    `widths` are the bits of the groups, `stored` the mean bits of a weight in memory. Widths asked
-    for and computed are the widest; a sentence names each group.
+    `widths` are the bits of the groups, `stored` the mean bits of a weight in memory. Requested and
+    computed widths are the widest; a sentence names each group.
     """
     slowest = max(costs, key=lambda cost: cost.latency_s)
     summed = (
@@ -118,11 +118,10 @@ def join_group_costs(widths: Sequence[int], costs: Sequence[LayerCost], stored: 
 class CostReport:
     """The cost of one inference: energy in pJ, latency in s, memory in bytes, roofline limits.
 
-    `peak_activation_step` is the op during which the most activation memory is alive, and
-    `peak_tensors` what is alive then, largest first. `bops` sum MACs times both widths asked.
-    `energy_pj_ci` and `latency_s_ci` are the 90 % prediction intervals of a machine that was
-    fitted to measurements; None for a machine that was never measured. `trust` says how far the
-    machine's energies are from chips.
+    `peak_activation_step` is the op with the most live activation memory, and `peak_tensors` are
+    the live tensors, largest first. `bops` sum MACs times both requested widths. `energy_pj_ci` and
+    `latency_s_ci` are the 90 % prediction intervals of a machine fitted to measurements; None for a
+    machine without measurements. `trust` says how far the machine's energies are from chips.
     """
 
     machine: str
@@ -147,12 +146,12 @@ class CostReport:
 
     @property
     def energy_pj(self) -> float:
-        """Energy of all layers in pJ."""
+        """Energy of the layers in pJ."""
         return self.energy.total_pj
 
     @property
     def dram_bits(self) -> int:
-        """Bits all layers read from and write to DRAM."""
+        """Bits read from and written to DRAM by the layers."""
         return sum(layer.dram_bits for layer in self.layers)
 
     def to_dict(self) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Turn a table read from a TOML file into a frozen dataclass, refusing what it does not know."""
+"""Turn a table of a TOML file into a frozen dataclass, refusing unknown keys."""
 
 import difflib
 import math
@@ -47,7 +47,11 @@ def decode_table(kind: type[T], table: Mapping[str, object], path: str = "") -> 
 
 
 def keys_of_numbers(table: Mapping[str, object], path: str = "") -> Iterator[str]:
-    """Yield the dotted key of every number in `table`, lists of tables sharing one key."""
+    """Yield the dotted key of every number in `table`; lists of tables share a key.
+
+    >>> sorted(keys_of_numbers({"array": {"rows": 4}, "name": "a"}))
+    ['array.rows']
+    """
     for key, value in table.items():
         dotted = _join_key(path, key)
         if isinstance(value, dict):
@@ -87,7 +91,7 @@ def _read_by_hint(hint: Any, value: object, path: str) -> object:
 
 
 def _read_tagged_table(variants: list[Any], value: object, path: str) -> object:
-    """Choose among tagged tables by their `kind` key."""
+    """Choose among tagged tables by the key `kind`."""
     if len(variants) == 1:
         return _read_by_hint(variants[0], value, path)
     table = _expect_table(value, path)

@@ -1,4 +1,4 @@
-"""Energy of the same circuit in another process (Stillmaker and Baas, Integration 58, 2017)."""
+"""Energy of a circuit in another process (Stillmaker and Baas, Integration 58, 2017)."""
 
 # Coefficients a, b, c of a V^2 + b V + c by node in nm, as listed in accelergy-library-plug-in
 # scaling.py (they are the paper's fits of switching energy over supply voltage).
@@ -18,9 +18,12 @@ SUPPLY_V = 0.9
 
 
 def scale_between_nodes(from_nm: int, to_nm: int, supply_v: float = SUPPLY_V) -> float:
-    """Return the factor by which on-chip energy changes between two nodes at one supply in V.
+    """Return the factor on on-chip energy between two nodes at one supply in V.
 
-    Raises ValueError for a node without a fit. Never apply it to DRAM.
+    Raises ValueError for a node without a fit. Never apply the factor to DRAM.
+
+    >>> scale_between_nodes(45, 45)
+    1.0
     """
     for node in (from_nm, to_nm):
         if node not in _FIT:

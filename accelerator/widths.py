@@ -1,4 +1,4 @@
-"""From the widths asked for to those stored and those computed with."""
+"""From requested widths to stored widths and computed widths."""
 
 import math
 from collections.abc import Callable
@@ -16,7 +16,7 @@ _CONTAINERS = (8, 16, FLOAT_BITS)
 
 @dataclass(frozen=True, slots=True)
 class Widths:
-    """What a machine makes of an op: bits computed with and stored, MACs a PE and cycle, parts."""
+    """An op on a machine: computed and stored bits, MACs a PE and cycle, parts."""
 
     weight: int
     activation: int
@@ -32,13 +32,13 @@ class Widths:
 
     @property
     def passes(self) -> int:
-        """Times the array runs: each part of one operand meets each part of the other."""
+        """Runs of the array: the parts of one operand meet the parts of the other."""
         return self.weight_parts * self.activation_parts
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A mode, and into how many parts each operand is cut to fit it."""
+    """A mode, and the number of parts that an operand is cut into for the mode."""
 
     mode: Mode
     weight_parts: int = 1
@@ -54,10 +54,10 @@ ModeChooser = Callable[[Op], Choice]
 
 
 def choose_widths(op: Op, machine: Machine, choose_mode: ModeChooser | None = None) -> Widths:
-    """Choose the cheapest mode at least as wide as asked, or several passes of a narrower one.
+    """Choose the cheapest mode at least as wide as asked, or several passes of a narrower mode.
 
-    What the machine cannot do (float, or wide integers without decomposition) is priced as
-    passes all the same and marked `on_host` with a warning.
+    Work impossible on the machine (float, or wide integers without decomposition) is priced as
+    passes nevertheless and marked `on_host` with a warning.
     """
     choice = (choose_mode or make_mode_chooser(machine))(op)
     mode = choice.mode
@@ -78,7 +78,7 @@ def choose_widths(op: Op, machine: Machine, choose_mode: ModeChooser | None = No
 
 
 def make_mode_chooser(machine: Machine) -> ModeChooser:
-    """Return a function choosing an op's mode; it remembers widths it has seen."""
+    """Return a function that chooses an op's mode and remembers widths."""
     modes = machine.listed_modes
     seen: dict[tuple[int, int, bool], Choice] = {}
 
@@ -94,12 +94,12 @@ def make_mode_chooser(machine: Machine) -> ModeChooser:
 
 
 def stored_activation_bits(bits: int, machine: Machine) -> int:
-    """Return the bits one activation of `bits` occupies in the machine's memory."""
+    """Return the bits of one activation of `bits` in the machine's memory."""
     return bits if machine.activation_storage is Storage.PACKED else _container_bits(bits)
 
 
 def _operand_bits(op: Op) -> int:
-    """Width of the second operand; ops without one get that of their activations."""
+    """Width of the second operand; the width of the activations without a second operand."""
     return op.weight_bits if op.kind in GEMM_KINDS or op.multiply else op.activation_bits
 
 
@@ -148,9 +148,9 @@ def _supports_passes(op: Op, machine: Machine, passes: int) -> bool:
 
 
 def _stored_weight_bits(op: Op, machine: Machine) -> float:
-    """Bits of one second operand in memory; of a matmul it is an activation.
+    """Bits of an element of the second operand in memory; in a matmul an activation.
 
-    Channels of several widths: the mean over all weights, with the codes of their widths.
+    Channels of several widths: the mean over the weights, with the codes of the widths.
     """
     if op.weight_groups:
         held = sum(
@@ -171,9 +171,9 @@ def _stored_weight_bits(op: Op, machine: Machine) -> float:
 
 
 def bits_of_width_codes(op: Op, machine: Machine) -> int:
-    """Return the bits that tell the width of each channel; 0 where all are stored alike.
+    """Return the bits that tell the width of each channel; 0 for equal storage.
 
-    A code has the 2 bits that four widths need, or more where there are more widths.
+    A code has the 2 bits of four widths, or more bits for more widths.
     """
     if len(op.weight_groups) < 2 or machine.weight_storage is Storage.CONTAINER:
         return 0

@@ -1,4 +1,4 @@
-"""What is to be computed: a network as a list of operations, with shapes and bit widths only."""
+"""The work: a network as a list of operations, with shapes and bit widths only."""
 
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
@@ -8,7 +8,7 @@ FLOAT_BITS = 32
 
 
 class OpKind(StrEnum):
-    """What an operation does, as far as its cost is concerned."""
+    """The kind of an operation, as far as cost is concerned."""
 
     CONV = "conv"
     DEPTHWISE = "depthwise"
@@ -34,15 +34,15 @@ class Gemm:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of all groups."""
+        """Multiply-accumulates of the groups in sum."""
         return self.rows * self.depth * self.columns * self.groups
 
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """An activation as stored between two ops; `bits` is the width asked for, 32 means float.
+    """An activation as stored between two ops; `bits` is the requested width, 32 means float.
 
-    Raises ValueError where `elements` is below one or `bits` is outside 1..32.
+    Raises ValueError if `elements` is below one or `bits` is outside 1..32.
     """
 
     name: str
@@ -59,11 +59,11 @@ class Op:
     """One operation after fusion: batch norm, ReLU and requantization belong to the op before.
 
     Linear: `batch` rows of `c_in` to `c_out`. Matmul: `groups` products of `batch` x `c_in` by
-    `c_in` x `c_out`, its second input an activation of `weight_bits`. Elementwise, pool and
-    vector take their sizes from their tensors; a vector op with `table_elements` looks its output
-    up in a table of so many weights, such as an embedding. `weight_entropy` is in bits per weight.
-    `weight_groups` are (bits, output channels) where these have several widths, of which
-    `weight_bits` is the widest.
+    `c_in` x `c_out`, with an activation of `weight_bits` as second input. Elementwise, pool and
+    vector take sizes from the tensors; a vector op with `table_elements` looks the output up in a
+    table of so many weights, such as an embedding. `weight_entropy` is in bits per weight.
+    `weight_groups` are (bits, output channels) for channels of several widths, with the widest in
+    `weight_bits`.
 
     Raises ValueError for shapes, widths or weight counts that contradict each other.
     """
@@ -171,7 +171,7 @@ class Op:
 
     @property
     def shape_weights(self) -> int:
-        """Weights its shape implies, or its table has; 0 where no operand is a stored weight."""
+        """Weights implied by the shape or the table; 0 without a stored weight as operand."""
         if self.kind not in WEIGHT_KINDS:
             return self.table_elements
         gemm = self.lower_to_gemm()
@@ -186,16 +186,16 @@ class Op:
 
     @property
     def is_float(self) -> bool:
-        """Whether an operand is float, so that no integer unit can do the op."""
+        """Whether an operand is float, so that integer units cannot do the op."""
         multiplies = self.kind in GEMM_KINDS or self.multiply
         return self.activation_bits >= FLOAT_BITS or (multiplies and self.weight_bits >= FLOAT_BITS)
 
 
 def split_op_by_width(op: Op) -> tuple[Op, ...]:
-    """Return a product for each group of output channels of one width; the op itself without.
+    """Return a product for each group of output channels of one width; without groups the op.
 
-    Sorting channels by width is free, since the next layer's input channels can be put in the same
-    order (exact). Of a grouped convolution each product reads the inputs of one group.
+    Sorting channels by width is free, since the next layer's input channels can take the order too
+    (exact). Of a grouped convolution a product reads the inputs of one group.
     """
     if not op.weight_groups:
         return (op,)
@@ -229,9 +229,9 @@ _SIZES = tuple(field.name for field in fields(Op) if field.default == 1)
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A network in execution order, already fused, with every activation it stores.
+    """A network in execution order, already fused, with every stored activation.
 
-    Raises ValueError where a name is unknown, doubled, or used before it is produced.
+    Raises ValueError if a name is unknown, doubled, or used before production.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A `.npz` file with the inputs and, where the data has them, `labels` or `targets`."""
+"""A `.npz` file with the inputs and, if present, `labels` or `targets`."""
 
 import hashlib
 import zipfile
@@ -24,34 +24,35 @@ _INPUTS, _LABELS, _TARGETS = "inputs", "labels", "targets"
 
 
 class Wanted(Protocol):
-    """What a network takes at one of its inputs."""
+    """A network input, as wanted from the data."""
 
     @property
     def name(self) -> str:
-        """The name of its array."""
+        """The name of the input's array."""
 
     @property
     def kind(self) -> str:
-        """The type of its elements, such as float32 or int64."""
+        """The type of the elements, such as float32 or int64."""
 
     @property
     def below(self) -> int | None:
-        """What all its whole numbers lie below, where that is known."""
+        """An upper limit of the whole numbers, if known."""
 
 
 @dataclass(frozen=True)
 class ArraySource:
-    """Inputs and labels that stay on disk until they are read.
+    """Inputs and labels that stay on disk until read.
 
     Attributes:
-        inputs: uint8 images (N, C, H, W), floats (N, ...) that the network takes as they are, or
-            whole numbers (N, ...) such as tokens.
+        inputs: uint8 images (N, C, H, W), floats (N, ...) passed on as they are, or whole numbers
+            (N, ...) such as tokens.
         labels: int64 (N,), or None.
-        preprocess: what is done to uint8 images; floats are left alone, unless `table` says how
-            the columns (N, F) of a table are standardised.
-        others: further inputs of a network that takes several.
-        kinds: the type of the elements of each input; float32 where nothing is said.
-        targets: what a metric of the user's compares outputs with, by name ("" for the only one).
+        preprocess: steps for uint8 images; floats are left alone, unless `table` says how the
+            columns
+            (N, F) of a table are standardised.
+        others: further inputs of a network with several inputs.
+        kinds: the type of the elements of each input; float32 by default.
+        targets: values for a user's metric to compare outputs with, by name ("" for the only one).
     """
 
     inputs: NDArray[Any]
@@ -63,14 +64,14 @@ class ArraySource:
 
     @property
     def has_pixels(self) -> bool:
-        """Whether some input is images of 8 bits, which the preprocessing turns into numbers."""
+        """Whether an input holds images of 8 bits, which the preprocessing turns into numbers."""
         if self.preprocess.table is not None:
             return False
         every = zip((self.inputs, *self.others), self.kinds, strict=True)
         return any(array.dtype == np.uint8 and _is_real_kind(kind) for array, kind in every)
 
     def read(self, indices: Sequence[int]) -> tuple[Inputs, Tensor | None]:
-        """Return (inputs, labels or None) of the given items, in this order."""
+        """Return (inputs of shape (n, ...), labels (n,) or None) of the given items, in order."""
         chosen = list(indices)
         labels = None if self.labels is None else torch.from_numpy(self.labels[chosen])
         found = tuple(
@@ -80,13 +81,13 @@ class ArraySource:
         return (found if self.others else found[0]), labels
 
     def read_targets(self, indices: Sequence[int]) -> Targets:
-        """Return the targets of the given items, in this order."""
+        """Return the targets of the given items, in order."""
         chosen = list(indices)
         found = {name: torch.from_numpy(array[chosen]) for name, array in self.targets.items()}
         return found.get("", found) if found else None
 
     def _read_input(self, array: NDArray[Any], kind: str, chosen: list[int]) -> Tensor:
-        """Return one input in the type that the network takes."""
+        """Return an input of shape (n, ...) in the network's type."""
         if not _is_real_kind(kind):
             return torch.from_numpy(np.array(array[chosen], dtype=kind))
         if self.preprocess.table is not None:
@@ -106,16 +107,17 @@ def _is_real_kind(kind: str) -> bool:
 
 
 def open_array_file(path: Path, preprocess: Preprocess, wanted: Sequence[Wanted] = ()) -> Dataset:
-    """Return the `.npz` at `path` as a dataset; all values are read once, block by block.
+    """Return the `.npz` at `path` as a dataset; the values are read once, block by block.
 
     `inputs` is uint8 images (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or 3 channels, or
-    float16, float32 or float64 (N, ...). `labels` is whole numbers (N,) from 0 on. Where `wanted`
-    lists what a network takes, there is an array for each input by its name, real or of whole
-    numbers; the only one may still be called inputs. `targets`, or arrays called targets.NAME, hold
-    anything else to compare outputs with, one item for each input.
+    float16, float32 or float64 (N, ...). `labels` is whole numbers (N,) from 0 on. If `wanted`
+    lists the network's inputs, there is an array for each input by name, real or of whole numbers;
+    a single array may still be called inputs. `targets`, or arrays called targets.NAME, hold other
+    values to compare outputs with, one item for each input.
 
     Raises:
-        DatasetError: no such arrays, Python objects, shapes that do not fit, labels out of range,
+        DatasetError: arrays are missing, Python objects, shapes that do not fit, labels out of
+            range,
             NaN or infinite values.
     """
     arrays = _map_arrays(path, [one.name for one in wanted] or [_INPUTS])
@@ -180,7 +182,7 @@ def _targets_by_name(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]
 
 
 def _check_array_lengths(arrays: dict[str, NDArray[Any]], count: int, shown: str) -> None:
-    """Raise where an array has not one item for each input."""
+    """Raise if an array lacks an item for an input, or has too many items."""
     for name, array in arrays.items():
         if array.ndim == 0 or len(array) != count or array.dtype.kind not in "fiub":
             raise DatasetError(
@@ -190,7 +192,7 @@ def _check_array_lengths(arrays: dict[str, NDArray[Any]], count: int, shown: str
 
 
 def _map_arrays(path: Path, wanted: list[str]) -> dict[str, NDArray[Any]]:
-    """Return the arrays of the file under their names, on disk, the wanted ones first."""
+    """Return the arrays of the file by name, on disk, the wanted arrays first."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = [info.filename.removesuffix(".npy") for info in archive.infolist()]
@@ -218,7 +220,7 @@ def _map_arrays(path: Path, wanted: list[str]) -> dict[str, NDArray[Any]]:
 
 
 def _check_whole_numbers(values: NDArray[Any], shown: str, wanted: Wanted) -> NDArray[Any]:
-    """Return whole numbers such as tokens, after a look at every value."""
+    """Return whole numbers such as tokens, after a check of every value."""
     if values.ndim < 1 or 0 in values.shape or values.dtype.kind not in "iub":
         raise DatasetError(
             f"{wanted.name} in {shown} must be whole numbers (N, ...), as the network takes "
@@ -240,7 +242,7 @@ def _check_whole_numbers(values: NDArray[Any], shown: str, wanted: Wanted) -> ND
 
 
 def _check_table_rows(rows: NDArray[Any], shown: str, name: str) -> NDArray[Any]:
-    """Return the rows of a table, whole numbers or floats, after a look at every value."""
+    """Return the rows of a table, whole numbers or floats, after a check of every value."""
     if rows.ndim != 2 or rows.dtype.kind not in "iufb":
         raise DatasetError(
             f"{name} in {shown} must be a table of numbers (rows, columns), got {rows.dtype} "
@@ -250,7 +252,7 @@ def _check_table_rows(rows: NDArray[Any], shown: str, name: str) -> NDArray[Any]
 
 
 def _check_input_values(inputs: NDArray[Any], shown: str, name: str = _INPUTS) -> NDArray[Any]:
-    """Return images as (N, C, H, W), or floats as they are, after a look at every value."""
+    """Return images as (N, C, H, W), or floats unchanged, after a check of every value."""
     if inputs.ndim < 2 or 0 in inputs.shape:
         raise DatasetError(
             f"{name} in {shown} must hold items along the first axis, (N, ...), got shape "
@@ -276,7 +278,7 @@ def _check_input_values(inputs: NDArray[Any], shown: str, name: str = _INPUTS) -
 
 
 def _images_channels_first(images: NDArray[Any], shown: str) -> NDArray[Any]:
-    """Return uint8 images of any accepted form as a view (N, C, H, W)."""
+    """Return uint8 images of an accepted form as a view (N, C, H, W)."""
     if images.ndim == 3:
         return images[:, None]
     if images.ndim == 4 and images.shape[3] in (1, 3):
@@ -310,13 +312,13 @@ def _check_label_values(
 
 
 def _items_per_block(array: NDArray[Any]) -> int:
-    """Return how many items make a block of about 16 MiB."""
+    """Return the number of items in a block of about 16 MiB."""
     item_bytes = int(array.dtype.itemsize * array[0].size)
     return max(1, _BLOCK_BYTES // max(1, item_bytes))
 
 
 def _blocks_of_array(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """Yield the array in blocks along its first axis."""
+    """Yield the array in blocks along the first axis."""
     length = _items_per_block(array)
     for start in range(0, len(array), length):
         yield array[start : start + length]

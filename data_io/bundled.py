@@ -1,4 +1,4 @@
-"""The data that come with the project: Fashion-MNIST images and the Letter Recognition table."""
+"""The data of the project: Fashion-MNIST images and the Letter Recognition table."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -55,11 +55,11 @@ class MemorySource:
 
 @dataclass(frozen=True, slots=True)
 class BundledData:
-    """Data that come with the project: what is scored, and what trains and calibrates.
+    """Data of the project: a scored part, and a part for training and calibration.
 
     Attributes:
-        title: what to call the scored part on a page.
-        test: opens the labelled items that are scored.
+        title: name of the scored part on a page.
+        test: opens the labelled items to score.
         train: opens other labelled items, of the training set.
         pixels: whether the items are images of 8 bits.
     """
@@ -71,7 +71,7 @@ class BundledData:
 
 
 def fashion_test_set() -> Dataset:
-    """Return the whole test set: 10 000 labelled images; their float accuracy is what is cited."""
+    """Return the whole test set: 10 000 labelled images, the base of cited float accuracy."""
     return _open_bundled_split("test", "Fashion-MNIST test set")
 
 
@@ -107,12 +107,12 @@ def _digest_of_split(split: str, preprocess: Preprocess) -> str:
 
 @cache
 def letter_preprocess() -> Preprocess:
-    """Return the standardisation of the Letter Recognition table, over its training rows."""
+    """Return the standardisation of the Letter Recognition table, over the training rows."""
     return Preprocess(table=letter_columns())
 
 
 def letter_test() -> Dataset:
-    """Return the last 4 000 rows of the Letter Recognition table; float accuracy is of these."""
+    """Return the last 4 000 rows of the Letter Recognition table, the base of float accuracy."""
     return _letter_split_dataset("test", "Letter Recognition, test rows")
 
 

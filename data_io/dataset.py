@@ -1,4 +1,4 @@
-"""What every dataset offers: a name, a content digest, and batches that stream."""
+"""A dataset: a name, a content digest, and batches as a stream."""
 
 import dataclasses
 import hashlib
@@ -20,13 +20,13 @@ Targets = Tensor | dict[str, Tensor] | None
 
 @dataclass(frozen=True)
 class Batch:
-    """Some images ready for a network.
+    """Images ready for a network.
 
     Attributes:
         inputs: float32 (N, C, H, W), or as the preprocessing declares; a tuple for several inputs.
-        labels: int64 (N,), or None where the data has no labels.
-        indices: the place of each image in the whole dataset.
-        targets: for a metric of the user's; the labels where the data has nothing else.
+        labels: int64 (N,), or None for data without labels.
+        indices: the places of the images in the whole dataset.
+        targets: values for a user's metric; the labels by default.
     """
 
     inputs: Inputs
@@ -36,24 +36,24 @@ class Batch:
 
 
 class ImageSource(Protocol):
-    """Where the images of a dataset come from; opening one reads no pixels."""
+    """The origin of a dataset's images; opening a source reads no pixels."""
 
     def read(self, indices: Sequence[int]) -> tuple[Inputs, Tensor | None]:
-        """Return (inputs, labels or None) of the given images, in this order."""
+        """Return (inputs (n, C, H, W), labels (n,) or None) of the given images, in order."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images in a fixed order, read batch by batch: memory does not grow with their number.
+    """Images in a fixed order, read batch by batch: memory does not grow with the number.
 
     Attributes:
-        name: what to call it on a page.
+        name: name of the dataset on a page.
         source: reads images by index.
-        indices: the images of the source that belong to this dataset, in order.
+        indices: the source's images in the dataset, in order.
         labelled: whether every image has a label.
-        class_names: the name of each model output, or empty where unknown.
-        source_digest: gives the digest of the whole source and remembers it: files are read once.
-        largest_label: the largest label where no names are known, else -1.
+        class_names: the name of each model output, or empty if unknown.
+        source_digest: gives and remembers the digest of the whole source: files are read once.
+        largest_label: the largest label for unknown names, else -1.
     """
 
     name: str
@@ -72,16 +72,16 @@ class Dataset:
     def digest(self) -> str:
         """A SHA-256 over the content, the preprocessing and the choice of images.
 
-        Equal digests mean equal batches, on every machine; a folder is read once to find it.
+        Equal digests mean equal batches, on every machine; a folder is read once for the digest.
         """
         choice = np.asarray(self.indices, np.int64).tobytes()
         return hashlib.sha256(self.source_digest().encode() + choice).hexdigest()
 
     def batches(self, size: int) -> Iterator[Batch]:
-        """Yield all images in order, `size` at a time; the last batch may be smaller.
+        """Yield the images in order, `size` at a time; the last batch may be smaller.
 
         Raises:
-            DatasetError: size below 1, or an image that cannot be read (its name is told).
+            DatasetError: size below 1, or an unreadable image (the sentence names the image).
         """
         if size < 1:
             raise DatasetError(f"A batch must hold at least 1 image, got {size}.")
@@ -91,13 +91,13 @@ class Dataset:
             yield Batch(inputs, labels, chosen, self._targets_or_labels(chosen, labels))
 
     def _targets_or_labels(self, chosen: tuple[int, ...], labels: Tensor | None) -> Targets:
-        """Return what the source has to compare outputs with, or else the labels."""
+        """Return the source's values for comparison, or else the labels, shape (n,)."""
         read = getattr(self.source, "read_targets", None)
         found: Targets = None if read is None else read(chosen)
         return labels if found is None else found
 
     def subset(self, positions: Sequence[int]) -> "Dataset":
-        """Return the images at these positions (0 to len - 1), in the given order.
+        """Return the images at the positions (0 to len - 1), in the given order.
 
         Raises:
             DatasetError: a position out of range.
@@ -111,17 +111,17 @@ class Dataset:
         return dataclasses.replace(self, indices=chosen)
 
     def first(self, count: int) -> "Dataset":
-        """Return the first `count` images, or all where there are fewer."""
+        """Return the first `count` images, or fewer if the dataset has fewer."""
         return self.subset(range(min(count, len(self))))
 
     def sample(self, count: int, seed: int = 0) -> "Dataset":
-        """Return `count` images drawn without replacement, in the order of this dataset."""
+        """Return `count` images drawn without replacement, in the dataset's order."""
         return self.split(count, seed)[0]
 
     def split(self, calibration: int, seed: int = 0) -> "tuple[Dataset, Dataset]":
-        """Return (`calibration` images drawn at random, all others): the two share no image.
+        """Return (`calibration` images drawn at random, the rest) without a common image.
 
-        Both keep the order of this dataset; the same seed gives the same choice on every machine.
+        Both keep the dataset's order; a seed gives an equal choice on every machine.
 
         Raises:
             DatasetError: fewer images than asked for.
@@ -141,8 +141,8 @@ def check_class_labels(dataset: Dataset, outputs: int) -> None:
     """Raise DatasetError unless labels of `dataset` can be compared with a model's outputs.
 
     Args:
-        dataset: the data that is to be scored.
-        outputs: how many logits the model gives, its number of classes.
+        dataset: the data to score.
+        outputs: number of the model's logits, the number of classes.
     """
     if not dataset.labelled:
         raise DatasetError(

@@ -1,4 +1,4 @@
-"""Tensors that a device or another simulator wrote: .npz, .npy, or a folder with raw files."""
+"""Tensors written by a device or another simulator: .npz, .npy, or a folder with raw files."""
 
 import zipfile
 import zlib
@@ -20,9 +20,9 @@ MOST_BYTES = 4 * 1024**3
 
 @dataclass(frozen=True, eq=False, slots=True)
 class DumpedTensor:
-    """A tensor under the name that the device gave.
+    """A tensor under the device's name.
 
-    `values` has the shape of the file; bytes (n,) of unknown type and shape where `raw`.
+    `values` has the shape of the file; bytes (n,) of unknown type and shape if `raw`.
     """
 
     name: str
@@ -33,11 +33,11 @@ class DumpedTensor:
 def read_dump(path: Path) -> tuple[DumpedTensor, ...]:
     """Return the tensors of a .npz or .npy file, or of a folder, in the order of names.
 
-    A raw file (.raw, .bin) is named by its stem. Folders Result_0, Result_1, ... hold one image
-    each, as QNN and SNPE write them; their tensors are joined along the first axis.
+    A raw file (.raw, .bin) is named by the stem. Folders Result_0, Result_1, ... hold an image
+    each, as written by QNN and SNPE; the tensors are joined along the first axis.
 
     Raises:
-        DatasetError: nothing to read there, too much, or a file that holds no plain numbers.
+        DatasetError: an empty place, too much data, or a file without plain numbers.
     """
     if path.is_dir():
         results = sorted(path.glob("Result_*"), key=_result_number)
@@ -80,7 +80,7 @@ def _folder_tensors(folder: Path) -> Iterator[DumpedTensor]:
 
 
 def _join_results(folders: list[Path]) -> tuple[DumpedTensor, ...]:
-    """Return the tensors of all folders, one image each, joined along the first axis."""
+    """Return the tensors of the folders, one image each, joined along the first axis."""
     parts = [{one.name: one for one in _folder_tensors(folder)} for folder in folders]
     joined = []
     for name, first in parts[0].items():

@@ -1,5 +1,5 @@
-"""The errors of this package: every sentence says what must hold, what was got, what to do."""
+"""The errors of the package: a sentence says what must hold, what was got, what to do."""
 
 
 class DatasetError(ValueError):
-    """Data that cannot be read, or that does not fit what it is used with."""
+    """Data that cannot be read, or that do not fit the use."""

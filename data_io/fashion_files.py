@@ -75,7 +75,7 @@ def unpack_images(packed: bytes, count: int) -> tuple[Bytes, Bytes]:
 
 
 def digest_of_images(images: Bytes, labels: Bytes) -> str:
-    """Return the SHA-256 that `DIGESTS` holds for a split."""
+    """Return the SHA-256 of a split, to compare with `DIGESTS`."""
     return hashlib.sha256(images.tobytes() + labels.tobytes()).hexdigest()
 
 
@@ -99,7 +99,7 @@ def bundled_part_indices(labels: Bytes) -> NDArray[np.int64]:
 
 
 def bundled_splits(folder: Path) -> dict[str, tuple[Bytes, Bytes]]:
-    """Return the images and labels that belong into each bundled file."""
+    """Return the images and labels for each bundled file."""
     images, labels = read_debian_split(folder, "train")
     chosen = bundled_part_indices(labels)
     return {
@@ -109,7 +109,7 @@ def bundled_splits(folder: Path) -> dict[str, tuple[Bytes, Bytes]]:
 
 
 def main() -> None:
-    """Write both files and print their sizes and digests."""
+    """Write both files and print sizes and digests."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=DEBIAN_FOLDER)
     DATA.mkdir(exist_ok=True)

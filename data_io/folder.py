@@ -1,4 +1,4 @@
-"""A folder of images: one sub-folder a class, or images alone, which have no labels."""
+"""A folder of images: one sub-folder a class, or images alone without labels."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ _MAX_PIXELS = 64 * 1024**2
 
 @dataclass(frozen=True)
 class FolderSource:
-    """Images below `root` by their names relative to it."""
+    """Images below `root`, by name relative to `root`."""
 
     root: Path
     names: tuple[str, ...]
@@ -48,14 +48,14 @@ class FolderSource:
 
 
 def open_folder(root: Path, preprocess: Preprocess) -> Dataset:
-    """Return the images below `root` as a dataset, ordered by name; reads no pixels.
+    """Return the images below `root` as a dataset, ordered by name; pixels are not read.
 
-    The order of classes is that of `classes.txt` (one folder name a line; the line, counted from
-    0, is the model's output) or else alphabetical.
+    The order of classes is the order of `classes.txt` (one folder name a line; the line, counted
+    from 0, is the model's output) or else alphabetical.
 
     Raises:
-        DatasetError: not a folder, no images, a link that leads outside, or folders and
-            `classes.txt` that do not fit each other.
+        DatasetError: not a folder, an empty folder, a link that leads outside, or folders and
+            `classes.txt` that do not fit together.
     """
     if not root.is_dir():
         raise DatasetError(f"A folder of images must exist, got {root.name}, which is none.")
@@ -92,10 +92,10 @@ def open_folder(root: Path, preprocess: Preprocess) -> Dataset:
 
 
 def read_image(root: Path, name: str, preprocess: Preprocess) -> Tensor:
-    """Return the input made of the image `name` below `root`.
+    """Return the input, shape (C, H, W), of the image `name` below `root`.
 
     Raises:
-        DatasetError: the image cannot be read; the sentence names it.
+        DatasetError: the image cannot be read; the sentence names the image.
     """
     try:
         with Image.open(root / name, formats=_FORMATS) as image:
@@ -125,7 +125,7 @@ def digest_of_folder(source: FolderSource) -> str:
 
 
 def _is_class_folder(path: Path) -> bool:
-    """Whether this is a sub-folder that is not hidden."""
+    """Tell whether the path is a sub-folder and not hidden."""
     return not path.name.startswith(".") and path.is_dir()
 
 

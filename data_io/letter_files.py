@@ -1,10 +1,10 @@
 """Make the bundled Letter Recognition table: `python -m data_io.letter_files`.
 
-Read from the R package mlbench as Debian ships it (r-cran-mlbench), with the PyPI package `rdata`,
-which needs no R and is needed by this script alone: 20 000 rows of 16 whole numbers from 0 to 15,
+Read from the R package mlbench as shipped by Debian (r-cran-mlbench), with the PyPI package
+`rdata`, which works without R and serves only here: 20 000 rows of 16 whole numbers from 0 to 15,
 and one of 26 letters each. Written as one compressed .npz: `inputs` uint8 (20000, 16), `labels`
-uint8 (20000,), A is 0. The first 16 000 rows train and the last 4 000 are the test, as the donor
-of the data has it.
+uint8 (20000,), A is 0. The first 16 000 rows train and the last 4 000 are the test, as the donor of
+the data says.
 """
 
 import argparse
@@ -38,13 +38,13 @@ def read_bundled_letters() -> tuple[Bytes, Bytes]:
 
 
 def letter_columns() -> TableColumns:
-    """Return what the columns mean, standardised over the 16 000 training rows."""
+    """Return the meaning of the columns, standardised over the 16 000 training rows."""
     rows = read_bundled_letters()[0][:TRAINING_ROWS]
     return measure_table_columns(TableColumns(label=LABEL_NAME, classes=LETTERS), rows, FEATURES)
 
 
 def digest_of_letters(rows: Bytes, labels: Bytes) -> str:
-    """Return the SHA-256 that `LETTER_DIGEST` holds."""
+    """Return the SHA-256 of the table, to compare with `LETTER_DIGEST`."""
     return hashlib.sha256(rows.tobytes() + labels.tobytes()).hexdigest()
 
 
@@ -59,7 +59,7 @@ def read_mlbench_table(path: Path) -> tuple[Bytes, Bytes]:
 
 
 def main() -> None:
-    """Write the file and print its size and digest."""
+    """Write the file and print size and digest."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=DEBIAN_FILE)
     rows, labels = read_mlbench_table(parser.parse_args().data)

@@ -1,4 +1,4 @@
-"""Map one `.npy` member of a `.npz` without loading it: numpy.load would read it whole."""
+"""Map a `.npy` member of a `.npz` without loading: numpy.load would read the whole member."""
 
 import io
 import math
@@ -26,10 +26,10 @@ _HEADER_BYTES = 64 * 1024
 
 
 def map_archive_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
-    """Return one array of the archive as a read-only map of a file.
+    """Return an array of the archive as a read-only map of a file.
 
-    A stored member is mapped where it lies. A compressed one is unpacked in blocks into a
-    temporary file, which vanishes with the array.
+    A stored member is mapped in place. A compressed member is unpacked in blocks into a temporary
+    file, which vanishes with the array.
 
     Raises:
         DatasetError: not an array of plain numbers, larger than `MAX_BYTES`, or cut short.
@@ -113,7 +113,7 @@ def _read_npy_header(file: IO[bytes], shown: str) -> tuple[tuple[int, ...], bool
 
 
 def _offset_of_data(file: IO[bytes], info: zipfile.ZipInfo) -> int:
-    """Return where a stored member's data begins: after its local header, name and extra field."""
+    """Return the start of a stored member's data: after local header, name and extra field."""
     file.seek(info.header_offset + 26)
     lengths = np.frombuffer(file.read(4), "<u2")
     return info.header_offset + 30 + int(lengths.sum())

@@ -1,4 +1,4 @@
-"""Open data by its path."""
+"""Open data by path."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,12 +20,12 @@ def open_dataset(
 
     Args:
         path: a folder (one sub-folder a class, or images alone), or an .npz or .csv file.
-        preprocess: what is done to every image, or to the columns of a table; other float arrays
-            are left alone.
-        wanted: the inputs of the network, where it takes anything else than one image.
+        preprocess: the steps for every image, or for the columns of a table; other float arrays are
+            left alone.
+        wanted: the inputs of the network, if different from a single image.
 
     Raises:
-        DatasetError: nothing there, another kind of file, or content that does not fit.
+        DatasetError: nothing at the path, another kind of file, or content that does not fit.
     """
     path = Path(path)
     if path.is_dir() and wanted:
@@ -56,10 +56,10 @@ def measure_standardisation(path: str | Path, preprocess: Preprocess) -> Preproc
 
     Args:
         path: a .csv table, or an .npz file with `inputs` (rows, columns).
-        preprocess: which column is the label, and which are features.
+        preprocess: the label's column, and the features.
 
     Raises:
-        DatasetError: no table, or cells that are no numbers.
+        DatasetError: not a table, or cells other than numbers.
     """
     path = Path(path)
     columns = replace(preprocess.table or TableColumns(), mean=(), std=())

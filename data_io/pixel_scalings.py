@@ -1,4 +1,4 @@
-"""The scalings of pixels with which most networks were trained."""
+"""The usual scalings of pixels for the training of networks."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,10 @@ class PixelScaling:
     """A mean and a standard deviation, one number a channel, on the scale 0 to 255 of pixels.
 
     Attributes:
-        title: what to call the scaling in a sentence.
-        short: what to call the scaling on a button.
+        title: name of the scaling in a sentence.
+        short: name of the scaling on a button.
         mean: subtracted from pixels.
-        std: divides pixels after that.
+        std: divides pixels after the mean.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""From an image to a network's input: crop, resize, scale, in one declared order."""
+"""From an image to a network's input: crop, resize, scale, in a declared order."""
 
 import dataclasses
 import json
@@ -29,21 +29,21 @@ class Interpolation(StrEnum):
 
 
 class ResizeTo(StrEnum):
-    """Which side of the image becomes as long as `Preprocess.resize` says."""
+    """The side of the image with the length `Preprocess.resize`."""
 
     SHORT_SIDE = "short side"  # keeps the proportions
     BOTH_SIDES = "both sides"  # stretches to a square
 
 
 class PixelScale(StrEnum):
-    """The scale of the pixels on which a file gives its mean and std."""
+    """The scale of pixels for a file's mean and std."""
 
     BYTES = "0..255"
     UNIT = "0..1"  # torchvision's convention
 
 
 class ChannelOrder(StrEnum):
-    """The order in which a network takes the colours of a pixel."""
+    """The order of a pixel's colours in a network's input."""
 
     RGB = "RGB"
     BGR = "BGR"  # networks from Caffe and OpenCV
@@ -81,25 +81,25 @@ class Preprocess:
     """Steps in the order of the fields: convert, crop, resize, crop, `(pixel - mean) / std`.
 
     `mean` and `std` hold one number a channel on the scale of the pixels, 0 to 255; `from_json`
-    also reads the scale 0 to 1. A step that is None is left out. The orientation that a camera
-    notes in a file (EXIF) is not applied, as in TensorFlow and torchvision.
+    also reads the scale 0 to 1. A step of None is left out. The orientation noted by a camera in a
+    file (EXIF) is not applied, as in TensorFlow and torchvision.
 
     Attributes:
         channels: 1 (grey) or 3 (red, green, blue).
-        crop_fraction: first a centred square of this part of the short side, above 0, at most 1.
-        resize: pixels after the resize, of the side that `resize_to` names.
+        crop_fraction: first a centred square of a part of the short side, above 0, at most 1.
+        resize: pixels after the resize, of the side named by `resize_to`.
         resize_to: keep the proportions, or stretch to a square.
         interpolation: how the resize makes pixels.
-        crop: last a centred square of this many pixels.
+        crop: last a centred square of so many pixels.
         mean: subtracted, one number a channel.
-        std: divided by after that, one number a channel.
-        layout: the order of axes in which the network takes its inputs.
-        table: what the columns mean where the data are a table; images need none.
+        std: divides after the mean, one number a channel.
+        layout: the order of axes of the network's inputs.
+        table: the meaning of columns if the data are a table; images need None.
         unit_scale_assumed: whether a file gave mean and std on the scale 0 to 1 without saying so.
         channel_order: BGR reverses three colours last; mean and std stay in the order RGB.
 
     Raises:
-        DatasetError: a field has a value that cannot be.
+        DatasetError: a field has an impossible value.
     """
 
     channels: int = 3
@@ -116,7 +116,7 @@ class Preprocess:
     channel_order: ChannelOrder = ChannelOrder.RGB
 
     def __post_init__(self) -> None:
-        """Check every field."""
+        """Check the fields."""
         if self.channels not in _MODES:
             raise DatasetError(f"channels must be 1 or 3, got {self.channels}.")
         for name, values in (("mean", self.mean), ("std", self.std)):
@@ -144,11 +144,11 @@ class Preprocess:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences that a user must read beside every answer; often none."""
+        """Sentences for users beside every answer; often empty."""
         return (UNIT_SCALE_NOTE,) if self.unit_scale_assumed else ()
 
     def preprocess_image(self, image: Image.Image | NDArray[np.uint8]) -> Tensor:
-        """Return the input made of one image: float32 (C, H, W), or (H, W, C) with NHWC.
+        """Return the input for an image: float32 (C, H, W), or (H, W, C) with NHWC.
 
         Args:
             image: a Pillow image of 8 bits a channel, or an array (H, W) or (H, W, C).
@@ -171,10 +171,10 @@ class Preprocess:
         return inputs.contiguous()
 
     def to_json(self) -> str:
-        """Return all fields as one JSON object; `table` only where there is one.
+        """Return the fields as a JSON object; `table` only if present.
 
-        `mean` and `std` are on 0 to 255; `scale` says so where `from_json` would read them on
-        0 to 1 without it.
+        `mean` and `std` are on 0 to 255; `scale` says so if `from_json` would otherwise read the
+        numbers on 0 to 1.
         """
         if self.table is not None:
             return json.dumps({"table": self.table.to_dict()})
@@ -189,11 +189,11 @@ class Preprocess:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Return the steps that `to_json` wrote; fields that are left out keep their defaults.
+        """Return the steps written by `to_json`; absent fields keep the defaults.
 
-        The key `scale` names the scale of `mean` and `std`, "0..255" or "0..1". Without it, they
-        are on 0..1 where all that the file gives are 0 to 1 and one lies strictly between (our
-        choice): mean 0 and std 1 stay on 0..255, where they leave pixels as they are.
+        The key `scale` names the scale of `mean` and `std`, "0..255" or "0..1". Without the key,
+        the scale is 0..1 if the given numbers are 0 to 1 and one lies strictly between (our
+        choice): mean 0 and std 1 stay on 0..255, and leave pixels unchanged.
 
         Raises:
             DatasetError: not JSON, an unknown key, or a value of the wrong type.
@@ -231,7 +231,7 @@ class Preprocess:
         return resized
 
     def _pillow_filter(self) -> Image.Resampling:
-        """Return Pillow's filter of the same name."""
+        """Return Pillow's filter with the interpolation's name."""
         return Image.Resampling[self.interpolation.name]
 
 
@@ -264,7 +264,7 @@ def _centre_square(image: Image.Image, side: int) -> Image.Image:
 
 
 def _looks_like_unit_scale(values: Sequence[float]) -> bool:
-    """Whether means and deviations can only be meant on 0 to 1: all in it, one inside it."""
+    """Tell whether means and deviations must be on 0 to 1: within 0 to 1, one strictly inside."""
     return all(0 <= value <= 1 for value in values) and any(0 < value < 1 for value in values)
 
 
@@ -306,7 +306,7 @@ def _check_field_types(cls: type[Preprocess], fields: dict[str, Any]) -> dict[st
 
 
 def _typed_field_value(key: str, value: Any) -> Any:
-    """Return one JSON value in the type of its field, or raise DatasetError."""
+    """Return a JSON value in the type of the field, or raise DatasetError."""
     if (enum := _ENUMS.get(key)) is not None:
         if value not in list(enum):
             raise DatasetError(f"{key} must be one of {', '.join(enum)}, got {value!r}.")

@@ -1,4 +1,4 @@
-"""What the columns of a table mean: label, features, standardisation; kept with a model."""
+"""The meaning of a table's columns: label, features, standardisation; kept with a model."""
 
 import math
 from dataclasses import asdict, dataclass, fields
@@ -12,22 +12,22 @@ from data_io.errors import DatasetError
 
 @dataclass(frozen=True)
 class TableColumns:
-    """How the rows of a table become inputs: `(value - mean) / std`, column by column.
+    """From rows of a table to inputs: `(value - mean) / std`, column by column.
 
-    A network learns on standardised columns, so it needs these numbers of its training table for
-    ever: they belong to the preprocessing that is kept with the network.
+    A network learns on standardised columns and needs the numbers of the training table for ever:
+    the numbers belong to the preprocessing kept with the network.
 
     Attributes:
-        label: the column with the class of each row; empty where there is none.
-        target: the column with the number that a regression predicts; empty where there is none.
-        features: the columns that the network takes, in this order; empty for all others.
-        classes: the values of the label in the order of the network's outputs; empty where the
-            labels are the numbers 0, 1, 2, ... or stand in alphabetical order.
-        mean: subtracted, one number a feature; empty: nothing is done to the values.
-        std: divided by after that, one number a feature; empty as `mean`.
+        label: the column with the class of a row; empty without labels.
+        target: the column with the number predicted by a regression; empty without targets.
+        features: the network's columns, in order; empty for the rest of the columns.
+        classes: the values of the label in the order of the network's outputs; empty if the labels
+            are the numbers 0, 1, 2, ... or stand in alphabetical order.
+        mean: subtracted, one number a feature; empty: values stay unchanged.
+        std: divides after the mean, one number a feature; empty as `mean`.
 
     Raises:
-        DatasetError: mean and std do not fit each other or the features.
+        DatasetError: mean and std do not fit together or do not fit the features.
     """
 
     label: str = ""
@@ -56,7 +56,7 @@ class TableColumns:
             raise DatasetError(f"label and target must be two columns, got {self.label} twice.")
 
     def standardize_rows(self, rows: NDArray[Any]) -> NDArray[np.float32]:
-        """Return rows (N, F) as float32, standardised where mean and std are known.
+        """Return rows (N, F) as float32, standardised with mean and std, if known.
 
         Raises:
             DatasetError: the rows have another number of columns than `mean`.
@@ -72,12 +72,12 @@ class TableColumns:
         return values.astype(np.float32)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields that say something, for JSON."""
+        """Return the fields but the empty ones, for JSON."""
         return {key: value for key, value in asdict(self).items() if value}
 
     @classmethod
     def from_dict(cls, raw: object) -> Self:
-        """Return what `to_dict` wrote.
+        """Return the columns written by `to_dict`.
 
         Raises:
             DatasetError: an unknown key or a value of the wrong type.
@@ -89,7 +89,7 @@ class TableColumns:
 
 
 def _typed_field_value(key: str, value: object) -> Any:
-    """Return one JSON value in the type of its field."""
+    """Return a JSON value in the type of the field."""
     if key in ("label", "target"):
         if isinstance(value, str):
             return value
@@ -106,7 +106,7 @@ def measure_table_columns(
 ) -> TableColumns:
     """Return `columns` with the mean and standard deviation of rows (N, F) of a training table.
 
-    A column that never changes gets 1 as its deviation: it says nothing, and becomes 0.
+    A constant column gets the deviation 1: the column carries no information, and becomes 0.
     """
     values = np.asarray(rows, np.float64)
     std = values.std(0)

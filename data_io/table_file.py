@@ -22,7 +22,7 @@ _SNIFFED = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class TextTable:
-    """The text of a table: the names of its columns and its cells, row by row."""
+    """The text of a table: names of columns, and cells row by row."""
 
     shown: str
     names: tuple[str, ...]
@@ -32,7 +32,7 @@ class TextTable:
         """Return the cells of a column.
 
         Raises:
-            DatasetError: no such column; the sentence lists those that are there.
+            DatasetError: an unknown column; the sentence lists the columns.
         """
         if name not in self.names:
             there = ", ".join(self.names[:20]) + (", ..." if len(self.names) > 20 else "")
@@ -44,15 +44,17 @@ class TextTable:
 
 
 def open_csv_table(path: Path, preprocess: Preprocess) -> Dataset:
-    """Return the `.csv` at `path` as a dataset of rows (N, F), standardised when they are read.
+    """Return the `.csv` at `path` as a dataset of rows (N, F), standardised at reading.
 
-    The first line names the columns, unless all of it is numbers: then the columns are called 1,
-    2, 3, ... The delimiter (comma, semicolon, tab) is seen by itself. `preprocess.table` says
-    which column is the label or the target, and how the others are standardised.
+    The first line names the columns, unless the line holds only numbers: then the columns are
+    called 1, 2, 3, ... The delimiter (comma, semicolon, tab) is found automatically.
+    `preprocess.table` names the column of the label or of the target, and the standardisation of
+    the others.
 
     Raises:
-        DatasetError: no table, a cell that is no number (row and column are told), or a column
-            that is not there.
+        DatasetError: not a table, a cell other than a number (the sentence tells row and column),
+            or
+            an unknown column.
     """
     columns = preprocess.table or TableColumns()
     table = read_csv_file(path)
@@ -116,7 +118,7 @@ def read_csv_file(path: Path) -> TextTable:
 
 
 def names_of_features(table: TextTable, columns: TableColumns) -> tuple[str, ...]:
-    """Return the columns that the network takes, in order."""
+    """Return the network's columns, in order."""
     for name in (columns.label, columns.target):
         if name:
             table.cells_of_column(name)
@@ -135,7 +137,7 @@ def numbers_of_column(table: TextTable, name: str) -> NDArray[np.float32]:
     """Return a column as float32 (N,).
 
     Raises:
-        DatasetError: a cell is no finite number; its row is told.
+        DatasetError: a cell is not a finite number; the sentence tells the row.
     """
     cells = table.cells_of_column(name)
     try:
@@ -171,7 +173,7 @@ def _labels_of_table(
 
 
 def _check_table_shape(table: TextTable) -> None:
-    """Raise where columns share a name or a row has another length than the first."""
+    """Raise if columns share a name or a row differs in length from the first."""
     if len(set(table.names)) != len(table.names) or not table.rows:
         raise DatasetError(
             f"{table.shown} must hold rows under columns of different names, got "
@@ -186,7 +188,7 @@ def _check_table_shape(table: TextTable) -> None:
 
 
 def _likely_delimiter(begin: str) -> str:
-    """Return the delimiter that the first line holds most often."""
+    """Return the most frequent delimiter of the first line."""
     first = begin.partition("\n")[0]
     return max(",;\t", key=first.count)
 

@@ -1,4 +1,4 @@
-"""The one reader of JSON that came from outside."""
+"""The only reader of JSON from outside."""
 
 import json
 import re
@@ -10,7 +10,7 @@ _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class JsonError(ValueError):
-    """A text is no JSON, or no JSON that is read; the message says why, without the file's name."""
+    """A text is not JSON, or not readable JSON; the message says why, without the file's name."""
 
 
 def parse_json(content: str | bytes, most_bytes: int = MAX_BYTES) -> Any:

@@ -1,1 +1,1 @@
-"""Networks that come with the project: builders, weights, data, and how they were made."""
+"""Networks of the project: builders, weights, data, and training."""

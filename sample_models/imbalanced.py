@@ -1,13 +1,12 @@
-"""A network spoilt on purpose: the same function as fashion-mobilenet, unequal channels.
+"""A network spoilt on purpose: the function of fashion-mobilenet with unequal channels.
 
-Made by running cross-layer equalization (Nagel et al. 2019, section 4.1) backwards. Between every
-expansion and the depthwise layer after it each channel is multiplied by its own factor s, drawn
-log-uniformly from 2^-4 to 2^4 with a fixed seed, and divided by it again in the depthwise layer: s
-stands in the first layer's batch norm, 1/s in the second layer's weights, and the ReLU6 between
-them cuts at 6 s instead of 6. The float outputs stay the same to rounding, because
-min(max(s x, 0), 6 s) = s min(max(x, 0), 6) for s > 0. Weights of these layers then differ by
-factors of up to 256 in size, as found in trained MobileNets, and one scale a tensor no longer
-serves them all.
+Made by running cross-layer equalization (Nagel et al. 2019, section 4.1) backwards. Between an
+expansion and the depthwise layer behind, a channel is multiplied by a factor s, drawn log-uniformly
+from 2^-4 to 2^4 with a fixed seed, and divided by s again in the depthwise layer: s stands in the
+first layer's batch norm, 1/s in the second layer's weights, and the ReLU6 between cuts at 6 s
+instead of 6. The float outputs stay equal to rounding, because min(max(s x, 0), 6 s) = s min(max(x,
+0), 6) for s > 0. Weights of the two layers then differ by factors of up to 256 in size, as found in
+trained MobileNets, and a single scale a tensor no longer serves every channel.
 """
 
 import torch
@@ -21,12 +20,12 @@ OCTAVES = 4.0
 
 
 class ClippedReLU(nn.Module):
-    """ReLU that cuts at its own height in every channel: `min(max(x, 0), cap)`.
+    """ReLU with a separate cut for every channel: `min(max(x, 0), cap)`.
 
     Exported by torch.export as one `aten.clamp.Tensor(x, floor, cap)`.
 
     Args:
-        cap: where each channel is cut, above 0; shape (C,).
+        cap: the cut of each channel, above 0; shape (C,).
     """
 
     floor: Tensor
@@ -38,12 +37,12 @@ class ClippedReLU(nn.Module):
         self.register_buffer("cap", cap.detach().clone().reshape(-1, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, C, H, W) to the same shape."""
+        """Map (N, C, H, W) to a tensor of equal shape."""
         return torch.clamp(x, self.floor, self.cap)
 
 
 def unbalance_channels(model: FashionMobileNet, seed: int = SEED) -> FashionMobileNet:
-    """Rescale the channels of `model` in place, as the module's text says, and return it."""
+    """Rescale the channels of `model` in place, as the module's text says; return `model`."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for block in model.blocks:

@@ -1,4 +1,4 @@
-"""A multi-layer perceptron for tables: four linear layers, ReLU between, no batch norm."""
+"""A multi-layer perceptron for tables: four linear layers with ReLU between."""
 
 from torch import Tensor, nn
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 def _conv_with_norm(
     c_in: int, c_out: int, kernel: int, stride: int = 1, groups: int = 1, *, act: bool = True
 ) -> nn.Sequential:
-    """A bias-free convolution, its batch norm, and a ReLU6 where `act` is set."""
+    """Return a bias-free convolution, a batch norm, and a ReLU6 if `act` is set."""
     layers: list[nn.Module] = [
         nn.Conv2d(c_in, c_out, kernel, stride, kernel // 2, groups=groups, bias=False),
         nn.BatchNorm2d(c_out),
@@ -17,7 +17,7 @@ def _conv_with_norm(
 
 
 class InvertedResidual(nn.Module):
-    """Expand 1x1, depthwise 3x3, project 1x1; the sum with the input where shapes allow it."""
+    """Expand 1x1, depthwise 3x3, project 1x1; plus the input for equal shapes."""
 
     def __init__(self, c_in: int, c_out: int, stride: int, expansion: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The networks that come with the project, by name."""
+"""The networks of the project, by name."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,23 +34,23 @@ OWN_LICENCE = "trained by this project; the images are MIT, Copyright (c) 2017 Z
 
 @dataclass(frozen=True)
 class Sample:
-    """A network with weights, and what is needed to feed and to judge it.
+    """A network with weights, with the needs to feed and to judge the network.
 
     Attributes:
-        name: how it is asked for.
-        title: what to call it on a page.
-        teaches: what one can learn from it, in a sentence or two.
-        load: builds the network with its weights; use `build_network`.
-        preprocess: from an image to its input.
-        dataset: the data it is scored on: a name in `BUNDLED_DATA`, or "imagenet" (the user's
+        name: name in commands.
+        title: name on a page.
+        teaches: the lesson of the network, in a sentence or two.
+        load: builds the network with weights; use `build_network`.
+        preprocess: from an image to the network's input.
+        dataset: the data for the score: a name in `BUNDLED_DATA`, or "imagenet" (the user's
             folder).
-        classes: how many logits it gives.
-        class_names: their names in order, or empty where the data names them.
+        classes: number of logits.
+        class_names: names of the logits in order, or empty if the data hold the names.
         input_shape: of one input, (C, H, W), or (columns,) of a table.
         licence: of the weights.
-        weights: the file whose metadata holds the measured float top-1; None where it is cited.
-        cited_top1: float top-1 in [0, 1] where no file of ours says it.
-        cited_from: what that number was measured on.
+        weights: the file with the measured float top-1 as metadata; None for a cited top-1.
+        cited_top1: float top-1 in [0, 1] from elsewhere.
+        cited_from: the data of the cited top-1.
     """
 
     name: str
@@ -69,20 +69,20 @@ class Sample:
 
     @property
     def float_top1(self) -> float:
-        """Top-1 accuracy of the float network in [0, 1]; NaN where it is not known."""
+        """Top-1 accuracy of the float network in [0, 1]; NaN if unknown."""
         return self.cited_top1 if self.weights is None else measured_float_top1(self.weights)
 
     def build_network(self) -> nn.Module:
-        """Return a fresh network with its weights, in eval mode.
+        """Return a fresh network with weights, in eval mode.
 
         Raises:
-            FileNotFoundError: the weights are not there; the sentence says how to get them.
+            FileNotFoundError: the weights are missing; the sentence says how to get the weights.
         """
         return self.load().eval()
 
 
 def measured_float_top1(weights: Path) -> float:
-    """Return the float top-1 in [0, 1] that train.py wrote beside the weights; NaN without it."""
+    """Return the float top-1 in [0, 1] written by train.py beside the weights; NaN if missing."""
     if not weights.is_file():
         return float("nan")
     with safe_open(weights, "pt") as file:
@@ -90,15 +90,15 @@ def measured_float_top1(weights: Path) -> float:
 
 
 def sample_names() -> tuple[str, ...]:
-    """Return the names of all samples, in the order in which a page should list them."""
+    """Return the names of the samples, in the order for pages."""
     return tuple(SAMPLES)
 
 
 def sample_named(name: str) -> Sample:
-    """Return the sample of that name.
+    """Return the sample with a name.
 
     Raises:
-        ValueError: no such sample.
+        ValueError: the name is unknown.
     """
     if name not in SAMPLES:
         raise ValueError(f"A sample must be one of {', '.join(SAMPLES)}, got {name!r}.")
@@ -106,7 +106,7 @@ def sample_named(name: str) -> Sample:
 
 
 def _network_with_weights(name: str, model: nn.Module) -> nn.Module:
-    """Return `model` with the weights that train.py made."""
+    """Return `model` with the weights made by train.py."""
     path = WEIGHTS / f"{name}.safetensors"
     if not path.is_file():
         raise FileNotFoundError(

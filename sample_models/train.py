@@ -1,10 +1,10 @@
 """Train a sample: `python -m sample_models.train NAME`.
 
 letter-mlp learns from the bundled table, in a minute (`train_letter_mlp`). For other samples the
-full training set (60 000 images) is read from Debian's package dataset-fashion-mnist. Seeded:
-the same machine and torch version give the same weights; another machine gives others that are
-as good. The weights are written to sample_models/weights/NAME.safetensors together with what was
-measured (float top-1 on the test set, epochs, seed) in the file's metadata.
+full training set (60 000 images) is read from Debian's package dataset-fashion-mnist. Seeded: a
+machine with the same torch version gives equal weights; another machine gives other weights, as
+good. The weights are written to sample_models/weights/NAME.safetensors together with measured
+values (float top-1 on the test set, epochs, seed) in the file's metadata.
 """
 
 import argparse
@@ -34,7 +34,7 @@ BUILDERS: dict[str, Callable[[], nn.Module]] = {
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long a network is trained, its highest learning rate, and in which arithmetic."""
+    """Length of a training, highest learning rate, and arithmetic."""
 
     epochs: int
     learning_rate: float
@@ -65,12 +65,12 @@ def read_fashion_split(folder: Path, split: str) -> tuple[Tensor, Tensor]:
 
 
 def normalize_fashion_images(images: Tensor) -> Tensor:
-    """Map uint8 images to zero mean and unit variance over the training set."""
+    """Map uint8 images (N, 1, 28, 28) to zero mean and unit variance over the training set."""
     return (images.float() / 255 - MEAN) / STD
 
 
 def augment_images(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Shift by up to 2 pixels, flip every second image, blank one 8 x 8 square in every second."""
+    """Shift images (N, 1, H, W) by up to 2 pixels; flip half, blank an 8 x 8 square in half."""
     n = len(images)
     padded = F.pad(images, (2, 2, 2, 2))
     dx, dy = torch.randint(0, 5, (2, n, 1), generator=generator)
@@ -137,7 +137,7 @@ def train_image_sample(name: str, schedule: Schedule, seed: int, folder: Path) -
 
 
 def train_letter_sample(epochs: int | None, seed: int) -> None:
-    """Train letter-mlp and write its weights with what was measured."""
+    """Train letter-mlp and write the weights with the measured values."""
     schedule = replace(TableSchedule(), epochs=epochs or TableSchedule().epochs)
     model, score = train_letter_mlp(schedule, seed)
     print(f"{LETTER} {schedule.epochs} epochs, top-1 {score:.4f}")

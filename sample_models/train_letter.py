@@ -1,7 +1,7 @@
 """Train the sample letter-mlp; called by `python -m sample_models.train letter-mlp`.
 
-The first 16 000 rows of the bundled table train, the last 4 000 are only scored. Seeded: the same
-machine and torch version give the same weights.
+The first 16 000 rows of the bundled table train, the last 4 000 are only scored. Seeded: a machine
+with the same torch version gives equal weights.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from sample_models.letter_mlp import untrained_letter_mlp
 
 @dataclass(frozen=True, slots=True)
 class TableSchedule:
-    """Epochs, highest rate of Adam (it falls along a cosine), and rows a step."""
+    """Epochs, highest rate of Adam (falling along a cosine), and rows a step."""
 
     epochs: int = 60
     learning_rate: float = 3e-3
@@ -33,7 +33,7 @@ def read_all_rows(data: Dataset) -> tuple[Tensor, Tensor]:
 
 
 def train_letter_mlp(schedule: TableSchedule, seed: int) -> tuple[nn.Module, float]:
-    """Return (the trained network, its top-1 in [0, 1] on the test rows)."""
+    """Return (the trained network, top-1 in [0, 1] on the test rows)."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     rows, labels = read_all_rows(letter_train())

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention written as matmul and softmax, so that every edge can be seen."""
+    """Multi-head self-attention written as matmul and softmax, with every edge visible."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -23,7 +23,7 @@ class Attention(nn.Module):
         return heads
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, T, width) to the same shape."""
+        """Map (N, T, width) to a tensor of equal shape."""
         q, k, v = (
             self._split_heads(self.query(x)),
             self._split_heads(self.key(x)),
@@ -47,7 +47,7 @@ class Block(nn.Module):
         self.fc2 = nn.Linear(width * expansion, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, T, width) to the same shape."""
+        """Map (N, T, width) to a tensor of equal shape."""
         x = x + self.attention(self.norm1(x))
         out: Tensor = x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
         return out

@@ -1,1 +1,1 @@
-"""Fitting a machine to measurements of a board, and how far to trust what comes out."""
+"""Fitting a machine to measurements of a board, and trust in the fit."""

@@ -1,4 +1,4 @@
-"""From measurements of a board to a machine whose estimates are fitted to them."""
+"""Fit a machine's estimates to measurements of a board."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -38,7 +38,7 @@ Fits = dict[str, tuple[tuple[str, ...], LogFit]]
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A measurement that the fit had not seen: value, prediction and 90 % interval, in J or s."""
+    """A measurement unseen by the fit: value, prediction and 90 % interval, in J or s."""
 
     network: str
     point: str
@@ -61,7 +61,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """A fitted machine, what it predicts of networks left out, and what the rows could not tell."""
+    """A fitted machine, predictions for left-out networks, and questions the rows leave open."""
 
     machine: Machine
     left_out: tuple[LeftOut, ...]
@@ -69,12 +69,12 @@ class Calibration:
 
 
 def calibrate_machine(base: Machine, rows: Sequence[Measurement]) -> Calibration:
-    """Fit a machine's factors to measurements, and measure its error leaving out each network.
+    """Fit a machine's factors to measurements, and measure the error with each network left out.
 
-    The time's factors are fitted first, then those of the energy, part of which follows the time.
+    The time's factors are fitted first, then the energy's: part of the energy follows the time.
 
     Raises:
-        ValueError: there is no row, or a row names an unknown operating point.
+        ValueError: the rows are empty, or a row names an unknown operating point.
     """
     if not rows:
         raise ValueError("A fit needs a measurement; got none. Add a row for a network.")
@@ -96,15 +96,15 @@ def calibrate_machine(base: Machine, rows: Sequence[Measurement]) -> Calibration
 
 
 def machine_before_fit(machine: Machine) -> Machine:
-    """Return the machine before its fit: all factors 1, no error known."""
+    """Return the machine before the fit: factors of 1, unknown error."""
     return replace(machine, scales=Scales(), fit=None)
 
 
 def _fit_both_bases(base: Machine, rows: Sequence[Measurement]) -> tuple[Machine, Fits]:
     """Fit the base, and a base that fetches weights once more with weights on chip; keep one.
 
-    Networks of up to `SMALL_BYTES` are taken to lie on chip unless the rows clearly say that they
-    do not: two of them often cannot tell.
+    Networks of up to `SMALL_BYTES` are taken to lie on chip unless the rows clearly contradict: two
+    networks often cannot tell.
     """
     machine, fits = _fit_time_and_energy(base, rows)
     if base.weights_resident is not Residency.NEVER:
@@ -118,7 +118,7 @@ def _fit_both_bases(base: Machine, rows: Sequence[Measurement]) -> tuple[Machine
 
 
 def _machine_with_weight_memory(base: Machine, rows: Sequence[Measurement]) -> Machine:
-    """Give a machine a memory for the weights of every measured network, and for its borders."""
+    """Give a machine a memory for the weights of every measured network, and for the borders."""
     choose = make_mode_chooser(base)
     sizes = [
         sum(count_stored_bits(op, choose_widths(op, base, choose)) for op in row.workload.ops)
@@ -135,7 +135,7 @@ def _machine_with_weight_memory(base: Machine, rows: Sequence[Measurement]) -> M
 
 
 def _fit_time_and_energy(base: Machine, rows: Sequence[Measurement]) -> tuple[Machine, Fits]:
-    """Fit time, then energy; return the machine with its errors and the raw fits."""
+    """Fit time, then energy; return the machine with errors and the raw fits."""
     machine = replace(_machine_with_units(base, rows), fit=None)
     fits: Fits = {}
     timed = [row for row in rows if row.latency_s is not None]
@@ -161,7 +161,7 @@ def _fit_time_and_energy(base: Machine, rows: Sequence[Measurement]) -> tuple[Ma
 
 
 def _machine_with_units(base: Machine, rows: Sequence[Measurement]) -> Machine:
-    """Give the machine small constants where it has none, so that a factor can find them."""
+    """Give the machine small constants for missing constants, so that a factor can find a value."""
     overheads, static_w = base.overheads, base.static_w
     times = [row.latency_s for row in rows if row.latency_s is not None]
     energies = [row.energy_j for row in rows if row.energy_j is not None]
@@ -181,7 +181,7 @@ def _machine_with_units(base: Machine, rows: Sequence[Measurement]) -> Machine:
 def _fit_latency_factors(
     base: Machine, machine: Machine, rows: Sequence[Measurement]
 ) -> tuple[Machine, tuple[tuple[str, ...], LogFit]]:
-    """Fit the factors of the time in s; which stage limits a layer is settled in a few rounds."""
+    """Fit the factors of the time in s; a few rounds settle the limiting stage of a layer."""
     known = base.overheads.s_per_inference > 0
     prior = prior_covariance([OWN, OWN, OWN if known else UNKNOWN], [True, True, False])
     targets = [math.log(row.latency_s or 1.0) for row in rows]
@@ -234,9 +234,9 @@ def _fit_energy_factors(
 def _sum_scaled_parts(
     parts: Sequence[Sequence[float]], logs: Sequence[float]
 ) -> list[tuple[float, list[float]]]:
-    """Return for each row the logarithm of its sum and the share of each scaled part.
+    """Return, by row, the logarithm of the sum and the shares of scaled parts.
 
-    A row may end with a part that no factor scales.
+    A row may end with a part without a factor.
     """
     factors = [math.exp(value) for value in logs]
     rows = []
@@ -266,7 +266,7 @@ def _machine_at_row(machine: Machine, row: Measurement) -> Machine:
 
 
 def _predict_row(machine: Machine, row: Measurement) -> list[LeftOut]:
-    """Return what a machine predicts of a row, for each quantity that it was fitted to."""
+    """Return a machine's predictions of a row, for each fitted quantity."""
     report = estimate_workload(row.workload, _machine_at_row(machine, row))
     found = []
     for quantity, measured, value, bounds in (
@@ -284,7 +284,7 @@ def _predict_row(machine: Machine, row: Measurement) -> list[LeftOut]:
 def _error_with_left_out(
     machine: Machine, quantity: str, rows: Sequence[Measurement], left_out: Sequence[LeftOut]
 ) -> FitError | None:
-    """Return the error of a quantity with what leaving networks out showed."""
+    """Return the error of a quantity, with the errors for left-out networks."""
     error: FitError | None = getattr(machine.fit, quantity)
     if error is None:
         return None
@@ -302,7 +302,7 @@ def _error_with_left_out(
 
 
 def _explain_fit_limits(fits: Fits) -> Iterator[str]:
-    """Say which constants the rows could not tell apart, so that they stay at their priors."""
+    """Name the constants that the rows could not tell apart and that stay at the priors."""
     for quantity, (names, fit) in fits.items():
         largest = {name: max(row[place] for row in fit.shares) for place, name in enumerate(names)}
         unseen = [WORDS[name] for name in names if 0 < largest[name] < UNSEEN]

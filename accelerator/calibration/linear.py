@@ -1,4 +1,4 @@
-"""Linear algebra of a few unknowns in plain Python, for the cost model imports no library."""
+"""Linear algebra of a few unknowns in plain Python: the cost model imports no library."""
 
 Matrix = list[list[float]]
 
@@ -6,8 +6,8 @@ Matrix = list[list[float]]
 def invert_matrix(matrix: Matrix) -> Matrix:
     """Return the inverse of a square matrix by Gauss-Jordan elimination with pivots.
 
-    Raises:
-        ValueError: the matrix is singular.
+    >>> invert_matrix([[2.0, 0.0], [0.0, 4.0]])
+    [[0.5, 0.0], [0.0, 0.25]]
     """
     size = len(matrix)
     rows = [[*row, *(float(i == j) for j in range(size))] for i, row in enumerate(matrix)]
@@ -28,5 +28,9 @@ def invert_matrix(matrix: Matrix) -> Matrix:
 
 
 def multiply_by_vector(matrix: Matrix, vector: list[float]) -> list[float]:
-    """Return a matrix times a vector."""
+    """Return a matrix times a vector.
+
+    >>> multiply_by_vector([[1.0, 2.0], [3.0, 4.0]], [1.0, 1.0])
+    [3.0, 7.0]
+    """
     return [sum(a * b for a, b in zip(row, vector, strict=True)) for row in matrix]

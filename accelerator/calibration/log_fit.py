@@ -5,9 +5,9 @@ An estimate is a sum of parts, each times a factor s_k > 0. The fit minimises
     sum_i (log y_i - log f_i(s))^2 / noise^2  +  (log s)' P^-1 (log s)
 
 over log s, so that every factor stays positive, by Gauss-Newton steps. The derivative of log f_i by
-log s_k is the share of part k in estimate i. P is the prior: all factors may share one error of
-`COMMON` (a machine whose numbers are all too small), and each has an error of its own besides. Few
-rows then move what they tell apart, and leave the rest where the machine had it.
+log s_k is the share of part k in estimate i. P is the prior: the factors may share an error of
+`COMMON` (a machine with numbers too small throughout), and a factor has a separate error besides. A
+few rows then move the factors they tell apart, and leave the rest at the machine's values.
 """
 
 import math
@@ -37,10 +37,10 @@ Evaluate = Callable[[list[float]], list[tuple[float, Shares]]]
 
 @dataclass(frozen=True, slots=True)
 class LogFit:
-    """Logarithms of the factors, their covariance, the noise left and its degrees of freedom.
+    """Logarithms of the factors, the covariance, the remaining noise and the degrees of freedom.
 
-    `residuals` are log(measured) - log(estimated), row by row; `shares` are the shares of the
-    parts in each estimate.
+    `residuals` are log(measured) - log(estimated), row by row; `shares` are the shares of the parts
+    in each estimate.
     """
 
     logs: list[float]
@@ -72,7 +72,7 @@ def fit_log_factors(
 
 
 def prior_covariance(own: Sequence[float], common: Sequence[bool]) -> Matrix:
-    """Return the prior of factors with errors of their `own`, some of which share one more."""
+    """Return the prior of factors with separate errors `own`, and a shared error for `common`."""
     size = len(own)
     return [
         [
@@ -90,7 +90,7 @@ def _minimise_objective(
     logs: list[float],
     noise: float,
 ) -> tuple[list[float], Matrix, list[tuple[float, Shares]]]:
-    """Walk to the minimum; return the logarithms, their covariance and the rows there."""
+    """Walk to the minimum; return the logarithms, the covariance and the rows there."""
     rows = evaluate(logs)
     value = _objective_value(rows, targets, inverse_prior, logs, noise)
     for _ in range(_STEPS):
@@ -154,7 +154,7 @@ def _normal_equations(
 def _count_parameters_used(
     covariance: Matrix, rows: list[tuple[float, Shares]], noise: float
 ) -> float:
-    """Return how many factors the rows determine: the trace of the hat matrix."""
+    """Return the number of factors determined by the rows: the trace of the hat matrix."""
     total = 0.0
     for _, shares in rows:
         total += sum(

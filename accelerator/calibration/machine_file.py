@@ -1,4 +1,4 @@
-"""Writing a machine as the TOML file that `load_machine` reads."""
+"""Writing a machine as a TOML file for `load_machine`."""
 
 import json
 import tomllib
@@ -15,7 +15,7 @@ OF_FIT = ("scales.", "fit.")
 def write_machine(machine: Machine, fitted_to: str = "") -> str:
     """Return the text of a machine's file.
 
-    `fitted_to` is the source of every number that a fit has set, and of those without a source.
+    `fitted_to` is the source of numbers set by a fit, and of numbers without a source.
     """
     table = _plain_table(machine)
     table.pop("sources", None)
@@ -29,12 +29,12 @@ def write_machine(machine: Machine, fitted_to: str = "") -> str:
 
 
 def machine_with_name(machine: Machine, name: str) -> Machine:
-    """Return a machine under a name of its own, its title with the name in brackets."""
+    """Return a machine with a new name; the title gets the name in brackets."""
     return replace(machine, name=name, title=f"{machine.title} ({name})")
 
 
 def _plain_table(value: object) -> dict[str, object]:
-    """Return a dataclass as a table without keys that are None or at their default."""
+    """Return a dataclass as a table without keys at None or at the default."""
     table: dict[str, object] = {}
     assert is_dataclass(value)
     for field in fields(value):
@@ -58,7 +58,7 @@ def _plain_item(item: object) -> object:
 
 
 def _table_lines(table: Mapping[str, object], path: str) -> Iterator[str]:
-    """Yield the lines of a table: its values, then its tables, then its lists of tables."""
+    """Yield the lines of a table: values, then tables, then lists of tables."""
     later: list[tuple[str, object]] = []
     for key, value in table.items():
         if isinstance(value, dict) or (isinstance(value, list) and _is_list_of_tables(value)):

@@ -1,4 +1,4 @@
-"""One measured inference of one network on one board."""
+"""A measured inference of a network on a board."""
 
 from dataclasses import dataclass
 
@@ -7,11 +7,11 @@ from accelerator.workload import Workload
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """What a board took for one run of a workload; either figure may be unknown (None).
+    """Time and energy of a board for one run of a workload; a figure may be unknown (None).
 
-    `workload` has the widths and the batch that were measured, so that time in s and energy in J
-    are those of the whole batch. `idle_power_w` is the board's power while it waits. `point` names
-    an operating point of the machine, or none for its own clock.
+    `workload` has the measured widths and batch, so that time in s and energy in J hold for the
+    whole batch. `idle_power_w` is the power of the waiting board. `point` names an operating point
+    of the machine; empty for the machine's main clock.
     """
 
     network: str

@@ -16,7 +16,7 @@ DEFAULT_CONFIG = "w8a8"
 
 @dataclass(frozen=True, slots=True)
 class MeasurementRow:
-    """One line of the file; `config` is a text such as w8a8 or the name of a configuration file."""
+    """A line of the file; `config` is a text such as w8a8 or the name of a configuration file."""
 
     network: str
     latency_s: float | None = None
@@ -62,7 +62,7 @@ def read_measurement_rows(text: str) -> tuple[MeasurementRow, ...]:
 def measurements_of_rows(
     rows: Sequence[MeasurementRow], find_workload: FindWorkload
 ) -> tuple[Measurement, ...]:
-    """Return the measurements with the work that each row names, batch by batch."""
+    """Return the measurements with the workload named in each row, batch by batch."""
     return tuple(
         Measurement(
             network=row.network,
@@ -78,7 +78,7 @@ def measurements_of_rows(
 
 
 def workload_of_batch(workload: Workload, batch: int) -> Workload:
-    """Return the work of `batch` images at once instead of one."""
+    """Return the workload of `batch` images at once instead of one."""
     if batch == 1:
         return workload
     return replace(
@@ -94,7 +94,11 @@ def workload_of_batch(workload: Workload, batch: int) -> Workload:
 
 
 def read_uniform_widths(text: str) -> tuple[int, int] | None:
-    """Return the widths of a text such as w8a8; None where it is another text."""
+    """Return the widths of a text such as w8a8; None for another text.
+
+    >>> read_uniform_widths("w4a8")
+    (4, 8)
+    """
     weight, found, activation = text.strip().lower().removeprefix("w").partition("a")
     if not found or not weight.isdecimal() or not activation.isdecimal():
         return None

@@ -1,8 +1,8 @@
-"""Which network to measure next so that the estimate of the present one gets more certain.
+"""Choose the next network to measure, so that the present network's estimate gets more certain.
 
 A measurement of a network with shares x adds x x' / noise^2 to the fit's curvature; by the formula
-of Sherman and Morrison its covariance C becomes C - C x x' C / (noise^2 + x' C x). What a
-measurement would say is not needed, only what the network spends its energy or time on.
+of Sherman and Morrison the covariance C becomes C - C x x' C / (noise^2 + x' C x). The result of
+the measurement is not needed, only the shares of the network's energy or time.
 """
 
 import math
@@ -30,9 +30,10 @@ class NextMeasurement:
 def rank_next_measurements(
     machine: Machine, present: Workload, candidates: Mapping[str, Workload], quantity: str
 ) -> tuple[NextMeasurement, ...]:
-    """Return the candidates, the one that narrows the present network's interval most first.
+    """Return the candidates, in order of the narrowing of the present network's interval.
 
-    `quantity` is "energy" or "latency". A machine without a fit of it gives an empty tuple.
+    `quantity` is "energy" or "latency". A machine without a fit of the quantity gives an empty
+    tuple.
     """
     error = getattr(machine.fit, quantity) if machine.fit else None
     if error is None:

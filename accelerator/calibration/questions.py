@@ -1,4 +1,4 @@
-"""What looks wrong in measurements before a machine is fitted to them: units, contradictions."""
+"""Doubts about measurements before a fit: wrong units, contradictions."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ LEAST_W, MOST_W = 1e-6, 1e4
 
 
 def find_questions(base: Machine, rows: Sequence[Measurement]) -> tuple[str, ...]:
-    """Return one sentence for each row that looks like a wrong unit or contradicts another."""
+    """Return a sentence for a row that looks like a wrong unit or contradicts another row."""
     reports = [
         estimate_workload(row.workload, machine_at_point(base, row.point) if row.point else base)
         for row in rows
@@ -43,7 +43,7 @@ def find_questions(base: Machine, rows: Sequence[Measurement]) -> tuple[str, ...
 
 
 def _implausible_rows(rows: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
-    """Ask where the speed, the energy of a MAC or the power is none that a chip has."""
+    """Ask about rows with impossible speed, energy of a MAC, or power."""
     for row in rows:
         macs = sum(op.macs for op in row.workload.ops) or 1
         if row.latency_s and not LEAST_MACS_PER_S < macs / row.latency_s < MOST_MACS_PER_S:
@@ -61,7 +61,7 @@ def _implausible_rows(rows: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
 def _outlier_rows(
     rows: Sequence[Measurement], name: str, estimates: Sequence[float]
 ) -> Iterator[tuple[str, str]]:
-    """Ask where a row's ratio to its estimate is far from that of the other rows."""
+    """Ask about rows with a ratio to the estimate far from the ratios of other rows."""
     logs = {
         number: math.log(getattr(row, name) / value)
         for number, (row, value) in enumerate(zip(rows, estimates, strict=True))
@@ -105,7 +105,7 @@ def _odd_power_rows(
 def _rows_far_from_fit(
     rows: Sequence[Measurement], latencies: Sequence[float], energies: Sequence[float]
 ) -> Iterator[tuple[str, str]]:
-    """Ask where a row is far from a machine that was fitted to a board of its kind."""
+    """Ask about rows far from a machine fitted to a board of the kind."""
     for row, latency, energy in zip(rows, latencies, energies, strict=True):
         for name, value in (("latency_s", latency), ("energy_j", energy)):
             measured = getattr(row, name)
@@ -116,7 +116,7 @@ def _rows_far_from_fit(
 
 
 def _contradicting_rows(rows: Sequence[Measurement]) -> Iterator[tuple[str, str]]:
-    """Ask where two rows of the same work differ more than two runs do."""
+    """Ask about two rows of equal work that differ more than two runs do."""
     for number, row in enumerate(rows):
         for other in rows[:number]:
             if (row.workload, row.point) != (other.workload, other.point):
@@ -132,7 +132,7 @@ def _contradicting_rows(rows: Sequence[Measurement]) -> Iterator[tuple[str, str]
 
 
 def _question_of_row(row: Measurement, name: str, why: str) -> tuple[str, str]:
-    """Return the row's network, so that a row is asked about once, and the question."""
+    """Return (network of the row, question); the network limits a row to one question."""
     unit = {"latency_s": "seconds (not ms or µs)", "energy_j": "joules (not mJ or µJ)"}[name]
     value = getattr(row, name)
     return (

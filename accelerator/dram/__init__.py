@@ -1,1 +1,1 @@
-"""What crosses the border between DRAM and chip, and which weights never do."""
+"""Traffic between DRAM and chip, and weights that stay on chip."""

@@ -1,4 +1,4 @@
-"""Which layers' weights stay on chip between inferences: the best subset, exactly."""
+"""Choose the layers whose weights stay on chip between inferences: the best subset, exactly."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class WeightBlock:
 
 
 def count_stored_bits(op: Op, widths: Widths) -> int:
-    """Return the bits that a layer's weights take, without scales and biases."""
+    """Return the bits of a layer's stored weights, without scales and biases."""
     if op.kind not in WEIGHT_KINDS and not op.table_elements:
         return 0
     return round(op.shape_weights * widths.stored_weight)
@@ -29,8 +29,8 @@ def count_stored_bits(op: Op, widths: Widths) -> int:
 def keep_weights_on_chip(machine: Machine, blocks: Sequence[WeightBlock]) -> frozenset[str]:
     """Return the layers whose weights stay on chip.
 
-    All layers where all fit, or where the machine always keeps weights; else the subset that
-    saves the most DRAM bits an inference (`choose_weight_blocks`).
+    The whole network if the weights fit, or if the machine always keeps weights; else the subset
+    that saves the most DRAM bits an inference (`choose_weight_blocks`).
     """
     if machine.weights_resident is Residency.NEVER:
         return frozenset()
@@ -44,9 +44,9 @@ def keep_weights_on_chip(machine: Machine, blocks: Sequence[WeightBlock]) -> fro
 def choose_weight_blocks(blocks: Sequence[WeightBlock], room_bits: int) -> frozenset[str]:
     """Return the blocks that fit into a room and save the most bits: a knapsack, solved exactly.
 
-    Blocks that save the same number of bits for a stored bit form a class. Within a class only the
-    size matters, so that one number, whose bit n says that n units can be filled, describes all
-    its subsets. The classes but the largest are walked as Pareto-optimal subsets of few blocks.
+    Blocks with equal savings per stored bit form a class. Within a class only the size matters, so
+    a single number, with bit n set if n units can be filled, describes the subsets. The classes but
+    the largest are walked as Pareto-optimal subsets of few blocks.
 
     >>> blocks = [WeightBlock("a", 60, 60), WeightBlock("b", 50, 50), WeightBlock("c", 50, 50)]
     >>> sorted(choose_weight_blocks(blocks, 100))
@@ -82,7 +82,7 @@ class _Subset:
 
 
 def _pareto_subsets(blocks: Sequence[WeightBlock], room_bits: int) -> list[_Subset]:
-    """Return the subsets of which none is larger and saves less than another."""
+    """Return the subsets not beaten by a subset of smaller size and larger savings."""
     subsets = [_Subset(0, 0, ())]
     for block in blocks:
         grown = [
@@ -108,7 +108,7 @@ def _grow_subset(subset: _Subset, block: WeightBlock) -> _Subset:
 
 
 def _reachable_sums(blocks: Sequence[WeightBlock], unit: int, room: int) -> list[int]:
-    """Return after each block the sums that can be reached, one bit a sum in units."""
+    """Return the sums reachable after each block, one bit a sum in units."""
     mask = (1 << (room + 1)) - 1
     reach = [1]
     for block in blocks:
@@ -117,14 +117,14 @@ def _reachable_sums(blocks: Sequence[WeightBlock], unit: int, room: int) -> list
 
 
 def _largest_sum(reach: int, room: int) -> int:
-    """Return the largest reachable sum that is at most `room`."""
+    """Return the largest reachable sum of at most `room`."""
     return (reach & ((1 << (room + 1)) - 1)).bit_length() - 1
 
 
 def _rebuild_choice(
     blocks: Sequence[WeightBlock], reach: Sequence[int], unit: int, filled: int
 ) -> list[str]:
-    """Return the blocks whose sizes add up to a reachable sum."""
+    """Return blocks with sizes that add up to a reachable sum."""
     layers = []
     for number in range(len(blocks) - 1, -1, -1):
         if reach[number] >> filled & 1:

@@ -1,4 +1,4 @@
-"""How many bits cross between DRAM and the buffers."""
+"""Bits that cross between DRAM and the buffers."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from accelerator.workload import Gemm, Op
 
 @dataclass(frozen=True, slots=True)
 class Crossing:
-    """Which operands of an op cross the DRAM border, the others staying on chip."""
+    """The operands of an op that cross the DRAM border; the others stay on chip."""
 
     weights: bool = True
     inputs: bool = True
@@ -22,7 +22,7 @@ class Crossing:
 class DramTraffic:
     """Bits read and written at the DRAM, partial sums spilled on chip, and tiles streamed.
 
-    `weight_memory_bits` are the weights that come from an on-chip weight memory instead.
+    `weight_memory_bits` are the weights from an on-chip weight memory instead.
     """
 
     weight_bits: int
@@ -34,7 +34,7 @@ class DramTraffic:
 
     @property
     def all_dram_bits(self) -> int:
-        """All bits that cross the DRAM border."""
+        """Bits across the DRAM border in sum."""
         return self.weight_bits + self.input_bits + self.output_bits
 
 
@@ -80,20 +80,20 @@ def count_dram_traffic(
 
 
 def fits_input_buffer(op: Op, machine: Machine, widths: Widths) -> bool:
-    """Return whether the whole input of an op stays in its buffer while it is used again."""
+    """Return whether the whole input of an op stays in the buffer during repeated use."""
     room = 8 * machine.buffers.input_bytes * (0.5 if machine.buffers.double_buffer else 1.0)
     return op.count_input_elements * widths.stored_input <= room
 
 
 def _halo_share(op: Op) -> float:
-    """Part of the input that two neighbouring stripes both read."""
+    """Part of the input read by two neighbouring stripes."""
     return max(0, (op.kernel_h - 1) * op.dilation_h + 1 - op.stride_h) / op.in_h
 
 
 def _tile_rooms(
     op: Op, machine: Machine, widths: Widths, weight_bits: float, input_bits: float
 ) -> tuple[float, float]:
-    """Bits one tile of weights and one of inputs may occupy."""
+    """Bits for a tile of weights and for a tile of inputs."""
     buffers = machine.buffers
     half = 0.5 if buffers.double_buffer else 1.0
     if not buffers.unified:
@@ -108,7 +108,7 @@ def _tile_rooms(
 
 
 def _partial_sum_bits(gemm: Gemm, machine: Machine, widths: Widths, outputs: int) -> int:
-    """Bits of partial sums written and read again when one tile of weights has no room."""
+    """Bits of partial sums written and read again if a tile of weights lacks room."""
     buffers: Buffers = machine.buffers
     room = 8 * buffers.weight_bytes / (2 if buffers.double_buffer else 1)
     tile = gemm.depth * min(gemm.columns, machine.array.columns) * widths.stored_weight

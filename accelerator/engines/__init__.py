@@ -1,1 +1,1 @@
-"""Engines whose time does not follow from an array's unrolled loops."""
+"""Engines with timing independent of an array's unrolled loops."""

@@ -18,7 +18,7 @@ WINDOW = 2
 
 @dataclass(frozen=True, slots=True)
 class TileCounts:
-    """How many tiles an op has: in space, over output channels, over input channels."""
+    """Numbers of tiles of an op: in space, over output channels, over input channels."""
 
     space: int
     outputs: int
@@ -50,7 +50,7 @@ def bit_serial_cycles(op: Op, array: BitSerial, weight_bits: int) -> int:
 
 
 def count_matrix_tiles(op: Op, array: BitSerial) -> TileCounts:
-    """Return the number of tiles of a matrix product and the input values that each loads."""
+    """Return the number of tiles of a matrix product and the input values loaded by a tile."""
     gemm = op.lower_to_gemm()
     if op.kind in (OpKind.LINEAR, OpKind.MATMUL):
         space = math.ceil(gemm.rows / (array.tile_rows * array.tile_columns))
@@ -77,7 +77,7 @@ def fits_bit_serial_engine(op: Op) -> bool:
 
 
 def is_square_convolution(op: Op) -> bool:
-    """Return whether a convolution has the 3 x 3 kernel that the engine is built for."""
+    """Return whether a convolution has the engine's native 3 x 3 kernel."""
     return op.kind is OpKind.CONV and (op.kernel_h, op.kernel_w) == (3, 3)
 
 
@@ -96,7 +96,7 @@ def bit_serial_accesses(op: Op, array: BitSerial) -> tuple[float, float]:
 def _tile_cycles(
     op: Op, array: BitSerial, tiles: TileCounts, channels: int, weight_bits: int
 ) -> int:
-    """Return the cycles of one tile of `channels` output channels, all input channels."""
+    """Return the cycles of one tile of `channels` output channels over the input channels."""
     fifo = array.fifo_cycles
     finish = array.normalize_cycles + channels
     finish += array.stream_cycles + 9 * math.ceil(8 * channels / array.port_bits)

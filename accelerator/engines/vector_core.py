@@ -1,4 +1,4 @@
-"""Cycles and memory accesses of a core that is known by its cycles for a MAC."""
+"""Cycles and memory accesses of a core described by cycles for a MAC."""
 
 from accelerator.array import VectorCore
 from accelerator.workload import Op, OpKind
@@ -26,14 +26,14 @@ def cycles_per_mac(op: Op, array: VectorCore) -> float:
 
 
 def vector_core_accesses(op: Op) -> tuple[float, float]:
-    """Return weights and inputs loaded, in elements, where a loop keeps 2 x 2 outputs at once.
+    """Return weights and inputs loaded, in elements, by a loop over blocks of 2 x 2 outputs.
 
-    The block of two output channels by two positions is that of CMSIS-NN's matrix kernels.
+    The block of two output channels by two positions follows CMSIS-NN's matrix kernels.
     """
     return op.macs / 2, op.macs / 2
 
 
 def count_product_outputs(op: Op) -> int:
-    """Return the elements that a matrix product writes."""
+    """Return the number of elements written by a matrix product."""
     gemm = op.lower_to_gemm()
     return gemm.rows * gemm.columns * gemm.groups

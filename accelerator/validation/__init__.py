@@ -1,1 +1,1 @@
-"""Networks and chips whose cost was measured: what the estimates are checked against."""
+"""Networks and chips with measured cost, to check the estimates."""

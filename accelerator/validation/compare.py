@@ -20,22 +20,22 @@ class RowCheck:
 
     @property
     def latency_error(self) -> float | None:
-        """Estimated over measured time, less one; None where no time was measured."""
+        """Estimated over measured time, less one; None without a measured time."""
         measured = self.row.measurement.latency_s
         return None if measured is None else self.latency_s / measured - 1
 
     @property
     def energy_error(self) -> float | None:
-        """Estimated over measured energy, less one; None where no energy was measured."""
+        """Estimated over measured energy, less one; None without a measured energy."""
         measured = self.row.measurement.energy_j
         return None if measured is None else self.energy_j / measured - 1
 
 
 @dataclass(frozen=True, slots=True)
 class MachineCheck:
-    """A fitted machine: its predictions of networks left out, and how well it ranks networks.
+    """A fitted machine: predictions for left-out networks, and the quality of the ranking.
 
-    Rank correlations are Spearman's, over the networks of each operating point, the worst point.
+    Rank correlations are Spearman's, over the networks of an operating point, for the worst point.
     """
 
     machine: str
@@ -54,7 +54,7 @@ class MachineCheck:
 
 
 def check_measured_rows(machine: str | None = None) -> tuple[RowCheck, ...]:
-    """Estimate every measured row, or those of one machine without its point."""
+    """Estimate every measured row, or the rows of one machine without the machine's point."""
     return tuple(_checks_of_rows(machine))
 
 
@@ -67,7 +67,7 @@ def _checks_of_rows(machine: str | None) -> Iterator[RowCheck]:
 
 
 def check_measured_machines() -> tuple[MachineCheck, ...]:
-    """Fit every measured machine again, leaving out each network in turn."""
+    """Fit every measured machine again, with each network left out in turn."""
     return tuple(map(_check_one_machine, measured_machines()))
 
 
@@ -108,7 +108,7 @@ def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def validation_report_lines() -> Iterator[str]:
-    """Yield the lines of the report that `python -m accelerator.validate` prints."""
+    """Yield the lines printed by `python -m accelerator.validate`."""
     heads = (f"{'chip':38}", f"{'network':8}", f"{'energy uJ':>10}", f"{'estimate':>10}")
     yield " ".join((*heads, f"{'error':>7} {'time ms':>9} {'estimate':>9} {'error':>7}  use"))
     for check in check_measured_rows():

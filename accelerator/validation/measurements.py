@@ -1,4 +1,4 @@
-"""Measured rows of chips: what the shipped machines were fitted to, and what they were not."""
+"""Measured rows of chips: rows for the fit of shipped machines, and rows for checks."""
 
 import csv
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ are only compared."""
 
 @dataclass(frozen=True, slots=True)
 class ChipRow:
-    """A published measurement, the machine that stands for the chip, and what the row is for."""
+    """A published measurement, the machine that stands for the chip, and the row's purpose."""
 
     chip: str
     machine: str
@@ -31,7 +31,7 @@ class ChipRow:
 
     @property
     def is_without_dram(self) -> bool:
-        """Whether the energy measured is that of the chip without its DRAM."""
+        """Whether the measured energy excludes the chip's DRAM."""
         return self.use == WITHOUT_DRAM
 
     @property
@@ -43,12 +43,12 @@ class ChipRow:
 
 @cache
 def published_chip_rows() -> tuple[ChipRow, ...]:
-    """Return every published row, chip by chip."""
+    """Return the published rows, chip by chip."""
     return tuple(_read_chip_rows())
 
 
 def rows_for_fit(machine: str) -> tuple[Measurement, ...]:
-    """Return the rows to which a shipped machine is fitted; none for a machine never measured."""
+    """Return the rows for the fit of a shipped machine; empty for an unmeasured machine."""
     base = machine.partition("@")[0]
     return tuple(
         row.measurement

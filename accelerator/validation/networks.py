@@ -11,9 +11,9 @@ Shape = tuple[int, int, int]
 
 @dataclass
 class TableBuilder:
-    """Appends operations to a network; each reads the activation `x` that the last one wrote.
+    """Appends operations to a network; an operation reads the last written activation `x`.
 
-    All weights have `weight_bits`, all activations `activation_bits`; `batch` images run at once.
+    Weights have `weight_bits`, activations `activation_bits`; `batch` images run at once.
     """
 
     weight_bits: int
@@ -37,7 +37,7 @@ class TableBuilder:
         groups: int = 1,
         out: tuple[int, int] | None = None,
     ) -> str:
-        """Append a convolution padded so that the output has 1 / stride of the input's size."""
+        """Append a convolution, padded to an output of 1 / stride of the input's size."""
         c_in, height, width = self.shapes[self.x]
         size = out or (-(-height // stride), -(-width // stride))
         depthwise = groups == c_in == c_out
@@ -68,7 +68,7 @@ class TableBuilder:
         return self.add_convolution(channels, stride=stride, groups=channels)
 
     def add_linear(self, c_out: int) -> str:
-        """Append a linear layer over everything that the last operation wrote."""
+        """Append a linear layer over the whole output of the last operation."""
         channels, height, width = self.shapes[self.x]
         op = Op(
             name=f"linear {len(self.ops)}",
@@ -83,7 +83,7 @@ class TableBuilder:
         return self._append_op(op, (c_out, 1, 1))
 
     def add_pool(self, kernel: tuple[int, int], stride: int, out: tuple[int, int]) -> str:
-        """Append a pooling layer whose output has height and width `out`."""
+        """Append a pooling layer with an output of height and width `out`."""
         channels, height, width = self.shapes[self.x]
         op = Op(
             name=f"pool {len(self.ops)}",
@@ -105,7 +105,7 @@ class TableBuilder:
         return self._append_op(op, (channels, *out))
 
     def add_global_pool(self) -> str:
-        """Append the mean over all positions."""
+        """Append the mean over the positions."""
         _, height, width = self.shapes[self.x]
         return self.add_pool((height, width), 1, (1, 1))
 
@@ -120,7 +120,7 @@ class TableBuilder:
         return self._append_op(op, self.shapes[self.x])
 
     def build_workload(self, name: str) -> Workload:
-        """Return the network; its output is what the last operation wrote."""
+        """Return the network; the output is the result of the last operation."""
         sizes = {name: self.batch * c * h * w for name, (c, h, w) in self.shapes.items()}
         tensors = tuple(TensorInfo(n, size, self.activation_bits) for n, size in sizes.items())
         return Workload(name, tuple(self.ops), tensors, ("input",), (self.x,))
@@ -183,7 +183,7 @@ def _auto_encoder_table(table: TableBuilder) -> None:
 
 
 def _alexnet_convolutions(table: TableBuilder) -> None:
-    """AlexNet's convolutions with the groups of its two towers, without the linear layers."""
+    """AlexNet's convolutions with the groups of the two towers, without the linear layers."""
     table.start_with_input(3, 227, 227)
     table.add_convolution(96, (11, 11), 4, out=(55, 55))
     table.add_pool((3, 3), 2, (27, 27))
@@ -195,7 +195,7 @@ def _alexnet_convolutions(table: TableBuilder) -> None:
 
 
 def _alexnet_table(table: TableBuilder) -> None:
-    """AlexNet with the groups of its two towers."""
+    """AlexNet with the groups of the two towers."""
     _alexnet_convolutions(table)
     table.add_pool((3, 3), 2, (6, 6))
     for channels in (4096, 4096, 1000):
@@ -217,10 +217,10 @@ TINY = ("ic", "kws", "vww", "ad")
 def network_table(
     name: str, weight_bits: int = 8, activation_bits: int = 8, batch: int = 1
 ) -> Workload:
-    """Return a published network as a table of layers at the same widths everywhere.
+    """Return a published network as a table of layers with equal widths.
 
     Raises:
-        ValueError: the name is none of `NETWORKS`.
+        ValueError: the name is not in `NETWORKS`.
     """
     if name not in NETWORKS:
         raise ValueError(
@@ -232,6 +232,6 @@ def network_table(
 
 
 def describe_networks() -> Iterator[tuple[str, str]]:
-    """Yield the name of each published network and one line about it."""
+    """Yield the names of the published networks, with a line about the network."""
     for name, build in NETWORKS.items():
         yield name, (build.__doc__ or "").strip()

@@ -1,4 +1,4 @@
-"""Fitting the shipped machines to the measured rows again, and writing their files."""
+"""Fitting the shipped machines to the measured rows again, and writing the files."""
 
 from dataclasses import replace
 
@@ -12,17 +12,17 @@ SOURCE = "fitted to MLPerf Tiny rows of accelerator/validation/measured.csv"
 
 
 def measured_machines() -> tuple[str, ...]:
-    """Return the shipped machines that have measured rows to be fitted to, without points."""
+    """Return the shipped machines with measured rows for a fit, without points."""
     return tuple(name for name in preset_names() if "@" not in name and rows_for_fit(name))
 
 
 def refit_machine(name: str) -> Calibration:
-    """Fit a shipped machine to its measured rows, starting from its numbers before the fit."""
+    """Fit a shipped machine to the measured rows, from the numbers before the fit."""
     return calibrate_machine(machine_before_fit(load_preset(name)), rows_for_fit(name))
 
 
 def write_refitted_machine(name: str) -> None:
-    """Fit a shipped machine again and write its file; the comment at its head stays."""
+    """Fit a shipped machine again and write the file; the comment at the head stays."""
     path = MACHINES / f"{name}.toml"
     comment = path.read_text(encoding="utf-8").partition("\n")[0]
     base, machine = load_preset(name), refit_machine(name).machine
