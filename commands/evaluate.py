@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from analysis.evaluation.tasks.kinds import Head, TaskKind
 from commands.app import app
 from commands.inputs import (
     ExperimentOptions,
@@ -29,16 +30,19 @@ from commands.options import (
     EstimatorOption,
     ExperimentOption,
     GranularityOption,
+    HeadOption,
     IterationsOption,
     JsonOption,
     LabelOption,
     MachineOption,
+    MasksOption,
     ModelOption,
     PreprocessOption,
     SamplesOption,
     SeedOption,
     ShapeOption,
     SmoothOption,
+    TaskOption,
     TrainedOption,
     TrainingsOption,
     WeightBitsOption,
@@ -116,6 +120,9 @@ def evaluate_network(
             "one for all. It is run."
         ),
     ] = None,
+    task: TaskOption = TaskKind.AUTO,
+    masks: MasksOption = None,
+    head: HeadOption = Head.AUTO,
     resume: Annotated[
         Path | None,
         typer.Option(help="Folder that keeps the score so far: a killed command goes on by image."),
@@ -153,6 +160,7 @@ def evaluate_network(
         from analysis.split import ImageChoice, choose_data_split  # noqa: PLC0415
         from analysis.study import Study  # noqa: PLC0415
         from commands.json_answers.run import summarize_run  # noqa: PLC0415
+        from commands.work.open_task import attach_targets, open_task  # noqa: PLC0415
 
         how, own_metric = open_preprocess(preprocess, label_column, model), open_user_metric(metric)
         choice = ImageChoice(data, how, samples, calibration, record.experiment.seed)
@@ -164,11 +172,12 @@ def evaluate_network(
             )
         learning = any(pass_needs_images(step) for step in tried.all_passes)
         images = choose_data_split(model, network, tried.config, choice, learning=learning)
+        images = attach_targets(images, masks)
         checked = check_onnx_import(model, network, images.score)
         store = None if resume is None else RunStore(resume)
-        run = watch_steps(
-            measure_experiment(Study.of_split(network, images, store), tried, own_metric)
-        )
+        measured_by = own_metric or open_task(task, head, network, images.score)
+        study = Study.of_split(network, images, store)
+        run = watch_steps(measure_experiment(study, tried, measured_by))
         found = summarize_run(run, network, (*notes, *images.notes))
         sanity = watch_steps(check_float_network(network, images.score, run.evaluation.float_top1))
         warnings = (*(how.notes if how else ()), *sanity.warning_sentences())

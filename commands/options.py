@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from analysis.evaluation.tasks.kinds import Head, TaskKind
 from quant.passes.methods import Method
 from quant.spec import Estimator, Granularity
 
@@ -81,6 +82,14 @@ TrainedOption = Annotated[
     typer.Option(help="Name of a training: its weights and grids; its bits if none are named."),
 ]
 TrainingsOption = Annotated[Path, typer.Option("--runs", help="Folder that keeps trainings.")]
+TaskOption = Annotated[
+    TaskKind, typer.Option(help="Chooses the metric; auto decides from the targets of the data.")
+]
+MasksOption = Annotated[
+    Path | None,
+    typer.Option(help="Of segmentation: a folder with a .png for each image, a class a pixel."),
+]
+HeadOption = Annotated[Head, typer.Option(help="Of a detector: how its outputs hold boxes.")]
 JsonOption = Annotated[
     str, typer.Option("--json", help="File for the answer, or - for standard output.")
 ]

@@ -11,6 +11,7 @@ from analysis.evaluation.image_answers import ImageAnswers, pack_bits
 from analysis.evaluation.measures import Interval, paired_interval, proportion_interval
 from analysis.evaluation.output_error import OutputTally
 from analysis.evaluation.per_image import compare_image_outputs
+from analysis.evaluation.tasks.task_metric import TaskMetric, TaskTally
 from analysis.evaluation.user_metric import MetricScore, MetricTally, UserMetric
 from analysis.network import Network, forward_all_outputs, forward_first_output
 from quant.errors import QuantError
@@ -20,6 +21,8 @@ from quant.progress import Progress, Steps
 from quant.simulation.quant_graph import QuantGraph
 
 MAX_DISAGREEMENTS = 48
+Metric = UserMetric | TaskMetric
+"""A metric of the user's own, or that of a task."""
 
 
 class LabelledBatch(Protocol):
@@ -98,9 +101,13 @@ class Evaluation:
 class _ScoreTally:
     """Running counts; memory grows with the images only for a metric of the whole data."""
 
-    def __init__(self, metric: UserMetric | None = None) -> None:
+    def __init__(self, metric: Metric | None = None) -> None:
         self.output_error = OutputTally()
-        self.metric = None if metric is None else MetricTally(metric)
+        self.metric: MetricTally | TaskTally | None = None
+        if isinstance(metric, TaskMetric):
+            self.metric = TaskTally(metric)
+        elif metric is not None:
+            self.metric = MetricTally(metric)
         self.metric_problem = ""
         self.samples = self.agreed = 0
         self.float_hits = self.quantized_hits = self.lost = self.won = 0
@@ -226,13 +233,13 @@ def evaluate_network(
     network: Network,
     quantized: QuantGraph,
     data: Data,
-    metric: UserMetric | None = None,
+    metric: Metric | None = None,
     stored: StoredOutputs | None = None,
 ) -> Steps[Evaluation]:
     """Run both networks over the images of `data`, batch by batch.
 
-    `metric` is a user's metric; an error of the metric goes to `metric_problem`. With `stored`, an
-    interrupted score resumes, with a result equal to the last bit.
+    `metric` is of a user or a task; an error of the metric goes to `metric_problem`. With
+    `stored`, an interrupted score resumes, with a result equal to the last bit.
 
     Raises:
         QuantError: `data` has no image, or a label is no output of the network.

@@ -170,7 +170,7 @@ def sqnr_intervals(signal: NDArray[Any], noises: NDArray[Any]) -> list[Interval 
     """Return `sqnr_interval` for Q noises (Q, N) over equal images."""
     if len(signal) < MIN_IMAGES:
         return [None] * len(noises)
-    weights = torch.from_numpy(_resample_counts(len(signal)))
+    weights = torch.from_numpy(resample_counts(len(signal)))
     drawn = np.concatenate([signal[None], noises]).astype(np.float64)
     # Torch multiplies here because NumPy's own threads busy-wait afterwards.
     noise_sums = (torch.from_numpy(drawn) @ weights.T).numpy()
@@ -190,13 +190,13 @@ def mean_interval(values: NDArray[np.float64]) -> Interval | None:
     """
     if len(values) < MIN_IMAGES:
         return None
-    means = _resample_counts(len(values)) @ values / len(values)
+    means = resample_counts(len(values)) @ values / len(values)
     low, high = np.percentile(means, [2.5, 97.5])
     return Interval(float(low), float(high))
 
 
 @lru_cache(maxsize=4)
-def _resample_counts(count: int) -> NDArray[np.float64]:
+def resample_counts(count: int) -> NDArray[np.float64]:
     """Return how often a resample draws each of `count` images, (RESAMPLES, count)."""
     generator = np.random.default_rng(count)
     drawn = generator.integers(0, count, (RESAMPLES, count))

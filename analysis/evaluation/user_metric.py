@@ -41,11 +41,21 @@ class UserMetric(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class MetricPart:
+    """A further score of both networks, such as that of one class."""
+
+    name: str
+    float_value: float
+    quantized_value: float
+
+
+@dataclass(frozen=True, slots=True)
 class MetricScore:
     """A metric of the float and the quantized network on equal images.
 
     `change` is quantized minus float. Intervals are 95 % bootstrap intervals over images, paired
-    for the change; None for a metric with one number for the whole data.
+    for the change; None for a metric with one number for the whole data. `parts` are further
+    scores of a task, such as one for each class.
     """
 
     name: str
@@ -56,6 +66,7 @@ class MetricScore:
     float_ci95: Interval | None = None
     quantized_ci95: Interval | None = None
     change_ci95: Interval | None = None
+    parts: tuple[MetricPart, ...] = ()
 
     @property
     def metric_loss(self) -> float:

@@ -9,9 +9,8 @@ from typing import Protocol
 import torch
 
 from analysis.cost.estimate import estimate_config_cost
-from analysis.evaluation.evaluate import Data, evaluate_network
+from analysis.evaluation.evaluate import Data, Metric, evaluate_network
 from analysis.evaluation.layer_sqnr import measure_layer_sqnr
-from analysis.evaluation.user_metric import UserMetric
 from analysis.network import Network
 from analysis.runs.apply_recipe import apply_whole_recipe, plain_quantized_stage, title_of_pass
 from analysis.runs.experiment import Experiment
@@ -44,15 +43,15 @@ class IdentifiedData(Data, Protocol):
 def measure_experiment(
     study: Study,
     experiment: Experiment,
-    metric: UserMetric | None = None,
+    metric: Metric | None = None,
     *,
     with_steps: bool = False,
 ) -> Steps[Run]:
     """Calibrate if needed, quantize as the experiment says, score, and estimate the cost.
 
     Ranges and passes learn from the study's calibration images; the scored images give the score.
-    `metric` is a user's metric. `with_steps` also scores the network before each pass of the
-    recipe, and the run keeps the steps.
+    `metric` is that of a user or a task. `with_steps` also scores the network before each pass of
+    the recipe, and the run keeps the steps.
 
     Raises:
         QuantError: the configuration, the calibration or the labels do not fit the network.

@@ -5,20 +5,24 @@ from typing import Annotated
 
 import typer
 
+from analysis.evaluation.tasks.kinds import Head, TaskKind
 from commands.app import app
 from commands.inputs import ExperimentOptions, open_network, open_preprocess, open_user_metric
 from commands.options import (
     BuilderOption,
     CalibrationOption,
     DataOption,
+    HeadOption,
     JsonOption,
     LabelOption,
     MachineOption,
+    MasksOption,
     ModelOption,
     PreprocessOption,
     SamplesOption,
     SeedOption,
     ShapeOption,
+    TaskOption,
 )
 from commands.output import (
     add_warnings,
@@ -66,6 +70,9 @@ def check_conditions(
     metric: Annotated[
         str | None, typer.Option(help="path.py:function for 'metric' and 'loss'. It is run.")
     ] = None,
+    task: TaskOption = TaskKind.AUTO,
+    masks: MasksOption = None,
+    head: HeadOption = Head.AUTO,
     junit: Annotated[Path | None, typer.Option(help="File for the outcome as JUnit XML.")] = None,
     markdown: Annotated[
         Path | None, typer.Option(help="File for the outcome, and the comparison, as Markdown.")
@@ -94,8 +101,19 @@ def check_conditions(
         choice = ImageChoice(data, how, samples, calibration, first)
         network = open_network(model, builder, input_shape)
         store = open_run_store(runs, None)
-        task = CheckTask(model, network, options, choice, own_metric, against, store)
-        scored = score_both(task)
+        asked = CheckTask(
+            model,
+            network,
+            options,
+            choice,
+            own_metric,
+            against,
+            store,
+            task=task,
+            head=head,
+            masks=masks,
+        )
+        scored = score_both(asked)
         decisions = check_run(scored.run, conditions, scored.against, confidence / 100)
         write_outcome(decisions, scored, junit, markdown)
         answer = summarize_check(decisions, scored, network)

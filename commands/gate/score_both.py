@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from analysis.evaluation.user_metric import UserMetric
+from analysis.evaluation.evaluate import Metric
+from analysis.evaluation.tasks.kinds import Head, TaskKind
 from analysis.network import Network
 from analysis.runs.apply_recipe import pass_needs_images
 from analysis.runs.experiment import Experiment
@@ -14,6 +15,7 @@ from analysis.study import Study
 from commands.inputs import ExperimentOptions, complete_experiment
 from commands.output import watch_steps
 from commands.work.make_report import find_run
+from commands.work.open_task import attach_targets, open_task
 from quant.errors import ConfigError
 
 
@@ -23,16 +25,21 @@ class CheckTask:
 
     `against` is an experiment's file, or the name or id of a run in `store`; None compares with
     the float network alone. `keep` keeps the run in the store.
+    `task` has the metric where none of the user's is given,
+    `masks` the targets of a folder of images.
     """
 
     model: str
     network: Network
     options: ExperimentOptions
     choice: ImageChoice
-    metric: UserMetric | None = None
+    metric: Metric | None = None
     against: str | None = None
     store: RunStore | None = None
     keep: bool = True
+    task: TaskKind = TaskKind.CLASSIFICATION
+    head: Head = Head.AUTO
+    masks: Path | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -72,10 +79,12 @@ def score_both(task: CheckTask) -> ScoredPair:
         task.choice,
         learning=any(map(pass_needs_images, passes)),
     )
+    images = attach_targets(images, task.masks)
     study = Study.of_split(task.network, images)
+    metric = task.metric or open_task(task.task, task.head, task.network, images.score)
     if other is not None:
-        kept = watch_steps(measure_experiment(study, other, task.metric))
-    run = watch_steps(measure_experiment(study, tried, task.metric))
+        kept = watch_steps(measure_experiment(study, other, metric))
+    run = watch_steps(measure_experiment(study, tried, metric))
     if task.store is not None and task.keep:
         task.store.save_run(run)
     return ScoredPair(run, kept, (*notes, *images.notes))

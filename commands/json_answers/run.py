@@ -1,6 +1,7 @@
 """A run or a cost as plain values for the JSON of the command line."""
 
 import math
+from dataclasses import asdict
 
 from accelerator.report import CostReport
 from analysis.evaluation.evaluate import Evaluation
@@ -113,6 +114,7 @@ def _metric_values(score: Evaluation) -> dict[str, object] | None:
         "quantized_ci95": interval_bounds(found.quantized_ci95),
         "change": found.change,
         "change_ci95": interval_bounds(found.change_ci95),
+        "parts": [asdict(part) for part in found.parts],
     }
 
 

@@ -95,6 +95,35 @@ def test_segments_are_evaluated_with_a_metric_and_checked_on_real_data(folder: P
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_the_task_of_masks_and_of_boxes_is_known_without_a_metric(folder: Path) -> None:
+    """Targets and outputs tell the task; each metric has a paired interval and its parts."""
+    maps = np.random.default_rng(0).integers(0, 4, (20, 8, 8))
+    path, data = file_of("segments", folder), data_of("segments", folder, targets=maps)
+    found = answer("evaluate", "--model", path, "--data", data, "--calibration", 8)
+    assert found["metric"]["name"] == "mIoU"
+    low, high = found["metric"]["change_ci95"]
+    assert low <= found["metric"]["change"] <= high
+    assert [part["name"] for part in found["metric"]["parts"]][:2] == ["class 0", "class 1"]
+    chosen = folder / "E.json"
+    chosen.write_text(json.dumps(found["experiment"]))
+    gate = run(
+        "check",
+        "--model",
+        path,
+        "--data",
+        data,
+        "--calibration",
+        8,
+        "--experiment",
+        chosen,
+        "--fail-if",
+        "loss > 0.9",
+    )
+    assert gate.exit_code == 0, gate.stderr
+    assert "loss is " in gate.stderr
+
+
+@pytest.mark.filterwarnings("ignore")
 def test_a_detector_has_two_outputs_and_targets_by_name(folder: Path) -> None:
     boxes = np.random.default_rng(0).normal(size=(20, 16, 4)).astype(np.float32)
     path = file_of("detector", folder)

@@ -1,0 +1,1 @@
+"""Metrics of tasks: detection, segmentation, regression, embeddings, anomalies."""
