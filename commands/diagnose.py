@@ -6,40 +6,20 @@ from typing import Annotated
 import typer
 
 from commands.app import app
-from commands.inputs import (
-    ExperimentOptions,
-    check_onnx_import,
-    complete_experiment,
-    open_network,
-    open_preprocess,
-    with_stored_training,
-)
+from commands.experiment.complete import complete_experiment, with_stored_training
+from commands.experiment.options import EXPERIMENT, ExperimentOptions, experiment_options
+from commands.inputs import check_onnx_import, open_network, open_preprocess
 from commands.options import (
-    AbsorbOption,
-    ActivationBitsOption,
-    AdaroundOption,
     BuilderOption,
     CalibrationOption,
-    ConfigOption,
-    CorrectOption,
     DataOption,
-    EncodingsOption,
-    EqualizeOption,
-    EstimatorOption,
-    ExperimentOption,
-    GranularityOption,
-    IterationsOption,
     JsonOption,
     LabelOption,
-    MachineOption,
     ModelOption,
     PreprocessOption,
     SamplesOption,
-    SeedOption,
     ShapeOption,
-    SmoothOption,
     TrainedOption,
-    WeightBitsOption,
 )
 from commands.output import (
     add_warnings,
@@ -51,8 +31,10 @@ from commands.output import (
 
 
 @app.command("diagnose")
+@experiment_options(calibration=EXPERIMENT)
 def diagnose_network(
     *,
+    options: ExperimentOptions,
     model: ModelOption,
     builder: BuilderOption = None,
     input_shape: ShapeOption = None,
@@ -61,21 +43,6 @@ def diagnose_network(
     label_column: LabelOption = None,
     samples: SamplesOption = None,
     calibration: CalibrationOption = 256,
-    experiment: ExperimentOption = None,
-    config: ConfigOption = None,
-    weight_bits: WeightBitsOption = None,
-    activation_bits: ActivationBitsOption = None,
-    granularity: GranularityOption = None,
-    estimator: EstimatorOption = None,
-    machine: MachineOption = None,
-    seed: SeedOption = None,
-    equalize: EqualizeOption = False,
-    smooth: SmoothOption = False,
-    absorb_bias: AbsorbOption = False,
-    correct_bias: CorrectOption = None,
-    adaround: AdaroundOption = False,
-    adaround_iterations: IterationsOption = 1000,
-    encodings: EncodingsOption = None,
     trained: TrainedOption = None,
     goal: Annotated[
         str, typer.Option(help="Points of top-1 that may be lost, by the paired interval.")
@@ -95,23 +62,6 @@ def diagnose_network(
     with --experiment.
     """
     with errors_as_sentences(out):
-        options = ExperimentOptions(
-            experiment,
-            config,
-            weight_bits,
-            activation_bits,
-            granularity,
-            estimator,
-            machine,
-            seed,
-            equalize,
-            absorb_bias,
-            correct_bias,
-            adaround,
-            adaround_iterations,
-            encodings,
-            smooth,
-        )
         if write_experiment is not None:
             check_answer_place(write_experiment, "--write-experiment")
         record = options.read()

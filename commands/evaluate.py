@@ -7,75 +7,40 @@ import typer
 
 from analysis.evaluation.tasks.kinds import Head, TaskKind
 from commands.app import app
-from commands.inputs import (
-    ExperimentOptions,
-    check_onnx_import,
-    complete_experiment,
-    open_network,
-    open_preprocess,
-    open_user_metric,
-    with_stored_training,
-)
+from commands.experiment.complete import complete_experiment, with_stored_training
+from commands.experiment.options import CONFIG, EXPERIMENT, ExperimentOptions, experiment_options
+from commands.inputs import check_onnx_import, open_network, open_preprocess, open_user_metric
 from commands.options import (
-    AbsorbOption,
-    ActivationBitsOption,
-    AdaroundOption,
     BuilderOption,
     CalibrationOption,
-    ConfigOption,
-    CorrectOption,
     DataOption,
-    EncodingsOption,
-    EqualizeOption,
-    EstimatorOption,
-    ExperimentOption,
-    GranularityOption,
     HeadOption,
-    IterationsOption,
     JsonOption,
     LabelOption,
-    MachineOption,
     MasksOption,
     ModelOption,
     PreprocessOption,
     SamplesOption,
-    SeedOption,
     ShapeOption,
-    SmoothOption,
     TaskOption,
     TrainedOption,
     TrainingsOption,
-    WeightBitsOption,
 )
 from commands.output import add_warnings, errors_as_sentences, watch_steps, write_answer
 
 
 @app.command("cost")
+@experiment_options(model=("machine",), input_shape=("experiment", *CONFIG))
 def print_cost(
     *,
+    options: ExperimentOptions,
     model: ModelOption,
-    machine: MachineOption = None,
     builder: BuilderOption = None,
     input_shape: ShapeOption = None,
-    experiment: ExperimentOption = None,
-    config: ConfigOption = None,
-    weight_bits: WeightBitsOption = None,
-    activation_bits: ActivationBitsOption = None,
-    granularity: GranularityOption = None,
-    estimator: EstimatorOption = None,
     out: JsonOption = "-",
 ) -> None:
     """Estimate energy, latency and memory of one image; needs no data."""
     with errors_as_sentences(out):
-        options = ExperimentOptions(
-            experiment=experiment,
-            config=config,
-            weight_bits=weight_bits,
-            activation_bits=activation_bits,
-            granularity=granularity,
-            estimator=estimator,
-            machine=machine,
-        )
         tried = options.read().experiment
         from analysis.cost.estimate import estimate_config_cost as estimate_cost  # noqa: PLC0415
         from commands.json_answers.run import summarize_cost  # noqa: PLC0415
@@ -86,8 +51,10 @@ def print_cost(
 
 
 @app.command("evaluate")
+@experiment_options(calibration=EXPERIMENT)
 def evaluate_network(
     *,
+    options: ExperimentOptions,
     model: ModelOption,
     builder: BuilderOption = None,
     input_shape: ShapeOption = None,
@@ -96,21 +63,6 @@ def evaluate_network(
     label_column: LabelOption = None,
     samples: SamplesOption = None,
     calibration: CalibrationOption = 256,
-    experiment: ExperimentOption = None,
-    config: ConfigOption = None,
-    weight_bits: WeightBitsOption = None,
-    activation_bits: ActivationBitsOption = None,
-    granularity: GranularityOption = None,
-    estimator: EstimatorOption = None,
-    machine: MachineOption = None,
-    seed: SeedOption = None,
-    equalize: EqualizeOption = False,
-    smooth: SmoothOption = False,
-    absorb_bias: AbsorbOption = False,
-    correct_bias: CorrectOption = None,
-    adaround: AdaroundOption = False,
-    adaround_iterations: IterationsOption = 1000,
-    encodings: EncodingsOption = None,
     trained: TrainedOption = None,
     runs: TrainingsOption = Path("runs"),
     metric: Annotated[
@@ -135,23 +87,6 @@ def evaluate_network(
     training's with --trained.
     """
     with errors_as_sentences(out):
-        options = ExperimentOptions(
-            experiment,
-            config,
-            weight_bits,
-            activation_bits,
-            granularity,
-            estimator,
-            machine,
-            seed,
-            equalize,
-            absorb_bias,
-            correct_bias,
-            adaround,
-            adaround_iterations,
-            encodings,
-            smooth,
-        )
         record = options.read()
         from analysis.evaluation.sanity import check_float_network  # noqa: PLC0415
         from analysis.runs.apply_recipe import pass_needs_images  # noqa: PLC0415

@@ -7,40 +7,21 @@ from typing import Annotated, Literal
 import typer
 
 from commands.app import app
-from commands.inputs import (
-    ExperimentOptions,
-    complete_experiment,
-    open_network,
-    open_preprocess,
-    with_stored_training,
-)
+from commands.experiment.complete import complete_experiment, with_stored_training
+from commands.experiment.options import EXPERIMENT, ExperimentOptions, experiment_options
+from commands.inputs import open_network, open_preprocess
 from commands.options import (
-    AbsorbOption,
-    ActivationBitsOption,
-    AdaroundOption,
     BuilderOption,
     CalibrationOption,
-    ConfigOption,
-    CorrectOption,
     DataOption,
-    EncodingsOption,
-    EqualizeOption,
-    EstimatorOption,
-    ExperimentOption,
-    GranularityOption,
-    IterationsOption,
     JsonOption,
     LabelOption,
-    MachineOption,
     ModelOption,
     PreprocessOption,
     SamplesOption,
-    SeedOption,
     ShapeOption,
-    SmoothOption,
     TrainedOption,
     TrainingsOption,
-    WeightBitsOption,
 )
 from commands.output import (
     add_warnings,
@@ -53,8 +34,10 @@ from commands.output import (
 
 
 @app.command("export")
+@experiment_options(calibration=EXPERIMENT)
 def export_network(
     *,
+    options: ExperimentOptions,
     model: ModelOption,
     format_: Annotated[
         str,
@@ -78,21 +61,6 @@ def export_network(
     label_column: LabelOption = None,
     samples: SamplesOption = None,
     calibration: CalibrationOption = 256,
-    experiment: ExperimentOption = None,
-    config: ConfigOption = None,
-    weight_bits: WeightBitsOption = None,
-    activation_bits: ActivationBitsOption = None,
-    granularity: GranularityOption = None,
-    estimator: EstimatorOption = None,
-    machine: MachineOption = None,
-    seed: SeedOption = None,
-    equalize: EqualizeOption = False,
-    smooth: SmoothOption = False,
-    absorb_bias: AbsorbOption = False,
-    correct_bias: CorrectOption = None,
-    adaround: AdaroundOption = False,
-    adaround_iterations: IterationsOption = 1000,
-    encodings: EncodingsOption = None,
     trained: TrainedOption = None,
     runs: TrainingsOption = Path("runs"),
     answer: JsonOption = "-",
@@ -103,23 +71,6 @@ def export_network(
     training's with --trained.
     """
     with errors_as_sentences(answer):
-        options = ExperimentOptions(
-            experiment,
-            config,
-            weight_bits,
-            activation_bits,
-            granularity,
-            estimator,
-            machine,
-            seed,
-            equalize,
-            absorb_bias,
-            correct_bias,
-            adaround,
-            adaround_iterations,
-            encodings,
-            smooth,
-        )
         record = options.read()
         from analysis.split import ImageChoice  # noqa: PLC0415
         from analysis.study import Study  # noqa: PLC0415

@@ -1,6 +1,6 @@
 """The inputs of a command: configuration, machine, network, data."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,22 +14,17 @@ from quant.config import (
     config_from_json,
 )
 from quant.errors import ConfigError
-from quant.passes.methods import Method
 from quant.spec import Estimator, Granularity
 
 # Importing torch takes seconds, so the commands that need it import it themselves (PLC0415).
 if TYPE_CHECKING:
     from analysis.network import Network
-    from analysis.runs.experiment import Experiment
-    from analysis.runs.experiment_file import ExperimentRecord
     from data_io.dataset import Dataset
     from data_io.preprocessing import Preprocess
     from model_io.builder.user_metric import FileMetric
-    from quant.file_encodings import Given
 
 
 MACHINE = "edge_systolic_8b"
-OWN = "own"
 FOR_ACTIVATIONS = (Estimator.CROSS_ENTROPY, Estimator.BATCH_NORM)
 
 
@@ -123,156 +118,6 @@ def open_network(model: str, builder: str | None, input_shape: str | None) -> "N
         print_line(note)
     targets, given = file_knowledge(loaded, network.graph)
     return replace(network, targets=targets, given=given, takes_pixels=loaded.takes_pixels)
-
-
-@dataclass(frozen=True, slots=True)
-class ExperimentOptions:
-    """The options about an experiment; None and False stand for absent options.
-
-    `experiment` names a file with a whole experiment; beside the file, only `machine` and `seed`
-    may be present.
-    """
-
-    experiment: Path | None = None
-    config: Path | None = None
-    weight_bits: int | None = None
-    activation_bits: int | None = None
-    granularity: Granularity | None = None
-    estimator: Estimator | None = None
-    machine: str | None = None
-    seed: int | None = None
-    equalize: bool = False
-    absorb_bias: bool = False
-    correct_bias: Method | None = None
-    adaround: bool = False
-    adaround_iterations: int = 1000
-    encodings: str | None = None
-    smooth: bool = False
-
-    @property
-    def names_config(self) -> bool:
-        """Whether bits, or a file with bits, are named."""
-        own = (self.weight_bits, self.activation_bits, self.granularity, self.estimator)
-        return any(value is not None for value in (self.experiment, self.config, *own))
-
-    @property
-    def names_recipe(self) -> bool:
-        """Whether passes or encodings are named."""
-        passes = (self.equalize, self.absorb_bias, self.correct_bias, self.adaround, self.smooth)
-        return any(passes) or self.encodings is not None
-
-    def read(self) -> "ExperimentRecord":
-        """Return the experiment of the options; encodings of a file stay a reference.
-
-        Raises:
-            ValueError: a file cannot be read, options contradict each other, or bits are out of
-                range.
-        """
-        machine = open_machine(self.machine or MACHINE)
-        if self.experiment is None:
-            config = read_config_options(
-                self.config,
-                self.weight_bits,
-                self.activation_bits,
-                self.granularity,
-                self.estimator,
-            )
-            return self._record_from_options(config, machine)
-        if self.names_recipe or replace(self, experiment=None).names_config:
-            raise ConfigError(
-                "An experiment file must come alone; got configuration or repairs beside it. "
-                "Leave them out, or write them into the file."
-            )
-        from analysis.runs.experiment_file import read_experiment_json  # noqa: PLC0415
-
-        record = read_experiment_json(read_text_file(self.experiment), machine)
-        tried = record.experiment
-        if self.machine is not None:
-            tried = replace(tried, machine=machine)
-        if self.seed is not None:
-            tried = replace(tried, seed=self.seed)
-        return replace(record, experiment=tried)
-
-    def _record_from_options(self, config: QuantConfig, machine: Machine) -> "ExperimentRecord":
-        from analysis.runs.experiment import Experiment, smooth_for  # noqa: PLC0415
-        from analysis.runs.experiment_file import ExperimentRecord  # noqa: PLC0415
-        from quant.passes.recipe import build_recipe  # noqa: PLC0415
-
-        recipe = build_recipe(
-            equalize=self.equalize,
-            absorb_bias=self.absorb_bias,
-            correct_bias=self.correct_bias,
-            adaround=self.adaround_iterations if self.adaround else None,
-            smooth=smooth_for(config) if self.smooth else None,
-        )
-        return ExperimentRecord(Experiment(config, machine, recipe, seed=self.seed or 0))
-
-
-def complete_experiment(
-    network: "Network", record: "ExperimentRecord", options: ExperimentOptions
-) -> tuple["Experiment", tuple[str, ...]]:
-    """Return the experiment with the named encodings of a file, and sentences for the user.
-
-    The bits of the file become the configuration, unless the options name a configuration.
-
-    Raises:
-        ValueError: the file cannot be read, or the recipe changes the tensors of the encodings.
-    """
-    from quant.passes.recipe import check_recipe_order  # noqa: PLC0415
-    from quant.passes.use_grids import UseGrids  # noqa: PLC0415
-
-    experiment = record.experiment
-    notes: tuple[str, ...] = ()
-    if experiment.model_digest not in ("", network.digest):
-        notes = ("The experiment was made for another network; its rules are used by name.",)
-    if options.encodings is not None:
-        given = _file_encodings(network, options.encodings)
-        config = experiment.config if options.names_config else given.config
-        check_recipe_order((UseGrids(given.grids, given.source), *experiment.recipe))
-        experiment = replace(experiment, encodings=given, config=config)
-        return experiment, (*notes, *given.sentences())
-    if record.encodings is None:
-        return experiment, notes
-    from model_io.encodings.apply_to_network import resolve_encodings  # noqa: PLC0415
-
-    given = resolve_encodings(
-        record.encodings.source, record.encodings.text, network, network.given
-    )
-    return record.with_encodings(given), (*notes, *given.sentences())
-
-
-def with_stored_training(
-    network: "Network", place: tuple[Path, str], experiment: "Experiment", *, named: bool
-) -> "Experiment":
-    """Return the experiment with the weights and encodings of a stored training.
-
-    `place` is the folder of runs and the name of the training. The bits of the training count,
-    unless the options name bits (`named`).
-    """
-    from analysis.training.stored import open_stored_training  # noqa: PLC0415
-    from quant.passes.recipe import check_recipe_order  # noqa: PLC0415
-
-    stored = open_stored_training(*place, network)
-    recipe = (*stored.whole_recipe, *experiment.recipe)
-    check_recipe_order(recipe)
-    config = experiment.config if named else stored.config
-    return replace(experiment, config=config, recipe=recipe)
-
-
-def _file_encodings(network: "Network", encodings: str) -> "Given":
-    """Return the encodings in a file, or the encodings of the model's own file."""
-    from model_io.encodings.apply_to_network import read_network_encodings  # noqa: PLC0415
-
-    if encodings != OWN:
-        return read_network_encodings(
-            read_text_file(Path(encodings)), network, Path(encodings).name
-        )
-    if network.given is None:
-        raise ValueError(
-            f"--encodings {OWN} takes an ONNX file with quantizers; {network.name} has none. Name "
-            "a file of encodings."
-        )
-    return network.given
 
 
 def open_user_metric(text: str | None) -> "FileMetric | None":

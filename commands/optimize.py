@@ -7,42 +7,32 @@ import typer
 
 from analysis.cost.quantity import Quantity
 from commands.app import app
-from commands.inputs import (
-    ExperimentOptions,
-    open_network,
-    open_preprocess,
-    read_reference_config,
-)
+from commands.experiment.options import REPAIRS, ExperimentOptions, experiment_options
+from commands.inputs import open_network, open_preprocess, read_reference_config
 from commands.options import (
-    AbsorbOption,
-    AdaroundOption,
     BuilderOption,
     CalibrationOption,
-    ConfigOption,
-    CorrectOption,
     DataOption,
-    EqualizeOption,
-    EstimatorOption,
-    ExperimentOption,
-    GranularityOption,
-    IterationsOption,
     JsonOption,
     LabelOption,
-    MachineOption,
     ModelOption,
     PreprocessOption,
     SamplesOption,
-    SeedOption,
     ShapeOption,
 )
 from commands.output import add_warnings, errors_as_sentences, watch_steps, write_answer
 
 
 @app.command("optimize")
+@experiment_options(
+    model=("machine",),
+    measure=("experiment", "config", "granularity", "estimator"),
+    runs=("equalize", *REPAIRS, "seed"),
+)
 def optimize_bits(
     *,
+    options: ExperimentOptions,
     model: ModelOption,
-    machine: MachineOption = None,
     builder: BuilderOption = None,
     input_shape: ShapeOption = None,
     data: DataOption = None,
@@ -76,19 +66,9 @@ def optimize_bits(
     ] = "",
     front: Annotated[int, typer.Option(help="Points of the front.", min=0, max=100)] = 0,
     measure: Annotated[bool, typer.Option("--measure", help="Measure the choice.")] = False,
-    experiment: ExperimentOption = None,
-    config: ConfigOption = None,
-    granularity: GranularityOption = None,
-    estimator: EstimatorOption = None,
     runs: Annotated[
         Path | None, typer.Option(help="Folder of runs that correct predictions; keeps new ones.")
     ] = None,
-    equalize: EqualizeOption = False,
-    absorb_bias: AbsorbOption = False,
-    correct_bias: CorrectOption = None,
-    adaround: AdaroundOption = False,
-    adaround_iterations: IterationsOption = 1000,
-    seed: SeedOption = None,
     out: JsonOption = "-",
 ) -> None:
     """Choose bits layer by layer: the most accurate within budgets, or the cheapest.
@@ -96,19 +76,6 @@ def optimize_bits(
     The images that choose ranges also tell how sensitive layers are; others measure the choice.
     """
     with errors_as_sentences(out):
-        options = ExperimentOptions(
-            experiment,
-            config,
-            granularity=granularity,
-            estimator=estimator,
-            machine=machine,
-            seed=seed,
-            equalize=equalize,
-            absorb_bias=absorb_bias,
-            correct_bias=correct_bias,
-            adaround=adaround,
-            adaround_iterations=adaround_iterations,
-        )
         tried = options.read().experiment
         from analysis.mixed_precision.optimize import Task  # noqa: PLC0415
         from analysis.mixed_precision.optimize import optimize_bits as find  # noqa: PLC0415

@@ -6,8 +6,6 @@ from typing import Annotated
 import typer
 
 from analysis.evaluation.tasks.kinds import Head, TaskKind
-from quant.passes.methods import Method
-from quant.spec import Estimator, Granularity
 
 ModelOption = Annotated[
     str, typer.Option("--model", help="A sample's name, an .onnx, .pt2 or .safetensors file.")
@@ -28,27 +26,6 @@ MachineOption = Annotated[
     typer.Option(help="A preset's name or a machine's TOML file.", show_default="edge_systolic_8b"),
 ]
 SeedOption = Annotated[int | None, typer.Option(help="Of the choice of images.", show_default="0")]
-ConfigOption = Annotated[
-    Path | None, typer.Option(help="A configuration (JSON) instead of the four options below.")
-]
-ExperimentOption = Annotated[
-    Path | None,
-    typer.Option(
-        help="An experiment (JSON) from Configure or evaluate: configuration, repairs, machine."
-    ),
-]
-WeightBitsOption = Annotated[
-    int | None, typer.Option(help="1 to 16, or 32 for float.", show_default="8")
-]
-ActivationBitsOption = Annotated[
-    int | None, typer.Option(help="2 to 16, or 32 for float.", show_default="8")
-]
-GranularityOption = Annotated[
-    Granularity | None, typer.Option(help="Of weights.", show_default="per-channel")
-]
-EstimatorOption = Annotated[
-    Estimator | None, typer.Option(help="How ranges are chosen.", show_default="mse")
-]
 DataOption = Annotated[
     Path | None,
     typer.Option(
@@ -63,20 +40,6 @@ PreprocessOption = Annotated[
 ]
 SamplesOption = Annotated[int | None, typer.Option(help="Score on so many images only.")]
 CalibrationOption = Annotated[int, typer.Option(help="Images to choose ranges from.")]
-EqualizeOption = Annotated[
-    bool, typer.Option("--equalize", help="Cross-layer equalization, exact caps.")
-]
-SmoothOption = Annotated[
-    bool, typer.Option("--smooth", help="Move outliers of a transformer's activations to weights.")
-]
-AbsorbOption = Annotated[bool, typer.Option("--absorb-bias", help="Absorb high biases, data-free.")]
-CorrectOption = Annotated[Method | None, typer.Option(help="Correct biases.")]
-AdaroundOption = Annotated[bool, typer.Option("--adaround", help="Learn the rounding.")]
-IterationsOption = Annotated[int, typer.Option(help="Steps for each layer.")]
-EncodingsOption = Annotated[
-    str | None,
-    typer.Option(help="Use the grids of a file (AIMET JSON), or own: those of the ONNX file."),
-]
 TrainedOption = Annotated[
     str | None,
     typer.Option(help="Name of a training: its weights and grids; its bits if none are named."),

@@ -7,45 +7,27 @@ from typing import Annotated
 import typer
 
 from commands.app import app
-from commands.inputs import (
-    MACHINE,
-    ExperimentOptions,
-    complete_experiment,
-    open_network,
-    open_preprocess,
-    read_text_file,
-)
+from commands.experiment.complete import complete_experiment
+from commands.experiment.options import EXPERIMENT, ExperimentOptions, experiment_options
+from commands.inputs import MACHINE, open_network, open_preprocess, read_text_file
 from commands.options import (
-    AbsorbOption,
-    ActivationBitsOption,
-    AdaroundOption,
     BuilderOption,
     CalibrationOption,
-    ConfigOption,
-    CorrectOption,
     DataOption,
-    EncodingsOption,
-    EqualizeOption,
-    EstimatorOption,
-    ExperimentOption,
-    GranularityOption,
-    IterationsOption,
     LabelOption,
-    MachineOption,
     PreprocessOption,
     SamplesOption,
-    SeedOption,
     ShapeOption,
-    SmoothOption,
-    WeightBitsOption,
 )
 from commands.output import errors_as_sentences, print_line, watch_steps
 from plain_files.read_json import parse_json
 
 
 @app.command("report")
+@experiment_options(calibration=EXPERIMENT)
 def write_report(
     *,
+    options: ExperimentOptions,
     model: Annotated[
         str | None, typer.Option(help="As elsewhere; may be left out with --run.")
     ] = None,
@@ -56,21 +38,6 @@ def write_report(
     label_column: LabelOption = None,
     samples: SamplesOption = None,
     calibration: CalibrationOption = 256,
-    experiment: ExperimentOption = None,
-    config: ConfigOption = None,
-    weight_bits: WeightBitsOption = None,
-    activation_bits: ActivationBitsOption = None,
-    granularity: GranularityOption = None,
-    estimator: EstimatorOption = None,
-    machine: MachineOption = None,
-    seed: SeedOption = None,
-    equalize: EqualizeOption = False,
-    smooth: SmoothOption = False,
-    absorb_bias: AbsorbOption = False,
-    correct_bias: CorrectOption = None,
-    adaround: AdaroundOption = False,
-    adaround_iterations: IterationsOption = 1000,
-    encodings: EncodingsOption = None,
     name: Annotated[
         str | None,
         typer.Option(help="Of a run that is measured now.", show_default="that of its content"),
@@ -93,23 +60,6 @@ def write_report(
     It loads nothing from anywhere and prints to A4.
     """
     with errors_as_sentences(out, "--out"):
-        options = ExperimentOptions(
-            experiment,
-            config,
-            weight_bits,
-            activation_bits,
-            granularity,
-            estimator,
-            machine,
-            seed,
-            equalize,
-            absorb_bias,
-            correct_bias,
-            adaround,
-            adaround_iterations,
-            encodings,
-            smooth,
-        )
         record, how = options.read(), open_preprocess(preprocess, label_column, model or "")
         from analysis.split import ImageChoice  # noqa: PLC0415
         from commands.work.make_report import (  # noqa: PLC0415
@@ -125,7 +75,7 @@ def write_report(
         task = ReportTask(
             choice=ImageChoice(data, how, samples, calibration, record.experiment.seed),
             experiment=record.experiment,
-            origin=model_origin(model, machine or MACHINE, builder, input_shape or ""),
+            origin=model_origin(model, options.machine or MACHINE, builder, input_shape or ""),
             run=None if store is None or run is None else find_run(store, run),
             store=store,
             front=None if front is None else parse_json(read_text_file(front)),

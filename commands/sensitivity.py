@@ -6,33 +6,26 @@ from typing import Annotated, Literal
 import typer
 
 from commands.app import app
-from commands.inputs import (
-    ExperimentOptions,
-    open_network,
-    open_preprocess,
-    read_widths,
-)
+from commands.experiment.options import ExperimentOptions, experiment_options
+from commands.inputs import open_network, open_preprocess, read_widths
 from commands.options import (
     BuilderOption,
     CalibrationOption,
-    ConfigOption,
     DataOption,
-    EstimatorOption,
-    ExperimentOption,
-    GranularityOption,
     JsonOption,
     LabelOption,
     ModelOption,
     PreprocessOption,
-    SeedOption,
     ShapeOption,
 )
 from commands.output import add_warnings, errors_as_sentences, watch_steps, write_answer
 
 
 @app.command("sensitivity")
+@experiment_options(depth=("experiment", "config", "granularity", "estimator"), runs=("seed",))
 def measure_sensitivity(
     *,
+    options: ExperimentOptions,
     model: ModelOption,
     builder: BuilderOption = None,
     input_shape: ShapeOption = None,
@@ -56,10 +49,6 @@ def measure_sensitivity(
         Literal["instant", "screening", "exact"],
         typer.Option(help="No forward, one over the images, or one for each answer."),
     ] = "exact",
-    experiment: ExperimentOption = None,
-    config: ConfigOption = None,
-    granularity: GranularityOption = None,
-    estimator: EstimatorOption = None,
     stop_early: Annotated[
         bool, typer.Option("--stop-early", help="Stop a layer once its place is decided.")
     ] = False,
@@ -72,7 +61,6 @@ def measure_sensitivity(
     runs: Annotated[
         Path | None, typer.Option(help="Folder that keeps answers; none is computed twice.")
     ] = None,
-    seed: SeedOption = None,
     out: JsonOption = "-",
 ) -> None:
     """Tell what each layer costs when it alone is quantized, or when it alone is not.
@@ -80,9 +68,6 @@ def measure_sensitivity(
     With --runs, stop it and start it again: it goes on where it was.
     """
     with errors_as_sentences(out):
-        options = ExperimentOptions(
-            experiment, config, granularity=granularity, estimator=estimator, seed=seed
-        )
         tried = options.read().experiment
         widths = read_widths(bits)
         from analysis.split import ImageChoice  # noqa: PLC0415

@@ -7,23 +7,18 @@ from typing import Annotated
 import typer
 
 from commands.app import app
-from commands.inputs import check_onnx_import, open_network, open_preprocess, read_config_options
+from commands.experiment.options import CONFIG, ExperimentOptions, experiment_options
+from commands.inputs import check_onnx_import, open_network, open_preprocess
 from commands.options import (
-    ActivationBitsOption,
     BuilderOption,
     CalibrationOption,
-    ConfigOption,
     DataOption,
-    EqualizeOption,
-    EstimatorOption,
-    GranularityOption,
     JsonOption,
     LabelOption,
     ModelOption,
     PreprocessOption,
     SamplesOption,
     ShapeOption,
-    WeightBitsOption,
 )
 from commands.output import (
     add_warnings,
@@ -44,8 +39,10 @@ from quant.training.settings import (
 
 
 @app.command("train")
+@experiment_options(calibration=(*CONFIG, "equalize"))
 def train_network(
     *,
+    options: ExperimentOptions,
     model: ModelOption,
     builder: BuilderOption = None,
     input_shape: ShapeOption = None,
@@ -54,12 +51,6 @@ def train_network(
     label_column: LabelOption = None,
     samples: SamplesOption = None,
     calibration: CalibrationOption = 256,
-    config: ConfigOption = None,
-    weight_bits: WeightBitsOption = None,
-    activation_bits: ActivationBitsOption = None,
-    granularity: GranularityOption = None,
-    estimator: EstimatorOption = None,
-    equalize: EqualizeOption = False,
     method: Annotated[
         TrainingMethod, typer.Option(help="How weights come to lie on their grids.")
     ] = TrainingMethod.LEARNED_STEP,
@@ -114,7 +105,7 @@ def train_network(
     the trained one, on images that neither trained nor watched.
     """
     with errors_as_sentences(out):
-        wish = read_config_options(config, weight_bits, activation_bits, granularity, estimator)
+        wish = options.read_config()
         how = TrainingSettings(
             method=method,
             steps=steps,
@@ -140,7 +131,7 @@ def train_network(
         from commands.json_answers.training import summarize_training  # noqa: PLC0415
         from quant.passes.recipe import Recipe, build_recipe  # noqa: PLC0415
 
-        recipe: Recipe = build_recipe(equalize=equalize)
+        recipe: Recipe = build_recipe(equalize=options.equalize)
         pixels = open_preprocess(preprocess, label_column, model)
         choice = ImageChoice(data, pixels, samples, calibration, seed)
         network = open_network(model, builder, input_shape)

@@ -7,11 +7,10 @@ from typing import Annotated
 import typer
 
 from commands.app import app
-from commands.inputs import open_network, read_config_options
+from commands.experiment.options import ExperimentOptions, experiment_options
+from commands.inputs import open_network
 from commands.options import (
-    ActivationBitsOption,
     BuilderOption,
-    ConfigOption,
     JsonOption,
     ModelOption,
     ShapeOption,
@@ -28,16 +27,16 @@ class WidthChoice(StrEnum):
 
 
 @app.command("widths")
+@experiment_options(input_shape=("config", "activation_bits"))
 def choose_channel_widths(
     *,
+    options: ExperimentOptions,
     model: ModelOption,
     budget: Annotated[float, typer.Option(help="Bits a weight on average, 1 to 8.")],
     method: Annotated[WidthChoice, typer.Option(help="By what.")] = WidthChoice.VARIANCE,
     seed: Annotated[int, typer.Option(help="Of the random choice.")] = 0,
     builder: BuilderOption = None,
     input_shape: ShapeOption = None,
-    config: ConfigOption = None,
-    activation_bits: ActivationBitsOption = None,
     out: Annotated[Path | None, typer.Option(help="File for the configuration.")] = None,
     answer: JsonOption = "-",
 ) -> None:
@@ -47,7 +46,7 @@ def choose_channel_widths(
     (the histogram of variance, dealt at random) are there to compare with.
     """
     with errors_as_sentences(answer):
-        base = read_config_options(config, None, activation_bits, None, None)
+        base = options.read_config()
         from quant.channel_widths import (  # noqa: PLC0415
             config_with_channel_widths,
             count_channel_widths,

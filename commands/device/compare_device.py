@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from commands.app import app
-from commands.inputs import ExperimentOptions, open_network, open_preprocess
+from commands.experiment.options import ExperimentOptions
+from commands.inputs import open_network, open_preprocess
 from commands.options import (
     BuilderOption,
     CalibrationOption,
@@ -56,7 +57,7 @@ def compare_device(
     hold the network's input. Exit code 1: a layer differs.
     """
     with errors_as_sentences(out):
-        options = ExperimentOptions(experiment, seed=seed)
+        options = ExperimentOptions(experiment=experiment, seed=seed)
         record = options.read()
         from analysis.split import ImageChoice  # noqa: PLC0415
         from commands.device.dump_work import DumpTask, compare, summarize  # noqa: PLC0415

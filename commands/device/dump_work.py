@@ -19,7 +19,9 @@ from analysis.deployment.prepare_export import quantize_for_export
 from analysis.network import Network
 from analysis.split import ImageChoice, Split, open_user_data
 from analysis.study import Study
-from commands.inputs import ExperimentOptions, complete_experiment, read_text_file
+from commands.experiment.complete import complete_experiment
+from commands.experiment.options import ExperimentOptions
+from commands.inputs import read_text_file
 from commands.work.write_export import choose_export_images
 from data_io.dump_files import read_dump
 from plain_files.read_json import parse_json

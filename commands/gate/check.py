@@ -7,7 +7,8 @@ import typer
 
 from analysis.evaluation.tasks.kinds import Head, TaskKind
 from commands.app import app
-from commands.inputs import ExperimentOptions, open_network, open_preprocess, open_user_metric
+from commands.experiment.options import ExperimentOptions
+from commands.inputs import open_network, open_preprocess, open_user_metric
 from commands.options import (
     BuilderOption,
     CalibrationOption,
@@ -95,7 +96,7 @@ def check_conditions(
         from commands.work.make_report import open_run_store  # noqa: PLC0415
 
         conditions = [read_condition(text) for text in fail_if]
-        options = ExperimentOptions(experiment, machine=machine, seed=seed)
+        options = ExperimentOptions(experiment=experiment, machine=machine, seed=seed)
         own_metric, how = open_user_metric(metric), open_preprocess(preprocess, label_column, model)
         first = options.read().experiment.seed
         choice = ImageChoice(data, how, samples, calibration, first)

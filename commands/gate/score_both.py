@@ -12,7 +12,8 @@ from analysis.runs.run_experiment import measure_experiment
 from analysis.runs.run_store import Run, RunStore
 from analysis.split import ImageChoice, choose_data_split
 from analysis.study import Study
-from commands.inputs import ExperimentOptions, complete_experiment
+from commands.experiment.complete import complete_experiment
+from commands.experiment.options import ExperimentOptions
 from commands.output import watch_steps
 from commands.work.make_report import find_run
 from commands.work.open_task import attach_targets, open_task

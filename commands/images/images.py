@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from commands.app import app
-from commands.inputs import ExperimentOptions, open_network, open_preprocess
+from commands.experiment.options import ExperimentOptions
+from commands.inputs import open_network, open_preprocess
 from commands.options import (
     BuilderOption,
     DataOption,
@@ -54,7 +55,7 @@ def images(
     One pass over the calibration images gives the ranges of every smaller number of them.
     """
     with errors_as_sentences(out):
-        options = ExperimentOptions(experiment, seed=seed)
+        options = ExperimentOptions(experiment=experiment, seed=seed)
         record = options.read()
         from analysis.calibration_size.size_curve import measure_sizes  # noqa: PLC0415
         from analysis.gate.decide_between import decide_between  # noqa: PLC0415
