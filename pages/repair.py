@@ -59,7 +59,7 @@ if (
 
 @st.fragment(run_every=POLL_S if is_repairing(work) else None)
 def steps_so_far() -> None:
-    """Show the steps of a recipe that is under way, as they are measured."""
+    """Show the measured steps of the running recipe."""
     st.info("Under way: each step appears here once it is measured.", icon=":material/pending:")
     if work.repairing is not None:
         show_steps(work.repairing.steps, "repair.so_far")

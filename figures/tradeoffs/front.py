@@ -1,4 +1,4 @@
-"""The best trade-offs: accuracy over cost, predicted and measured, on one or several machines."""
+"""The best trade-offs: accuracy over cost, predicted and measured, by machine."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ NARROW = 40  # letters of a panel's name
 def front_chart(
     panels: Sequence[Panel], scale: QualityScale, picked: tuple[str, str] | None = None
 ) -> go.Figure:
-    """Return quality over cost: one machine in units, several machines as shares of uniform 8 bits.
+    """Return quality over cost: a machine in units, several machines as shares of uniform 8 bits.
 
     `picked` names a machine and a point. A clicked point's customdata holds machine and name.
     """

@@ -1,4 +1,4 @@
-"""What is drawn of one machine: a front, measured points, and the present experiment."""
+"""The panel of a machine: a front, measured points, and the present experiment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from analysis.mixed_precision.proposal import Proposal
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A front on one machine with the measured points and the present configuration.
+    """A front on a machine with the measured points and the present configuration.
 
-    `answer` is the choice that keeps the bound; `eight` the cost of uniform 8 bits; `rounded` are
-    measured points with AdaRound behind the repairs, which no prediction covers.
+    `answer` is the choice within the bound; `eight` the cost of uniform 8 bits; `rounded` are
+    measured points with AdaRound behind the repairs, without a prediction.
     """
 
     front: Front

@@ -156,7 +156,7 @@ def cost_text(quantity: Quantity, report: CostReport, eight: float) -> str:
 def saved_share(front: Front, eight: float, scale: QualityScale) -> float | None:
     """Return the share of the cost of 8 bits that mixed bits save within a point of float.
 
-    None where no proposal is within a point. Accuracies only.
+    None without a proposal within a point; for accuracies only.
     """
     target = scale.of_float
     good = [
@@ -219,7 +219,7 @@ def _noise_takeaway(fronts: Sequence[tuple[Front, float]]) -> str:
 
 
 def _sqnr_gains(front: Front) -> list[tuple[float, str, str]]:
-    """Return the dB of the front above each uniform reference at no more cost."""
+    """Return the dB of the front above each uniform reference, at most at the reference's cost."""
     cost, gains = front.quantity.value_in, []
     dearest = max(cost(proposal.cost) for proposal in front.proposals)
     for one in front.references:

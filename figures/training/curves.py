@@ -1,4 +1,4 @@
-"""The course of a training: score and loss over the steps, beside what stands without it."""
+"""The course of a training: score and loss over the steps, beside scores without training."""
 
 from collections.abc import Mapping, Sequence
 
@@ -82,7 +82,7 @@ def loss_curve(points: Sequence[CurvePoint]) -> go.Figure:
 
 
 def measure_curves(points: Sequence[CurvePoint]) -> go.Figure:
-    """Return the relative rate and what a method measures, each as a share of its largest value."""
+    """Return the relative rate and the method's measures, as shares of their largest values."""
     series = {"rate": [point.rate for point in points]}
     for name in points[-1].measures if points else ():
         series[name] = [point.measures.get(name, 0.0) for point in points]

@@ -1,4 +1,4 @@
-"""The noise under each recipe that takes part in a search: known, or screened and checked."""
+"""The noise under the recipes of a search: known noise, or screened and re-measured noise."""
 
 from collections.abc import Sequence
 
@@ -54,7 +54,7 @@ def noises_of(
 
 
 class _Sweeps:
-    """Sweeps of one question, each done once: by the float passes before and the sweep."""
+    """The sweeps of a question, by the float passes before the sweep; a sweep runs only once."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
@@ -64,7 +64,7 @@ class _Sweeps:
     def noise_of(
         self, study: Study, recipe: Recipe, own: Sweep, wish: FrontRequest
     ) -> Steps[RecipeNoise]:
-        """Return the noise under one recipe: what is held, as far as it covers the question."""
+        """Return the noise under a recipe; held noise counts as far as it covers the question."""
         held = held_noises(self._workspace, own.config).get(recipe)
         if recipe and held is not None and _suffices(held, study.network, own, wish):
             return held
@@ -94,7 +94,7 @@ class _Sweeps:
 
 
 def _suffices(held: RecipeNoise, network: Network, own: Sweep, wish: FrontRequest) -> bool:
-    """Whether a held noise answers all bits and granularities that are asked for."""
+    """Whether held noise has the requested bits and granularities."""
     asked = sweeps_of_granularities(held.network.graph, own, wish.granularities)
     known = {other.sweep.config for other in held.others}
     return _covers(held.sensitivity, network, own.bits) and known >= {o.config for o in asked}
@@ -111,7 +111,7 @@ def _repaired_noise(few: Study, study: Study, sweep: Sweep) -> Steps[Sensitivity
 
 
 def _other_noise(workspace: Workspace, few: Study, sweep: Sweep) -> Steps[Sensitivity]:
-    """Return what weights at another granularity make: exact where it is known, else screened."""
+    """Return the noise of weights at a further granularity: exact if known, else screened."""
     exact = stored_layer_sensitivity(workspace, sweep.config)
     if exact is not None and _covers(exact, few.network, sweep.bits, sweep.sides):
         return exact
@@ -126,7 +126,7 @@ def _other_noise(workspace: Workspace, few: Study, sweep: Sweep) -> Steps[Sensit
 
 
 def _own_noise(workspace: Workspace, few: Study, sweep: Sweep) -> Steps[Sensitivity]:
-    """Return sensitivities at these bits: those that are known, else screened ones, kept."""
+    """Return the known sensitivities at `bits`; otherwise screen the layers and keep the result."""
     known = deepest_sensitivity(workspace)
     if known is not None and _covers(known, few.network, sweep.bits):
         return (yield from recheck_loud_layers(few, known))
@@ -143,7 +143,7 @@ def _own_noise(workspace: Workspace, few: Study, sweep: Sweep) -> Steps[Sensitiv
 def _covers(
     found: Sensitivity, network: Network, bits: Sequence[int], asked: Sequence[Side] = TENSOR_SIDES
 ) -> bool:
-    """Whether every weight and every activation is known at all bits, of the sides asked for."""
+    """Whether weights and activations of the asked sides have a score at each of the bits."""
     known = {(s.question.layer, s.question.side, s.question.bits) for s in found.scores}
     sides = [
         (layer.name, side)

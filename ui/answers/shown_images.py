@@ -1,4 +1,4 @@
-"""A few images as the network gets them, for a page's rerun in the cache."""
+"""A few images in the form of the network's input, cached for a rerun of the page."""
 
 from dataclasses import replace
 from typing import Any
@@ -14,7 +14,7 @@ from ui.state.workspace import Workspace
 
 
 def first_images(workspace: Workspace) -> ShownInputs | None:
-    """Return some images of the data with the float network's answers; None without images."""
+    """Return a few images of the data with the float network's answers; None without images."""
     network, parts = workspace.network, workspace.parts
     if network is None or parts is None or image_input_place(network) is None:
         return None
@@ -22,7 +22,7 @@ def first_images(workspace: Workspace) -> ShownInputs | None:
 
 
 def preview_images(workspace: Workspace, preprocess: str) -> ShownInputs | None:
-    """Return the same images under other steps; None where the data have steps of their own.
+    """Return the same images under different steps; None for data with steps of their own.
 
     Raises:
         ValueError: the steps do not fit the images or the network.

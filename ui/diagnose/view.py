@@ -71,7 +71,7 @@ def _chosen_experiment(workspace: Workspace) -> Experiment | None:
 
 @st.fragment(run_every=LOOK_EVERY_S)
 def live_flow(workspace: Workspace) -> None:
-    """Draw the steps so far, every few seconds, until the job has ended."""
+    """Draw the steps so far, again after a few seconds, until the job has ended."""
     task = workspace.diagnosis.task
     if task is not None:
         show_flow(tuple(task.board))

@@ -169,7 +169,7 @@ def _make_artefacts(
 def _run_file(
     workspace: Workspace, wish: ExportRequest, stage: Stage, file: Artefact, made: Made
 ) -> Steps[Made]:
-    """Run a file in ONNX Runtime on some images; add what it answered, and whether it is wrong."""
+    """Run a file in ONNX Runtime on a few images; return `made` with the answers and an alarm."""
     scored = wish.study.scored
     if scored is None:
         return made

@@ -108,7 +108,7 @@ def _count_fields(choice: DataChoice, place: str) -> tuple[int, int, int]:
 
 
 def takes_table_rows(network: Network | None) -> bool:
-    """Whether a network takes rows of a table: one input of real numbers along one axis."""
+    """Whether a network takes rows of a table: a single input of real numbers along an axis."""
     if network is None or len(network.graph.inputs) != 1:
         return False
     (only,) = network.graph.inputs
@@ -118,7 +118,7 @@ def takes_table_rows(network: Network | None) -> bool:
 def _upload_writer(
     workspace: Workspace, images: Sequence[Upload], arrays: Upload | None
 ) -> Callable[[], str]:
-    """Return a function that writes the upload, if there is one, and gives its path."""
+    """Return a function that writes the upload and returns its path; "" without an upload."""
 
     def write() -> str:
         if arrays is not None:

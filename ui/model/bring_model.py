@@ -26,7 +26,7 @@ SHAPE_HELP = (
 
 
 def sample_cards(workspace: Workspace) -> None:
-    """Show the sample models, each with what it teaches."""
+    """Show the sample models with the lesson of each sample."""
     samples = list(SAMPLES.values())
     for first in range(0, len(samples), CARDS_A_ROW):
         columns = st.columns(CARDS_A_ROW)
@@ -55,7 +55,7 @@ def _sample_card(workspace: Workspace, sample: Sample) -> None:
 
 
 def bring_model(workspace: Workspace) -> None:
-    """Offer an upload and, where the settings allow it, a path; tell errors beside them."""
+    """Offer an upload and, if the settings allow paths, a path; show errors beside the fields."""
     load = workspace.load if workspace.load is not None and workspace.load.failed else None
     opened = workspace.network is None or load is not None
     with st.expander("Bring your own model", icon=":material/upload_file:", expanded=opened):
@@ -66,7 +66,7 @@ def bring_model(workspace: Workspace) -> None:
 
 
 def _model_form(workspace: Workspace) -> None:
-    """Show the fields of an upload and of a path, and load what they name."""
+    """Show the fields of an upload and of a path, and load the named model."""
     limit, open_paths = workspace.settings.upload_mib, paths_open(workspace.settings)
     uploaded = st.file_uploader(
         f"A network saved with torch.export.save (.pt2) or as .onnx, at most {limit} MiB",
@@ -120,7 +120,7 @@ def _stored_upload(workspace: Workspace, uploaded: Upload) -> ModelChoice:
 
 
 def _tell_failure(workspace: Workspace, load: ModelLoad) -> None:
-    """Say why a model was not loaded; ask for its shape where the file leaves that open."""
+    """Say why a model was not loaded; ask for the shape of an input with an open shape."""
     problem = load.job.problem
     with st.container(border=True):
         show_problem(workspace, load.job.title, problem)

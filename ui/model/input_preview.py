@@ -1,4 +1,4 @@
-"""What the network gets: pictures with answers, and the numbers in them."""
+"""The input of the network: pictures with answers, and the numbers in the pictures."""
 
 import streamlit as st
 
@@ -15,7 +15,7 @@ NUMBERS_HELP = (
 
 
 def show_first_images(workspace: Workspace) -> None:
-    """Show some images of the data as the network gets them, with answers and numbers."""
+    """Show a few images of the data as the network's input, with answers and numbers."""
     if (found := first_images(workspace)) is not None:
         image_strip(found.images)
         st.caption("Images of the data as the model sees them, and what the float network answers.")
@@ -23,7 +23,7 @@ def show_first_images(workspace: Workspace) -> None:
 
 
 def preview_inputs(workspace: Workspace, preprocess: str) -> None:
-    """Show the same images under the steps of the form, before they are used."""
+    """Show the same images under the steps of the form, before the steps are in use."""
     try:
         found = preview_images(workspace, preprocess)
     except (ValueError, OSError) as error:

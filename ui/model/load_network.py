@@ -16,7 +16,7 @@ from ui.state.workspace import FirstData, Workspace, first_data
 
 
 def start_loading(workspace: Workspace, choice: ModelChoice) -> None:
-    """Load a model beside the page; the present one stays until the new one is ready."""
+    """Load a model beside the page; the present model stays until the new model is ready."""
     if choice.builder and needs_consent(workspace.store, choice.builder):
         raise QuantError(
             f"Code must be agreed to before it runs; got {choice.builder}, which nobody agreed to. "
@@ -39,14 +39,14 @@ def start_loading(workspace: Workspace, choice: ModelChoice) -> None:
 
 
 def with_known_shapes(workspace: Workspace, choice: ModelChoice) -> ModelChoice:
-    """Return a choice with what a person once said of the inputs of this very file."""
+    """Return a choice with the user's former description of the inputs of the file."""
     question = _inputs_question(choice)
     said = workspace.store.find_answer(question) if question and not choice.wish else None
     return choice.with_shapes(said) if isinstance(said, str) else choice
 
 
 def remember_shapes(workspace: Workspace, choice: ModelChoice) -> None:
-    """Keep what a person said of the inputs of a file, so that it is asked for once."""
+    """Keep the user's description of a file's inputs, so that the app asks only once."""
     question = _inputs_question(choice)
     if question and choice.wish:
         said = choice.inputs or ",".join(map(str, choice.input_shape))

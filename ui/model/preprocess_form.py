@@ -127,7 +127,7 @@ def _take_scaling(keys: dict[str, str], scaling: PixelScaling) -> None:
 
 
 def _in_json(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields as `Preprocess.from_json` reads them.
+    """Return the fields as JSON for `Preprocess.from_json`.
 
     Raises:
         QuantError: mean or deviation are no numbers.

@@ -26,7 +26,7 @@ def site_of_tensor(book: RangeBook, config: QuantConfig, layer: str, side: Side)
 
 
 def encoding_controls(workspace: Workspace, book: RangeBook, site: Site) -> QuantSpec:
-    """Show the controls of a grid, starting from the configuration; return the spec tried."""
+    """Show the controls of an encoding, starting from the configuration; return the tried spec."""
     spec = site.spec
     # a new key for each choice the configuration makes, so that controls start from it
     place = f"ranges.{workspace.id}.{site.name}.{abs(hash(spec))}"

@@ -1,4 +1,4 @@
-"""The recipe that suits the present model and configuration, and one click to take it."""
+"""The recipe for the present model and configuration, and a click to take the recipe."""
 
 import streamlit as st
 
@@ -12,7 +12,7 @@ from ui.widgets.markdown import plain
 
 
 def show_recommendation(workspace: Workspace) -> None:
-    """Say which repairs suit the suspects of this model, and offer to put them into the form."""
+    """Name the repairs for the model's suspects, and offer to put the repairs into the form."""
     found = _recommendation(workspace)
     if found is None:
         return

@@ -13,7 +13,7 @@ DECIMALS = ("top-1 %", "agreement %", "output SQNR dB", "its SQNR dB", "float to
 
 
 def show_steps(steps: Sequence[RepairStep], key: str) -> None:
-    """Draw what each step brought; `key` tells the chart apart from that of other steps."""
+    """Draw the effect of the steps; `key` distinguishes the chart from charts of other steps."""
     first = steps[0].evaluation
     figure = repair_waterfall(
         [step.title for step in steps],

@@ -1,4 +1,4 @@
-"""What the page Diagnose holds: the diagnosis that runs, and how the last one ended."""
+"""The content of the page Diagnose: the running diagnosis, and the end of the last diagnosis."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from analysis.diagnosis.flow.run_diagnosis import DiagnosisTask
 
 @dataclass(eq=False)
 class DiagnosisWork:
-    """The last task, whose board fills while the job runs, and the result; None before the end."""
+    """The last task, with a board that fills during the job, and the result; None before."""
 
     task: DiagnosisTask | None = None
     found: Diagnosis | None = None

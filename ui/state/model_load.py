@@ -8,7 +8,7 @@ from ui.state.model_and_data import ModelChoice
 
 @dataclass(frozen=True, slots=True)
 class ModelLoad:
-    """A model that was asked for, and the job that loads it."""
+    """A requested model, and the job that loads the model."""
 
     choice: ModelChoice
     job: Job

@@ -22,7 +22,7 @@ class Repaired:
 class Made:
     """A finished artefact with its file; or the problem that stopped the artefact.
 
-    `alarm` says why the file is not the network that the file is named after.
+    `alarm` says why the file differs from the network in the file's name.
     """
 
     path: Path | None = None

@@ -40,11 +40,12 @@ UNITS = {
 
 @dataclass(frozen=True, slots=True)
 class FrontRequest:
-    """What is asked as a person puts it; `others` are machines beside the present one.
+    """The question of the page Trade-offs; `others` are machines beside the present machine.
 
-    `pinned` layers keep the bits that they have now; `edge_bits` of 0 leave first and last free.
-    Weights may choose among `granularities`; without any they keep their own. `recipes` are the
-    repairs that take part, and `measured` is the number of points that finding the front measures.
+    `pinned` layers keep their present bits; `edge_bits` of 0 leave the first and the last layer
+    free. Weights choose among `granularities`; without granularities, weights keep their own.
+    `recipes` are the repairs that take part, and `measured` is the number of points to measure with
+    the front.
     """
 
     quantity: Quantity = Quantity.ENERGY
@@ -58,9 +59,9 @@ class FrontRequest:
     measured: int = MEASURED
 
     def choice_rules(self, machine: Machine, network: Network, config: QuantConfig) -> Rules:
-        """Return what a choice must obey; widths that bring a machine nothing are left out.
+        """Return the rules of a choice of bits, without widths that bring the machine no gain.
 
-        BOPs count bits whatever the machine makes of them.
+        BOPs count bits on all machines alike, so all widths stay.
         """
         chosen = config.resolve_layers(network.graph.layers)
         weighted = {layer.name for layer in network.graph.layers if layer.weight is not None}
@@ -81,14 +82,14 @@ class FrontRequest:
         return chosen_recipes(self.recipes, present, study.equalizable_pairs())
 
     def needed_widths(self, network: Network, config: QuantConfig) -> tuple[int, ...]:
-        """Return all bits that a sensitivity is needed for, the usual ones and the present's."""
+        """Return the widths with a needed sensitivity: usual, requested and present widths."""
         present = set(bits_by_part(config, network.graph).values())
         found = {*DEFAULT_BITS, *self.bits, self.edge_bits, *present} - {0, FLOAT_BITS}
         return tuple(sorted(found, reverse=True))
 
 
 class Against:
-    """What a bound is measured in; in points it bounds the loss, and the cost is made least."""
+    """The units of a bound; a bound in points limits the loss, and the search cuts the cost."""
 
     EIGHT = "% of W8A8"
     PRESENT = "% of present"
@@ -102,7 +103,7 @@ STARTS = {Against.EIGHT: 60.0, Against.PRESENT: 80.0, Against.UNIT: 10.0, Agains
 
 @dataclass(frozen=True, slots=True)
 class PointRequest:
-    """The one point that is asked for: at most `most`, measured in `against`."""
+    """The requested point: at most `most`, in the unit `against`."""
 
     against: str = Against.POINTS
     most: float = STARTS[Against.POINTS]
@@ -110,9 +111,9 @@ class PointRequest:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Found:
-    """The fronts that were found for a wish, machine by machine, and what can search on.
+    """The fronts of a question, machine by machine, with the searches for further points.
 
-    `noises` are those under each recipe that takes part.
+    `noises` are the noises under the recipes that take part.
     """
 
     wish: FrontRequest
@@ -124,11 +125,11 @@ class Found:
 
 @dataclass(eq=False)
 class TradeoffWork:
-    """Fronts by what they were found from, answers to targets, and what predicts.
+    """Fronts by the key of their question, answers to bounds, and the predictors.
 
-    `noises` are by configuration without bits and data, then by recipe; `missing` are questions
-    the store has no front of. `picked` is a machine and a point, `rounded` whether AdaRound is put
-    behind the repairs of a point that is measured or loaded.
+    `noises` are by configuration without bits and data, then by recipe. `missing` are questions
+    without a front in the store. `picked` is a machine and a point. `rounded` tells whether
+    AdaRound follows the repairs of a measured or loaded point.
     """
 
     found: dict[str, Found] = field(default_factory=dict)

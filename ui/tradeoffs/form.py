@@ -1,4 +1,4 @@
-"""The question that the page Trade-offs asks: what is bounded, by how much, and by which rules."""
+"""The question of the page Trade-offs: the bound, the machines, and the rules."""
 
 import streamlit as st
 
@@ -55,7 +55,7 @@ TOGETHER = {
 
 
 def last_front_request(workspace: Workspace) -> FrontRequest:
-    """Return what was asked last of this model, or what to begin with."""
+    """Return the last question about the present model, or the default question."""
     if workspace.tradeoffs.wish is None:
         raw = workspace.store.find_answer(front_request_key(workspace))
         try:
@@ -68,7 +68,7 @@ def last_front_request(workspace: Workspace) -> FrontRequest:
 
 
 def front_request_form(workspace: Workspace, network: Network) -> tuple[FrontRequest, PointRequest]:
-    """Show the controls in one row; return what they say, which outlives the page."""
+    """Show the controls in a row; return the question and the bound, kept in the workspace."""
     last, target = last_front_request(workspace), workspace.tradeoffs.target
     row = st.container(horizontal=True, vertical_alignment="bottom")
     with row:
@@ -102,7 +102,7 @@ def front_request_form(workspace: Workspace, network: Network) -> tuple[FrontReq
 
 
 def _target_fields(last: PointRequest, quantity: Quantity) -> PointRequest:
-    """Show what bounds the one point that is asked for."""
+    """Show the fields of the bound; return the requested point."""
     unit = UNITS[quantity][0]
     against: str = st.selectbox(
         "Bound in",
@@ -221,7 +221,7 @@ def _widths_field(workspace: Workspace, last: FrontRequest) -> tuple[int, ...]:
 
 
 def _gains_note(workspace: Workspace, wish: FrontRequest) -> None:
-    """Say before the click that fewer bits gain nothing here, and offer a machine that gains."""
+    """Say before the search that fewer bits gain nothing, and offer a machine that gains."""
     machines = [workspace.machine, *(find_machine(workspace, name) for name in wish.others)]
     if wish.quantity is Quantity.BOPS or machines_that_gain(machines, wish.bits):
         return

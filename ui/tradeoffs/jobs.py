@@ -55,7 +55,7 @@ MOST_FOUND = 6
 
 
 def front_key(workspace: Workspace, wish: FrontRequest) -> str:
-    """Return what a front depends on: model, data, grids, rules, machines."""
+    """Return the key of a front: a digest of model, data, encodings, rules and machines."""
     network, parts = workspace.network, workspace.parts
     if network is None or parts is None:
         return ""
@@ -72,7 +72,7 @@ def front_key(workspace: Workspace, wish: FrontRequest) -> str:
 
 
 def find_known_fronts(workspace: Workspace, wish: FrontRequest) -> Found | None:
-    """Return the fronts of a wish, if they were found before, in an earlier process too."""
+    """Return the fronts of a question from memory or from the run store; None without fronts."""
     key, work = front_key(workspace, wish), workspace.tradeoffs
     if key and key not in work.found and key not in work.missing:
         found = read_stored_fronts(workspace, key, wish)
@@ -84,7 +84,7 @@ def find_known_fronts(workspace: Workspace, wish: FrontRequest) -> Found | None:
 
 
 def hold_fronts(workspace: Workspace, key: str, found: Found) -> None:
-    """Hold fronts, and the noise behind them; the oldest fronts go."""
+    """Hold fronts in memory, and drop the oldest fronts."""
     work = workspace.tradeoffs
     while len(work.found) >= MOST_FOUND:
         work.found.pop(next(iter(work.found)))
@@ -96,7 +96,7 @@ def hold_fronts(workspace: Workspace, key: str, found: Found) -> None:
 def take_session_fronts(
     workspace: Workspace, sensitivity: Sensitivity | None, records: Sequence[FoundRecord]
 ) -> None:
-    """Take in what a session knows of the present model and data; what fits neither is left."""
+    """Take the fronts of a session for the present model and data; leave other fronts out."""
     network, parts, work = workspace.network, workspace.parts, workspace.tradeoffs
     if network is None or parts is None:
         return
@@ -116,7 +116,7 @@ def take_session_fronts(
 
 
 def start_front_search(workspace: Workspace, wish: FrontRequest) -> None:
-    """Queue the search for the fronts of a wish, screening first where nothing is known."""
+    """Queue the search for fronts; unknown layers are screened first."""
     study, parts = workspace.job_study, workspace.parts
     if study is None or parts is None:
         return
@@ -167,7 +167,7 @@ def _search_fronts(
 
 
 def _measure_some(workspace: Workspace, study: Study, found: Found) -> Steps[None]:
-    """Measure the points that tell most of the floor, as many as the wish asks for."""
+    """Measure the most informative points of the front, as many as the question asks for."""
     machine, front = next(iter(found.fronts.items()))
     search, keep = found.searches[machine], workspace.store.save_run
     foresight = learn_forecast(found.noises, workspace.store.all_runs(), study.scored_images.digest)
@@ -185,13 +185,13 @@ def _measure_some(workspace: Workspace, study: Study, found: Found) -> Steps[Non
 
 
 def _name_points(front: Front, search: RecipeSearch) -> Front:
-    """Return the front with names that say what a point costs beside uniform 8 bits."""
+    """Return the front with names that tell the cost of a point beside uniform 8 bits."""
     named = (replace(one, name=_name_of(one, front.quantity, search)) for one in front.proposals)
     return replace(front, proposals=tuple(named))
 
 
 def _name_of(proposal: Proposal, quantity: Quantity, search: RecipeSearch) -> str:
-    """Return a name that says what a proposal costs beside uniform 8 bits."""
+    """Return a name that tells the cost of a proposal beside uniform 8 bits."""
     share = quantity.value_in(proposal.cost) / quantity.value_in(search.reference.cost)
     return f"Mixed, {100 * share:.1f} % {quantity}"
 
@@ -199,7 +199,7 @@ def _name_of(proposal: Proposal, quantity: Quantity, search: RecipeSearch) -> st
 def answer_target(
     workspace: Workspace, found: Found, machine: str, target: PointRequest, present: Proposal
 ) -> Proposal | str:
-    """Return the one choice that keeps a target, or why there is none."""
+    """Return the choice that keeps the bound, or the reason for a missing choice."""
     search, kept = found.searches[machine], workspace.tradeoffs.answers
     foresight = present_foresight(workspace)
     learned = len(foresight.measured) if foresight else 0
@@ -239,7 +239,7 @@ def _points(count: float) -> str:
 
 
 def _unreachable_sentence(search: RecipeSearch, quantity: Quantity, target: PointRequest) -> str:
-    """Say what is within reach where a target is not."""
+    """Say how close the best choice comes to an unreachable bound."""
     wanted = f"{target.most:g} {target.against}"
     if target.against == Against.POINTS:
         best = search.least_noise_choice(())
@@ -266,7 +266,7 @@ def _unreachable_sentence(search: RecipeSearch, quantity: Quantity, target: Poin
 def start_measuring(
     workspace: Workspace, found: Found, machine: str, proposals: Sequence[Proposal]
 ) -> None:
-    """Queue runs of proposals; each goes to the run store as soon as it is done."""
+    """Queue runs of proposals; a run goes to the run store as soon as the run ends."""
     study = workspace.job_study
     if study is None or study.network is not found.network or not proposals:
         return
@@ -285,11 +285,11 @@ def start_measuring(
 
 
 def remember_front_request(workspace: Workspace, wish: FrontRequest) -> None:
-    """Write down what was asked, so that a reload or a restart finds it."""
+    """Write down the question for a reload or a restart."""
     workspace.store.keep_answer(front_request_key(workspace), plain_from_result(wish))
 
 
 def front_request_key(workspace: Workspace) -> str:
-    """Return what the last question about a model is kept under."""
+    """Return the key of the last question about a model."""
     network = workspace.network
     return f"trade-offs asked {network.digest if network else ''}"

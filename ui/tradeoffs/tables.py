@@ -19,14 +19,14 @@ Choice = tuple[tuple[Cell, ...], Recipe]
 
 
 def named_points(panel: Panel) -> list[Proposal]:
-    """Return all points that can be picked: the present one, the answer, predictions, runs."""
+    """Return the points to pick from: the present point, the answer, predictions, runs."""
     answer = () if panel.answer is None else (panel.answer,)
     runs = (one.proposal for one in (*panel.measured, *panel.rounded))
     return [panel.present, *answer, *panel.front.proposals, *panel.front.references, *runs]
 
 
 def choice_of(network: Network, proposal: Proposal) -> Choice:
-    """Return what makes two points the same configuration: bits, granularities and repairs."""
+    """Return the identity of a configuration: bits, granularities and repairs."""
     return cells_of_config(proposal.config, network.graph), proposal.recipe
 
 
@@ -45,7 +45,7 @@ def front_table(
     runs: Sequence[Measured | None],
     scale: QualityScale,
 ) -> pd.DataFrame:
-    """Return a row a point: quality predicted and measured, every cost, the mean of its bits."""
+    """Return a row for each point: predicted and measured quality, costs, mean bits."""
     quantity = panel.front.quantity
     eight = panel.eight[quantity]
     return pd.DataFrame(

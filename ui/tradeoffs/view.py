@@ -1,4 +1,4 @@
-"""The answers of the page Trade-offs: the front, the point picked, and what it is made of."""
+"""The answers of the page Trade-offs: the front, and the parts of the picked point."""
 
 import math
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ ROUNDING_ITERATIONS = 400  # where gains of AdaRound flatten out on the sample n
 def machine_panels(
     workspace: Workspace, found: Found, foresight: Foresight, target: PointRequest
 ) -> tuple[list[Panel], dict[str, str]]:
-    """Return what is drawn of each machine, and why a bound cannot be kept."""
+    """Return the panels of the machines, and the reasons for bounds that cannot be kept."""
     panels: list[Panel] = []
     problems: dict[str, str] = {}
     for name, search in found.searches.items():
@@ -124,7 +124,7 @@ def picked_point(workspace: Workspace, panels: Sequence[Panel]) -> tuple[Panel, 
 def show_point_details(
     workspace: Workspace, found: Found, panel: Panel, picked: Proposal, scale: QualityScale
 ) -> None:
-    """Show the point picked: what is predicted, what was measured, what it costs, its bits."""
+    """Show the picked point: predicted and measured quality, cost, and bits."""
     repairs = name_of_recipe(picked.recipe) or "no repair"
     st.markdown(f"**{plain(picked.name)}** on {plain(panel.front.machine)}, {plain(repairs)}")
     run = measured_run(found.network, panel, picked)
@@ -155,14 +155,14 @@ def _cost_sentence(panel: Panel, picked: Proposal) -> str:
 
 
 def measured_run(network: Network, panel: Panel, proposal: Proposal) -> Measured | None:
-    """Return the run of the same bits, if there is one."""
+    """Return the run with equal bits; None without a run."""
     wanted = choice_of(network, proposal)
     alike = (one for one in panel.measured if choice_of(network, one.proposal) == wanted)
     return next(alike, None)
 
 
 def _below_float(scale: QualityScale, picked: Proposal, run: Measured | None) -> str:
-    """Say how far below the float network a point is, and whether that is within one point."""
+    """Tell the distance of a point below the float network, and whether it is within a point."""
     value = (
         scale.predicted_value(picked.prediction) if run is None else scale.measured_value(run.run)
     )
@@ -223,7 +223,7 @@ def _point_buttons(
 
 
 def load_proposal(workspace: Workspace, proposal: Proposal) -> None:
-    """Make a proposal the present experiment, with its repairs, under its name."""
+    """Make a proposal the present experiment, with the repairs, under the proposal's name."""
     experiment = workspace.experiment.with_calibrated_ranges().with_config(proposal.config)
     name = proposal.name.removeprefix("Now: ")
     change_experiment(workspace, experiment.with_recipe(proposal.recipe).with_name(name))
@@ -231,7 +231,7 @@ def load_proposal(workspace: Workspace, proposal: Proposal) -> None:
 
 
 def show_point_table(workspace: Workspace, found: Found, panel: Panel, scale: QualityScale) -> None:
-    """Show all points of a machine; ticks pick, and say what to measure."""
+    """Show the points of a machine; ticks pick points, also for measuring."""
     points = pickable_points(found.network, panel)
     runs = [measured_run(found.network, panel, point) for point in points]
     key = f"tradeoffs.table.{panel.front.machine}"
@@ -284,7 +284,7 @@ def show_point_table(workspace: Workspace, found: Found, panel: Panel, scale: Qu
 def show_front_notes(
     found: Found, foresight: Foresight, panels: Sequence[Panel], scale: QualityScale
 ) -> None:
-    """Say what the numbers come from, how far predictions were off, and what machines gain."""
+    """Tell the source of the numbers, the errors of predictions, and the gains of machines."""
     st.caption(
         " ".join(
             (
@@ -317,7 +317,7 @@ def _noise_origin(known: Sensitivity) -> str:
 
 
 def _prediction_errors(foresight: Foresight) -> list[str]:
-    """Say how far each prediction was off, made before its run was known."""
+    """Tell the errors of the predictions made before their runs."""
     if not foresight.measured:
         return []
     error = prediction_error(foresight.measured)

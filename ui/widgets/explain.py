@@ -1,4 +1,4 @@
-"""The words of the field, each explained once: what help icons say."""
+"""The words of the field with a short explanation, for help icons."""
 
 SQNR = (
     "SQNR is the ratio of signal to quantization noise in decibels: 10 dB more is a tenth of the "

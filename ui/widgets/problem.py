@@ -1,4 +1,4 @@
-"""How a job failed, in a sentence or as the bug that stopped it."""
+"""The failure of a job, in a sentence or as a bug."""
 
 import logging
 
@@ -13,9 +13,9 @@ _LOG = logging.getLogger(__name__)
 
 
 def show_problem(workspace: Workspace, title: str, problem: Exception | None) -> None:
-    """Show an error in its own words if it is one a user can put right, else as the bug it is.
+    """Show an error that the user can correct as a sentence, and any other error as a bug.
 
-    The lines of code where a bug stopped are for the person at this machine, and for the log.
+    The traceback of a bug is shown to the person at the server's machine, and goes to the log.
     """
     if isinstance(problem, ValueError | OSError | QuantError):
         st.error(f"**{plain(title)}** stopped: {plain(str(problem))}", icon=":material/error:")
