@@ -60,14 +60,20 @@ def compare_device(
         options = ExperimentOptions(experiment=experiment, seed=seed)
         record = options.read()
         from analysis.split import ImageChoice  # noqa: PLC0415
-        from commands.device.dump_work import DumpTask, compare, summarize  # noqa: PLC0415
+        from commands.device.dump_work import (  # noqa: PLC0415
+            DumpTask,
+            compare_device_dump,
+            summarize_comparison,
+        )
 
         how = open_preprocess(preprocess, label_column, model)
         choice = ImageChoice(data, how, None, calibration, record.experiment.seed)
         network = open_network(model, builder, input_shape)
         task = DumpTask(model, network, options, choice, dump, names, images)
-        found, notes = watch_steps(compare(task))
-        write_answer(out, add_warnings(summarize(found, notes), how.notes if how else ()))
+        found, notes = watch_steps(compare_device_dump(task))
+        write_answer(
+            out, add_warnings(summarize_comparison(found, notes), how.notes if how else ())
+        )
         print_line(found.sentence)
     if found.first is not None:
         raise typer.Exit(1)

@@ -3,7 +3,6 @@
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from analysis.deployment.device_dump.compare_dump import (
     DumpComparison,
@@ -47,7 +46,7 @@ class DumpTask:
     images: int | None
 
 
-def compare(task: DumpTask) -> Steps[tuple[DumpComparison, tuple[str, ...]]]:
+def compare_device_dump(task: DumpTask) -> Steps[tuple[DumpComparison, tuple[str, ...]]]:
     """Quantize as the experiment says, and compare the dump; return what was found and notes.
 
     Raises:
@@ -60,7 +59,7 @@ def compare(task: DumpTask) -> Steps[tuple[DumpComparison, tuple[str, ...]]]:
     images = choose_export_images(task.model, task.network, tried, task.choice, check=False)
     study = Study.of_split(task.network, images)
     stage = yield from part_of_progress(quantize_for_export(study, tried), 0.0, CALIBRATION_SHARE)
-    inputs = _inputs(task, stage.quantized, match, images)
+    inputs = _network_inputs(task, stage.quantized, match, images)
     steps = compare_dump(stage.quantized, match, inputs)
     found = yield from part_of_progress(steps, CALIBRATION_SHARE, 1.0)
     return found, (*notes, *(images.notes if images else ()))
@@ -81,7 +80,7 @@ def read_names(path: Path) -> dict[str, str]:
     return raw
 
 
-def _inputs(
+def _network_inputs(
     task: DumpTask, quantized: QuantGraph, match: DumpMatch, images: Split | None
 ) -> Inputs:
     """Return the first images of the data, or the network's input as the dump holds it."""
@@ -107,13 +106,13 @@ def _inputs(
     return tensors[0] if len(tensors) == 1 else tuple(tensors)
 
 
-def summarize(found: DumpComparison, notes: tuple[str, ...]) -> dict[str, Any]:
+def summarize_comparison(found: DumpComparison, notes: tuple[str, ...]) -> dict[str, object]:
     """Return the comparison for JSON."""
     return {
         "sentence": found.sentence,
         "images": found.images,
         "first": None if found.first is None else found.first.layer,
-        "divergences": [_divergence(one) for one in found.divergences],
+        "divergences": [_divergence_values(one) for one in found.divergences],
         "agreeing": list(found.agreeing),
         "missing": list(found.missing),
         "unmatched": list(found.unmatched),
@@ -122,7 +121,7 @@ def summarize(found: DumpComparison, notes: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def _divergence(one: LayerDivergence) -> dict[str, Any]:
+def _divergence_values(one: LayerDivergence) -> dict[str, object]:
     found = asdict(one) | {"tried": [asdict(reason) for reason in one.tried[:MOST_TRIED]]}
     found["unrecorded"] = list(one.unrecorded)
     found["largest_steps"] = one.largest_steps if math.isfinite(one.largest_steps) else None

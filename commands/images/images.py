@@ -23,8 +23,8 @@ from commands.options import (
 from commands.output import add_warnings, errors_as_sentences, print_line, watch_steps, write_answer
 
 
-@app.command()
-def images(
+@app.command("images")
+def count_needed_images(
     *,
     model: ModelOption,
     experiment: Annotated[

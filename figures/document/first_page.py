@@ -27,9 +27,9 @@ def first_page(report: Report) -> Html:
     verdict = judge_report(report)
     return html_element(
         "section",
-        _recommendation(verdict),
+        _recommendation_box(verdict),
         *([html_element("p", report.note, class_="note")] if report.note else []),
-        *(plot_element(_enlarge(figure)) for figure in main_figures(report)),
+        *(plot_element(_enlarge_figure(figure)) for figure in main_figures(report)),
         *([] if _shows_choices(report) else [paragraph(_NO_FRONT)]),
         paragraph(machine_sentence(report)),
         id="first-page",
@@ -74,11 +74,11 @@ def _accuracy_figure(report: Report) -> go.Figure | None:
     return accuracy_with_interval([report.run]) if report.run.evaluation.classes else None
 
 
-def _enlarge(figure: go.Figure) -> go.Figure:
+def _enlarge_figure(figure: go.Figure) -> go.Figure:
     return figure.update_layout(height=max(LARGE_PX, int(figure.layout.height or 0)))
 
 
-def _recommendation(verdict: Verdict) -> Html:
+def _recommendation_box(verdict: Verdict) -> Html:
     words, kind = _WORDS[verdict.level]
     return html_element(
         "div",

@@ -66,17 +66,19 @@ class _Sweeps:
     ) -> Steps[RecipeNoise]:
         """Return the noise under a recipe; held noise counts as far as it covers the question."""
         held = held_noises(self._workspace, own.config).get(recipe)
-        if recipe and held is not None and _suffices(held, study.network, own, wish):
+        if recipe and held is not None and _answers_question(held, study.network, own, wish):
             return held
         before = tuple(filter(is_float_pass, recipe))
         if before not in self._studies:
             self._studies[before] = yield from repaired_study(study, before)
         few = self._studies[before].with_scored_images(study.scored_images.first(SCREENED_IMAGES))
         grains = wish.granularities or None
-        steps = measure_recipe_noise(few, recipe, own, grains, self._sweeping(before, study))
+        steps = measure_recipe_noise(
+            few, recipe, own, grains, self._sweep_for_recipe(before, study)
+        )
         return (yield from steps)
 
-    def _sweeping(self, before: Recipe, study: Study) -> Sweeping:
+    def _sweep_for_recipe(self, before: Recipe, study: Study) -> Sweeping:
         def sweep_once(few: Study, sweep: Sweep) -> Steps[Sensitivity]:
             key = before, sweep
             if key not in self._swept:
@@ -93,11 +95,13 @@ class _Sweeps:
         return sweep_once
 
 
-def _suffices(held: RecipeNoise, network: Network, own: Sweep, wish: FrontRequest) -> bool:
+def _answers_question(held: RecipeNoise, network: Network, own: Sweep, wish: FrontRequest) -> bool:
     """Whether held noise has the requested bits and granularities."""
     asked = sweeps_of_granularities(held.network.graph, own, wish.granularities)
     known = {other.sweep.config for other in held.others}
-    return _covers(held.sensitivity, network, own.bits) and known >= {o.config for o in asked}
+    return _covers_all_cells(held.sensitivity, network, own.bits) and known >= {
+        o.config for o in asked
+    }
 
 
 def _repaired_noise(few: Study, study: Study, sweep: Sweep) -> Steps[Sensitivity]:
@@ -113,7 +117,7 @@ def _repaired_noise(few: Study, study: Study, sweep: Sweep) -> Steps[Sensitivity
 def _other_noise(workspace: Workspace, few: Study, sweep: Sweep) -> Steps[Sensitivity]:
     """Return the noise of weights at a further granularity: exact if known, else screened."""
     exact = stored_layer_sensitivity(workspace, sweep.config)
-    if exact is not None and _covers(exact, few.network, sweep.bits, sweep.sides):
+    if exact is not None and _covers_all_cells(exact, few.network, sweep.bits, sweep.sides):
         return exact
     known = screened_answers(workspace, sweep, SCREENED_IMAGES)
     if known is None:
@@ -128,7 +132,7 @@ def _other_noise(workspace: Workspace, few: Study, sweep: Sweep) -> Steps[Sensit
 def _own_noise(workspace: Workspace, few: Study, sweep: Sweep) -> Steps[Sensitivity]:
     """Return the known sensitivities at `bits`; otherwise screen the layers and keep the result."""
     known = deepest_sensitivity(workspace)
-    if known is not None and _covers(known, few.network, sweep.bits):
+    if known is not None and _covers_all_cells(known, few.network, sweep.bits):
         return (yield from recheck_loud_layers(few, known))
     steps = screen_layers(few, sweep)
     found = yield from part_of_progress(steps, 0.0, SCREENING_SHARE)
@@ -140,7 +144,7 @@ def _own_noise(workspace: Workspace, few: Study, sweep: Sweep) -> Steps[Sensitiv
     return with_exact_answers(workspace, few.network, sweep.config, found)
 
 
-def _covers(
+def _covers_all_cells(
     found: Sensitivity, network: Network, bits: Sequence[int], asked: Sequence[Side] = TENSOR_SIDES
 ) -> bool:
     """Whether weights and activations of the asked sides have a score at each of the bits."""

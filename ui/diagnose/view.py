@@ -45,12 +45,12 @@ def start_diagnosis(workspace: Workspace, points: float) -> None:
     task = DiagnosisTask(study, workspace.experiment, Goal(points), workspace.own_store)
     work = workspace.diagnosis
 
-    def finish(found: Diagnosis) -> None:
+    def keep_result(found: Diagnosis) -> None:
         work.found = found
 
     work.task, work.found = task, None
     title = f"{JobKind.DIAGNOSE} {workspace.experiment.display_name}"
-    workspace.runner.submit(Job(JobKind.DIAGNOSE, title, lambda: run_diagnosis(task), finish))
+    workspace.runner.submit(Job(JobKind.DIAGNOSE, title, lambda: run_diagnosis(task), keep_result))
 
 
 def is_of_present(workspace: Workspace, task: DiagnosisTask) -> bool:

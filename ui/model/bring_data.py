@@ -120,7 +120,7 @@ def _upload_writer(
 ) -> Callable[[], str]:
     """Return a function that writes the upload and returns its path; "" without an upload."""
 
-    def write() -> str:
+    def write_upload() -> str:
         if arrays is not None:
             target = workspace.folder / uuid.uuid4().hex / Path(arrays.name).name
             target.parent.mkdir()
@@ -128,7 +128,7 @@ def _upload_writer(
             return str(target)
         return write_uploaded_images(workspace, images) if images else ""
 
-    return write
+    return write_upload
 
 
 def write_uploaded_images(workspace: Workspace, images: Sequence[Upload]) -> str:

@@ -75,7 +75,7 @@ def _model_form(workspace: Workspace) -> None:
         help="Checked before it is opened: a file that would run code is refused.",
     )
     if uploaded is not None and st.button("Load this file", key="model.load", type="primary"):
-        _load(workspace, _stored_upload(workspace, uploaded))
+        _load_choice(workspace, _stored_upload(workspace, uploaded))
     if open_paths:
         st.caption(f"A file over {limit} MiB is not uploaded: name its path here instead.")
         _path_form(workspace)
@@ -103,11 +103,11 @@ def _path_form(workspace: Workspace) -> None:
         if st.form_submit_button("Load from path", icon=":material/folder_open:"):
             choice = ModelChoice(path, builder or None)
             run_if_allowed(
-                workspace, BUILDER_QUESTION, choice.builder, lambda: _load(workspace, choice)
+                workspace, BUILDER_QUESTION, choice.builder, lambda: _load_choice(workspace, choice)
             )
 
 
-def _load(workspace: Workspace, choice: ModelChoice) -> None:
+def _load_choice(workspace: Workspace, choice: ModelChoice) -> None:
     start_loading(workspace, choice)
     st.rerun()
 
@@ -140,7 +140,7 @@ def _tell_failure(workspace: Workspace, load: ModelLoad) -> None:
         except ModelError as error:
             st.error(plain(str(error)))
             return
-        _load(workspace, asked)
+        _load_choice(workspace, asked)
 
 
 def _said_shape(choice: ModelChoice) -> str:

@@ -25,15 +25,15 @@ def start_loading(workspace: Workspace, choice: ModelChoice) -> None:
     title = f"Loading {choice.shown or choice.source}"
     known = with_known_shapes(workspace, choice)
 
-    def steps() -> Steps[tuple[Network, FirstData]]:
+    def load_steps() -> Steps[tuple[Network, FirstData]]:
         network = yield from load_chosen_network(known)
         return network, first_data(known, network)
 
-    def take(found: tuple[Network, FirstData]) -> None:
+    def take_model(found: tuple[Network, FirstData]) -> None:
         remember_shapes(workspace, known)
         workspace.take_network(known, *found)
 
-    job = Job(JobKind.LOAD_MODEL, title, steps, take)
+    job = Job(JobKind.LOAD_MODEL, title, load_steps, take_model)
     workspace.load = ModelLoad(known, job)
     workspace.runner.submit(job)
 

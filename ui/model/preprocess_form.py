@@ -103,7 +103,7 @@ def _scale_fields(steps: Preprocess, place: str) -> dict[str, Any]:
             help=f"Sets mean and deviation for {plain(scaling.title)}",
         )
     start = PixelScale.BYTES if "scale" in json.loads(steps.to_json()) else READ_OFF
-    fields = {"mean": _numbers(steps.mean), "std": _numbers(steps.std), "scale": start}
+    fields = {"mean": _number_text(steps.mean), "std": _number_text(steps.std), "scale": start}
     for name, value in fields.items():  # the buttons write here: the fields get no other value
         st.session_state.setdefault(keys[name], value)
     first, second, third = st.columns(3)
@@ -121,8 +121,8 @@ def _scale_fields(steps: Preprocess, place: str) -> dict[str, Any]:
 
 def _take_scaling(keys: dict[str, str], scaling: PixelScaling) -> None:
     """Put the numbers of a scaling into the fields."""
-    st.session_state[keys["mean"]] = _numbers(scaling.mean)
-    st.session_state[keys["std"]] = _numbers(scaling.std)
+    st.session_state[keys["mean"]] = _number_text(scaling.mean)
+    st.session_state[keys["std"]] = _number_text(scaling.std)
     st.session_state[keys["scale"]] = PixelScale.BYTES
 
 
@@ -139,7 +139,7 @@ def _in_json(fields: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _numbers(values: tuple[float, ...]) -> str:
+def _number_text(values: tuple[float, ...]) -> str:
     return ", ".join(f"{value:.10g}" for value in values)
 
 

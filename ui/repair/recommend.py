@@ -13,7 +13,7 @@ from ui.widgets.markdown import plain
 
 def show_recommendation(workspace: Workspace) -> None:
     """Name the repairs for the model's suspects, and offer to put the repairs into the form."""
-    found = _recommendation(workspace)
+    found = _recommended_repairs(workspace)
     if found is None:
         return
     if not found.recipe:
@@ -38,7 +38,7 @@ def show_recommendation(workspace: Workspace) -> None:
         )
 
 
-def _recommendation(workspace: Workspace) -> Recommendation | None:
+def _recommended_repairs(workspace: Workspace) -> Recommendation | None:
     network, study = workspace.network, workspace.study
     if network is None or study is None:
         return None

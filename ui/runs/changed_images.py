@@ -27,18 +27,18 @@ def show_changed_answers(workspace: Workspace, before: Run, after: Run) -> None:
     right = sum(one.change == "now right" for one in found)
     st.markdown(f"**{len(found)} answers changed: {wrong} now wrong, {right} now right**")
     names = _class_names(workspace, before)
-    pictures = _pictures(workspace, before, found[:MOST_PICTURES])
+    pictures = _changed_pictures(workspace, before, found[:MOST_PICTURES])
     for column, one, picture in zip(st.columns(MOST_PICTURES), found, pictures, strict=False):
-        truth = "" if one.label is None else f", is {_named(one.label, names)}"
-        text = f"{_named(one.before, names)} → {_named(one.after, names)}{truth}"
+        truth = "" if one.label is None else f", is {_class_name(one.label, names)}"
+        text = f"{_class_name(one.before, names)} → {_class_name(one.after, names)}{truth}"
         column.image(picture, width="stretch", alt=text)
         column.caption(f"{plain(text)}  \n{one.change}")
     rows = [
         {
             "image": one.index,
-            "label": "" if one.label is None else _named(one.label, names),
-            before.name: _named(one.before, names),
-            after.name: _named(one.after, names),
+            "label": "" if one.label is None else _class_name(one.label, names),
+            before.name: _class_name(one.before, names),
+            after.name: _class_name(one.after, names),
             "the change": one.change,
         }
         for one in found
@@ -53,11 +53,11 @@ def _class_names(workspace: Workspace, run: Run) -> tuple[str, ...]:
     return parts.score.class_names if parts is not None and same else ()
 
 
-def _named(place: int, names: Sequence[str]) -> str:
+def _class_name(place: int, names: Sequence[str]) -> str:
     return names[place] if place < len(names) else str(place)
 
 
-def _pictures(
+def _changed_pictures(
     workspace: Workspace, run: Run, shown: Sequence[ChangedAnswer]
 ) -> list[NDArray[np.float32]]:
     """Return the pictures of images where the data of the run are loaded; else none."""

@@ -219,7 +219,7 @@ def _solve_target(
 ) -> Proposal:
     quantity = found.wish.quantity
     if target.against == Against.POINTS:
-        name = f"Least {quantity} within {_points(target.most)} of float"
+        name = f"Least {quantity} within {_points_text(target.most)} of float"
         best = search.cheapest_choice(quantity, most_loss=target.most / 100, name=name)
         if best.prediction.loss is not None and best.prediction.loss > target.most / 100 + ROUNDING:
             raise BudgetError("No choice of bits and repairs keeps the bound.")
@@ -234,7 +234,7 @@ def _solve_target(
     return search.least_noise_choice([Budget(quantity, target.most * worth)], name)
 
 
-def _points(count: float) -> str:
+def _points_text(count: float) -> str:
     return "1 point" if count == 1 else f"{count:g} points"
 
 
@@ -245,9 +245,10 @@ def _unreachable_sentence(search: RecipeSearch, quantity: Quantity, target: Poin
         best = search.least_noise_choice(())
         lost = 100 * (best.prediction.loss or 0.0)
         repairs = name_of_recipe(best.recipe) or "no repair"
+        most, lost_text = _points_text(target.most), _points_text(round(lost, 1))
         return (
-            f"Nothing on {search.machine.name} keeps at most {_points(target.most)} below float: "
-            f"the best choice, with {repairs}, is predicted to lose {_points(round(lost, 1))}. "
+            f"Nothing on {search.machine.name} keeps at most {most} below float: "
+            f"the best choice, with {repairs}, is predicted to lose {lost_text}. "
             "Offer wider bits, put AdaRound behind the repairs, or train."
         )
     if target.against == Against.UNIT:
