@@ -6,6 +6,7 @@ import streamlit as st
 
 from analysis.runs.experiment import name_of_recipe
 from ui.answers.float_score import find_sanity_check
+from ui.frame.guide import guide_button
 from ui.frame.sign_in import sign_in_box
 from ui.job_kind import JobKind
 from ui.jobs import JobState, watch_jobs
@@ -28,6 +29,7 @@ def show_frame(workspace: Workspace, ended: int, *, on_model: bool) -> None:
         opened_session_note(workspace)
         with st.popover("Session", icon=":material/save:", width="stretch"):
             session_box(workspace)
+        guide_button()
         sign_in_box()
     if problem := workspace.own_store.problem:
         st.warning(

@@ -125,14 +125,14 @@ def suspect_list(
         selection_mode="single-row",
         alt=f"Suspect {side}, the worst first",
         column_config={
-            "layer": st.column_config.TextColumn("Layer", width=140),
+            "layer": st.column_config.TextColumn("Layer", width=120),
             "bits": st.column_config.NumberColumn(
                 "Costs",
                 format="%.1f bit",
-                width=65,
+                width=60,
                 help="What the worst reason costs, in bits of width",
             ),
-            "reason": st.column_config.TextColumn("Worst reason", width=200),
+            "reason": st.column_config.TextColumn("Worst reason", width=150),
         },
     )
     csv_download_button(table, f"suspect-{side}", "ranges.save.suspects")

@@ -46,6 +46,7 @@ def select_runs(runs: Sequence[Run]) -> list[Run]:
         placeholder="",
         column_config={
             "name": st.column_config.TextColumn(pinned=True, width=200),
+            "recipe": st.column_config.TextColumn(width=130),
             **columns,
         },
     )
