@@ -1,7 +1,7 @@
 """The file's graph as plain steps and constants, in an executable order."""
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ from onnx import AttributeProto, GraphProto, NodeProto, helper
 from torch import Tensor
 
 from model_io.errors import ModelError
+from model_io.onnx_import.program.node_names import module_name_of_node
 from model_io.onnx_import.program.values import known_from_tensor
 from model_io.onnx_import.reading.open_file import STANDARD
 from model_io.onnx_import.reading.subgraphs import values_read_outside
@@ -137,7 +138,7 @@ def read_graph_steps(
     constants = {t.name: torch_from_array(array_of_tensor(t), t.name) for t in graph.initializer}
     steps = []
     for node in graph.node:
-        step = _step_from_node(node, shown, taken)
+        step = _step_from_node(node, shown, taken, constants)
         if step.operator == "Constant" and step.domain == "":
             constants[step.outputs[0]] = _constant_value(node, step)
         else:
@@ -145,7 +146,9 @@ def read_graph_steps(
     return steps, constants
 
 
-def _step_from_node(node: NodeProto, shown: str, taken: set[str]) -> OnnxStep:
+def _step_from_node(
+    node: NodeProto, shown: str, taken: set[str], weights: Container[str]
+) -> OnnxStep:
     """Return one node as a step with a unique name."""
     outputs = tuple(node.output)
     if not any(outputs):
@@ -153,7 +156,8 @@ def _step_from_node(node: NodeProto, shown: str, taken: set[str]) -> OnnxStep:
             f"A node of {shown} must have an output, got {node.op_type[:60]!r} without one. "
             "Export it again."
         )
-    wish = readable_module_name(node.name or next(name for name in outputs if name))
+    known = module_name_of_node(node, weights) or next(name for name in outputs if name)
+    wish = readable_module_name(known)
     name, count = wish, 1
     while name in taken:
         count += 1
