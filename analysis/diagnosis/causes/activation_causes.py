@@ -13,18 +13,23 @@ from analysis.diagnosis.causes.root_cause import (
     SiteFacts,
     channel_spread,
 )
-from analysis.diagnosis.causes.weight_causes import SHORTFALL_DB, clipped_tail, shortfall_db
+from analysis.diagnosis.causes.weight_causes import (
+    MOSTLY_CLIPPING,
+    SHORTFALL_DB,
+    clipped_tail,
+    shortfall_db,
+)
 from analysis.diagnosis.remedies import (
     ABSORB,
     ASYMMETRIC,
     EQUALIZE,
-    Remedy,
     more_activation_bits,
     other_range,
 )
 from analysis.ranges.findings import DB_PER_BIT, LOWEST_SQNR_DB
 from quant.graph.layers import Layer
 from quant.graph.operators import SOFTMAXES, Kind, aten_operator_names, operator_name
+from quant.spec import Estimator
 
 TAILED = aten_operator_names(
     "gelu.default silu.default silu_.default hardswish.default hardswish_.default mish.default"
@@ -47,7 +52,7 @@ def activation_causes(facts: SiteFacts) -> Iterator[SiteCause | None]:
     yield _negative_tail(facts)
     yield _find_unbalanced_operands(facts)
     yield _mostly_zeros(facts) or clipped_tail(facts)
-    yield _large_bias(facts) or _find_unequal_channels(facts)
+    yield _large_bias(facts) or _find_unequal_channels(facts) or _few_codes(facts)
     yield _few_bits(facts)
 
 
@@ -195,13 +200,24 @@ def _find_unequal_channels(facts: SiteFacts) -> SiteCause | None:
     return None
 
 
+def _few_codes(facts: SiteFacts) -> SiteCause | None:
+    """Find a range that few values stretch: the others share few codes."""
+    short = shortfall_db(facts)
+    if short < SHORTFALL_DB or facts.fit.clipping_part >= MOSTLY_CLIPPING:
+        return None
+    evidence = (
+        f"The largest value lies {facts.values.peak_in_std:.0f} standard deviations out; "
+        f"{facts.fit.codes_used} of {facts.fit.code_count} codes occur, and the SQNR is "
+        f"{facts.fit.sqnr_db:.0f} dB."
+    )
+    least_error = facts.site.spec.estimator is Estimator.MSE
+    remedy = more_activation_bits(_next_bits(facts)) if least_error else other_range(facts.site)
+    return facts.build_cause(RootCause.FEW_CODES, evidence, 0.5 * short / DB_PER_BIT, remedy)
+
+
 def _few_bits(facts: SiteFacts) -> SiteCause | None:
     bits = facts.site.spec.bits
-    remedy: Remedy = (
-        other_range(facts.site)
-        if shortfall_db(facts) >= SHORTFALL_DB
-        else more_activation_bits(_next_bits(facts))
-    )
+    remedy = more_activation_bits(_next_bits(facts))
     evidence = f"{bits} bits give an SQNR of {facts.fit.sqnr_db:.0f} dB."
     return facts.build_cause(RootCause.FEW_BITS, evidence, 0.25 * (8 - bits), remedy)
 

@@ -173,8 +173,9 @@ def _repair_whole(trials: Trials, state: FlowState, iterations: int) -> Steps[No
     for place, candidate in enumerate(tried):
         before = state.present_trial
         changed = candidate.change(before.experiment)
-        undecided = state.is_within(trials.goal.points)  # more images are missing, not repairs
-        if changed is None or (undecided and candidate.cost >= SLOW):
+        if (adopted or candidate.cost >= SLOW) and state.is_within(trials.goal.points):
+            return
+        if changed is None:
             continue
         start, end = place / len(tried), (place + 1) / len(tried)
         trial = yield from part_of_progress(

@@ -51,8 +51,14 @@ class FlowState:
         return self._present is not None and self._present.standing is Standing.KEPT
 
     def is_within(self, points: float) -> bool:
-        """Whether the present loss as measured lies within some points, whatever the interval."""
-        return self._present is not None and self._present.loss.points <= points
+        """Whether the present loss lies within some points as measured and may be none at all.
+
+        Then more images are missing, not repairs.
+        """
+        if self._present is None:
+            return False
+        loss = self._present.loss
+        return loss.points <= points and loss.interval.low <= 0
 
     def take_trial(self, trial: Trial) -> None:
         """Go on from a trial."""

@@ -7,6 +7,8 @@ from functools import cache
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
 
 from analysis.diagnosis.causes.find_causes import find_causes, find_few_images
 from analysis.diagnosis.causes.root_cause import RootCause, channel_spread
@@ -17,9 +19,13 @@ from analysis.ranges.distributions import Channels
 from analysis.study import Study
 from benchmarks.diagnose import study_of_fault
 from benchmarks.planted_faults import LETTER, Fault, all_faults
+from data_io.arrays import ArraySource
+from data_io.dataset import Dataset
+from data_io.preprocessing import Preprocess
 from quant.config import QuantConfig, uniform_config
 from quant.progress import drain_steps
 from quant.simulation.plan import TENSOR_SIDES
+from quant.spec import Estimator, SpecChange
 from sample_models.registry import sample_named
 
 FAULTS = {fault.name: fault for fault in all_faults()}
@@ -104,3 +110,41 @@ def test_few_wide_channels_are_outliers_and_many_are_unequal() -> None:
     assert spread([1.0] * 40) == (False, False)
     assert spread([1.0] * 39 + [20.0]) == (True, False)
     assert spread([1.0] * 30 + [20.0] * 10) == (False, True)
+
+
+def small_study(calibration: Tensor, bias: float = 0.0) -> Study:
+    """Return a study of two linear layers with a ReLU; the first has all biases at `bias`."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 4))
+    nn.init.constant_(model[0].get_parameter("bias"), bias)
+    network = prepare_network("small", model.eval(), (8,), f"small {bias}")
+    source = ArraySource(calibration.numpy(), None, Preprocess())
+    places = tuple(range(len(calibration)))
+    images = Dataset(
+        "rows", source, places, labelled=False, class_names=(), source_digest=lambda: "rows"
+    )
+    study = Study(network, images, images)
+    drain_steps(study.collect_statistics())
+    return study
+
+
+def cause_of_output(
+    study: Study, layer: str, estimator: Estimator, percentile: float = 99.99
+) -> RootCause:
+    change = SpecChange(estimator=estimator, percentile=percentile)
+    config = uniform_config(8, 8).with_layer_change(layer, activation=change)
+    (found,) = (one for one in find_causes(study, config, TENSOR_SIDES) if one.layer == layer)
+    return found.cause
+
+
+def test_one_row_far_out_leaves_few_codes_to_the_others() -> None:
+    rows = torch.randn(512, 8)
+    rows[0] *= 300
+    assert cause_of_output(small_study(rows), "2", Estimator.MIN_MAX) is RootCause.FEW_CODES
+
+
+def test_where_nearly_all_is_zero_a_percentile_leaves_out_what_is_not() -> None:
+    study = small_study(torch.randn(512, 8), bias=-1.2)
+    zeros = study.range_book().activations["0"]
+    assert zeros.zeros / zeros.count > 0.9
+    assert cause_of_output(study, "0", Estimator.PERCENTILE, 90.0) is RootCause.ZERO_HEAVY
