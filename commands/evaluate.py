@@ -17,11 +17,11 @@ from commands.options import (
     HeadOption,
     JsonOption,
     LabelOption,
-    MasksOption,
     ModelOption,
     PreprocessOption,
     SamplesOption,
     ShapeOption,
+    TargetsOption,
     TaskOption,
     TrainedOption,
     TrainingsOption,
@@ -73,7 +73,7 @@ def evaluate_network(
         ),
     ] = None,
     task: TaskOption = TaskKind.AUTO,
-    masks: MasksOption = None,
+    targets: TargetsOption = None,
     head: HeadOption = Head.AUTO,
     resume: Annotated[
         Path | None,
@@ -107,7 +107,7 @@ def evaluate_network(
             )
         learning = any(pass_needs_images(step) for step in tried.all_passes)
         images = choose_data_split(model, network, tried.config, choice, learning=learning)
-        images = attach_targets(images, masks)
+        images = attach_targets(images, targets)
         checked = check_onnx_import(model, network, images.score)
         store = None if resume is None else RunStore(resume)
         measured_by = own_metric or open_task(task, head, network, images.score)

@@ -48,9 +48,11 @@ TrainingsOption = Annotated[Path, typer.Option("--runs", help="Folder that keeps
 TaskOption = Annotated[
     TaskKind, typer.Option(help="Chooses the metric; auto decides from the targets of the data.")
 ]
-MasksOption = Annotated[
+TargetsOption = Annotated[
     Path | None,
-    typer.Option(help="Of segmentation: a folder with a .png for each image, a class a pixel."),
+    typer.Option(
+        help="Of a folder of images: a folder with a mask (.png) for each, or a COCO file of boxes."
+    ),
 ]
 HeadOption = Annotated[Head, typer.Option(help="Of a detector: how its outputs hold boxes.")]
 JsonOption = Annotated[

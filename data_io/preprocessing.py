@@ -205,7 +205,7 @@ class Preprocess:
         if self.crop_fraction is not None:
             image = _centre_square(image, max(1, int(min(image.size) * self.crop_fraction)))
         if self.resize is not None:
-            image = image.resize(self._resized_size(image.size), self._pillow_filter())
+            image = image.resize(self.resized_size(image.size), self._pillow_filter())
         if self.crop is not None:
             if min(image.size) < self.crop:
                 raise DatasetError(
@@ -215,7 +215,7 @@ class Preprocess:
             image = _centre_square(image, self.crop)
         return image
 
-    def _resized_size(self, size: tuple[int, int]) -> tuple[int, int]:
+    def resized_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Return (width, height) after the resize."""
         side = self.resize or 0
         if self.resize_to is ResizeTo.BOTH_SIDES:

@@ -17,12 +17,12 @@ from commands.options import (
     JsonOption,
     LabelOption,
     MachineOption,
-    MasksOption,
     ModelOption,
     PreprocessOption,
     SamplesOption,
     SeedOption,
     ShapeOption,
+    TargetsOption,
     TaskOption,
 )
 from commands.output import (
@@ -72,7 +72,7 @@ def check_conditions(
         str | None, typer.Option(help="path.py:function for 'metric' and 'loss'. It is run.")
     ] = None,
     task: TaskOption = TaskKind.AUTO,
-    masks: MasksOption = None,
+    targets: TargetsOption = None,
     head: HeadOption = Head.AUTO,
     junit: Annotated[Path | None, typer.Option(help="File for the outcome as JUnit XML.")] = None,
     markdown: Annotated[
@@ -112,7 +112,7 @@ def check_conditions(
             store,
             task=task,
             head=head,
-            masks=masks,
+            targets=targets,
         )
         scored = score_both(asked)
         decisions = check_run(scored.run, conditions, scored.against, confidence / 100)

@@ -27,7 +27,7 @@ class CheckTask:
     `against` is an experiment's file, or the name or id of a run in `store`; None compares with
     the float network alone. `keep` keeps the run in the store.
     `task` has the metric where none of the user's is given,
-    `masks` the targets of a folder of images.
+    `targets` are masks or boxes of a folder of images.
     """
 
     model: str
@@ -40,7 +40,7 @@ class CheckTask:
     keep: bool = True
     task: TaskKind = TaskKind.CLASSIFICATION
     head: Head = Head.AUTO
-    masks: Path | None = None
+    targets: Path | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -80,7 +80,7 @@ def score_both(task: CheckTask) -> ScoredPair:
         task.choice,
         learning=any(map(pass_needs_images, passes)),
     )
-    images = attach_targets(images, task.masks)
+    images = attach_targets(images, task.targets)
     study = Study.of_split(task.network, images)
     metric = task.metric or open_task(task.task, task.head, task.network, images.score)
     if other is not None:

@@ -8,6 +8,7 @@ from analysis.evaluation.tasks.kinds import Head, TaskKind
 from analysis.evaluation.tasks.task_metric import TaskMetric
 from analysis.network import Network
 from analysis.split import Split
+from data_io.coco_boxes import with_boxes
 from data_io.dataset import Dataset
 from data_io.mask_folder import with_masks
 
@@ -23,6 +24,12 @@ def open_task(task: TaskKind, head: Head, network: Network, data: Dataset) -> Ta
     return metric_of(task, head, network.graph.input_shape)
 
 
-def attach_targets(images: Split, masks: Path | None) -> Split:
-    """Return the images with the masks of a folder as targets of those that are scored."""
-    return images if masks is None else replace(images, score=with_masks(images.score, masks))
+def attach_targets(images: Split, path: Path | None) -> Split:
+    """Return the images with the masks of a folder, or the boxes of a COCO file, as targets.
+
+    Only images that are scored get targets.
+    """
+    if path is None:
+        return images
+    attach = with_boxes if path.suffix.lower() == ".json" else with_masks
+    return replace(images, score=attach(images.score, path))
