@@ -49,10 +49,11 @@ if prepare_tensor_noise(work, asked):
     st.rerun()  # the frame shows the job
 if work.parts is None and asked.depth is not Depth.INSTANT:
     st.info(
-        work.data_problem or "Screening and exact answers need images; none are chosen. "
+        work.data_problem
+        or "Screening and exact answers need images; none are chosen. "
         "What can be said without is below.",
         icon=":material/image:",
-    )  # fmt: skip
+    )
     st.page_link(MODEL, label="Choose images", icon=":material/deployed_code:")
 
 

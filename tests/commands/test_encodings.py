@@ -38,7 +38,7 @@ def test_encodings_are_the_configuration_and_the_grids(tmp_path: Path, inputs: P
     found = evaluate(model, inputs, "--encodings", str(file))
     assert found.exit_code == 0, found.stderr
     answer = json.loads(found.stdout)
-    assert answer["recipe"] == ["Grids of some.encodings (2 tensors)"]
+    assert answer["recipe"] == ["Encodings of some.encodings (2 tensors)"]
     assert answer["config"]["default"]["weight"]["bits"] in (4, 32)
     notes = " ".join(answer["notes"])
     assert "since no tensor of the network has that name: nobody." in notes

@@ -78,13 +78,17 @@ def run_form(workspace: Workspace, config: QuantConfig) -> None:
     with st.form("runs.start", border=False):
         name_column, button_column = st.columns([4, 1], vertical_alignment="bottom")
         name = name_column.text_input(
-            "Name of the run", value=workspace.experiment.display_name,
+            "Name of the run",
+            value=workspace.experiment.display_name,
             key=f"runs.name.{workspace.experiments.version}.{workspace.experiment.display_name}",
-        )  # fmt: skip
+        )
         pressed = button_column.form_submit_button(
-            "Run", type="primary", icon=":material/play_arrow:", disabled=not ready,
+            "Run",
+            type="primary",
+            icon=":material/play_arrow:",
+            disabled=not ready,
             width="stretch",
-        )  # fmt: skip
+        )
         asked = metric_field(workspace)
     if pressed and workspace.network is not None:
         config.resolve_layers(workspace.network.graph.layers)
@@ -184,8 +188,10 @@ def show_disagreements(workspace: Workspace, run: Run) -> None:
             }
             for item in found
         ],
-        hide_index=True, width="stretch", alt="Images with different answers",
-    )  # fmt: skip
+        hide_index=True,
+        width="stretch",
+        alt="Images with different answers",
+    )
 
 
 def _answer_verdict(item: Disagreement) -> str:

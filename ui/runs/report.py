@@ -39,20 +39,26 @@ def report_box(workspace: Workspace, run: Run, front: Front | None = None) -> No
         for job in workspace.runner.active_jobs
     )
     if row.button(
-        "Make it again" if path.exists() else "Make the report", key="report.make",
-        icon=":material/description:", disabled=making,
+        "Make it again" if path.exists() else "Make the report",
+        key="report.make",
+        icon=":material/description:",
+        disabled=making,
         help="One HTML file for people: it loads nothing from anywhere and prints to A4",
-    ):  # fmt: skip
+    ):
         start_report(workspace, run, front, (author, note))
         st.rerun()
     if not path.exists():
         row.caption("Accuracy, cost, why, what was not measured, and how to reproduce it.")
         return
     row.download_button(
-        f"Download ({format_bytes(path.stat().st_size)})", data=path.read_bytes,
-        file_name=f"{run.name}.html", mime="text/html", key="report.download",
-        icon=":material/download:", type="primary",
-    )  # fmt: skip
+        f"Download ({format_bytes(path.stat().st_size)})",
+        data=path.read_bytes,
+        file_name=f"{run.name}.html",
+        mime="text/html",
+        key="report.download",
+        icon=":material/download:",
+        type="primary",
+    )
     if row.toggle("Preview", key=f"report.preview.{path.stem}"):
         # what it holds of names is escaped, and its own policy lets it fetch nothing
         page = path.read_text(encoding="utf-8")
