@@ -11,6 +11,7 @@ class JobKind(StrEnum):
     FLOAT_SCORE = "Float accuracy of"
     DIAGNOSE = "Diagnose"
     CALIBRATE = "Calibrate"
+    CALIBRATION_SIZE = "Enough images for"
     TENSOR_NOISE = "Noise of the tensors of"
     SENSITIVITY = "Sensitivity of"
     TRY_REMEDY = "Try"

@@ -51,6 +51,14 @@ def test_activations_ask_for_calibration_and_then_show(visit: Visit) -> None:
     assert visit.at.selectbox(key=control(visit, "Granularity")).disabled
 
 
+def test_how_many_calibration_images_are_enough_is_answered(visit: Visit) -> None:
+    side(visit.open(RANGES), "Activations").press("ranges.enough").wait()
+    assert not visit.errors
+    assert "images are enough" in visit.words or "too few to tell" in visit.words
+    assert visit.work.enough is not None
+    assert [point.images for point in visit.work.enough.curve.points] == [8, 16]
+
+
 def test_a_control_moves_the_sqnr_and_the_button_writes_it_down(visit: Visit) -> None:
     visit.open(RANGES)
     before = visit.metric("SQNR").value

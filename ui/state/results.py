@@ -3,10 +3,13 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from analysis.calibration_size.size_curve import SizeCurve
 from analysis.deployment.runtime_check import ExecutionCheck
 from analysis.runs.experiment import Experiment
 from analysis.runs.repair import RepairStep
 from analysis.study import Study
+from data_io.dataset import Dataset
+from quant.config import QuantConfig
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -49,3 +52,12 @@ class ExportWork:
 
     artefacts: dict[str, dict[str, Made]] = field(default_factory=dict)
     checks: dict[str, Checked] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class EnoughImages:
+    """How the ranges of a configuration depend on the number of these calibration images."""
+
+    images: Dataset
+    config: QuantConfig
+    curve: SizeCurve

@@ -41,7 +41,7 @@ from ui.state.model_and_data import (
 )
 from ui.state.model_load import ModelLoad
 from ui.state.opened_session import OpenedSession
-from ui.state.results import ExportWork, Repaired
+from ui.state.results import EnoughImages, ExportWork, Repaired
 from ui.state.sensitivity import SensitivityWork
 from ui.state.snapshot import write_snapshot
 from ui.state.tradeoffs import TradeoffWork
@@ -98,6 +98,7 @@ class Workspace:
     training: TrainingWork = field(default_factory=TrainingWork)
     diagnosis: DiagnosisWork = field(default_factory=DiagnosisWork)
     exports: ExportWork = field(default_factory=ExportWork)
+    enough: EnoughImages | None = None
     picked: PickedLayer = field(default_factory=PickedLayer)
     opened: OpenedSession | None = None
     table_edits: int = 0
