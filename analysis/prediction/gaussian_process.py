@@ -37,7 +37,8 @@ class Prior:
 
     The level falls by `compound_db` for each unit of `noise_compounding`, with a deviation of
     `compound_off_db`. `common_db` is common to all networks; `local_db` is shared by networks with
-    noise from the same layers and levels within `reach_db`.
+    noise from the same layers and levels within `reach_db`. Compounding makes no level lower than
+    `loudest_db`, because answers by chance cannot become worse.
     """
 
     compound_db: float
@@ -45,6 +46,7 @@ class Prior:
     common_db: float
     local_db: float
     reach_db: float = 6.5
+    loudest_db: float = -math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,8 @@ def correct_summed_level(
     compound = np.array([noise_compounding(*pair) for pair in zip(levels, mixtures, strict=True)])
     covariance = _level_covariance(prior, levels, _mixture_likeness(mixtures), compound)
     variance = float(covariance[-1, -1])
-    usual = -prior.compound_db * compound
+    usual = np.maximum(levels - prior.compound_db * compound, np.minimum(levels, prior.loudest_db))
+    usual -= levels
     level_db += float(usual[-1])
     if not known or not math.isfinite(level_db):
         return LevelEstimate(level_db, math.sqrt(variance))
