@@ -1,4 +1,4 @@
-"""Grids of a file behind `evaluate --encodings`."""
+"""Encodings of a file behind `evaluate --encodings`."""
 
 import json
 from pathlib import Path
@@ -51,7 +51,7 @@ def test_the_grids_of_a_quantized_file_itself(tmp_path: Path, inputs: Path) -> N
     found = evaluate(model, inputs, "--encodings", "own")
     assert found.exit_code == 0, found.stderr
     answer = json.loads(found.stdout)
-    assert answer["recipe"] == ["Grids of int8 (6 tensors)"]
+    assert answer["recipe"] == ["Encodings of int8 (6 tensors)"]
     assert answer["quantized"]["sqnr_db"] > 15
 
 
