@@ -379,7 +379,7 @@ def test_layers_that_were_edited_keep_their_calibrated_grid() -> None:
     own = {name: found.encoding for name, found in result.quantizers.items()}
     used = UseGrids(doubled, "test").apply_at_once(result)
     assert used.kept == {
-        "conv1 weight": "the configuration has 4 bits, the given grid 8",
+        "conv1 weight": "the configuration has 4 bits, the given encoding 8",
         "conv1": "the configuration leaves it float",
     }
     for name, found in result.quantizers.items():
