@@ -13,7 +13,7 @@ def test_smooth_is_for_the_bits_that_are_named_and_survives_the_file() -> None:
     )
     experiment = options.read().experiment
     assert experiment.recipe == (Smooth(4, 6, per_tensor=True),)
-    assert experiment.name == "W4A6 per-tensor · smoothed"
+    assert experiment.display_name == "W4A6 per-tensor · smoothed"
     again = read_experiment_json(write_experiment_json(experiment)).experiment
     assert again.recipe == experiment.recipe
 
