@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.pareto_record import FoundRecord, FrontRecord
@@ -24,7 +24,7 @@ from analysis.runs.json_values import plain_from_result, result_from_plain
 from analysis.runs.run_experiment import package_versions
 from analysis.runs.run_store import Run
 from analysis.sensitivity.sweep import Sensitivity
-from plain_files.read_json import JsonError, parse_json
+from plain_files.read_json import JsonError, JsonObject, parse_json
 from quant.config import QuantConfig, config_from_dict
 from quant.errors import QuantError
 
@@ -148,7 +148,7 @@ def _parse_session_json(content: bytes) -> object:
     return found
 
 
-def _read_session_part(kind: type[T], raw: dict[str, Any], key: str) -> T:
+def _read_session_part(kind: type[T], raw: JsonObject, key: str) -> T:
     """Return a part of the session; an error names the place of the part."""
     try:
         return result_from_plain(kind, raw[key])
@@ -165,7 +165,7 @@ def _error_in_words(error: Exception) -> str:
     return text if len(text) < 300 else f"{text[:300]}…"
 
 
-def _text_at_key(raw: dict[str, Any], key: str) -> str:
+def _text_at_key(raw: JsonObject, key: str) -> str:
     if not isinstance(raw.get(key), str):
         raise SessionError(f"A session's {key} must be text; got {_value_in_words(raw.get(key))}.")
     return str(raw[key])
@@ -175,14 +175,14 @@ def _value_in_words(value: object) -> str:
     return repr(value)[:60]
 
 
-def _read_versions(raw: dict[str, Any]) -> dict[str, str]:
+def _read_versions(raw: JsonObject) -> dict[str, str]:
     found = raw.get("versions")
     if not isinstance(found, dict) or not all(isinstance(x, str) for x in found.values()):
         raise SessionError(f"A session's versions must be texts; got {_value_in_words(found)}.")
     return found
 
 
-def _read_config(raw: dict[str, Any], key: str) -> QuantConfig:
+def _read_config(raw: JsonObject, key: str) -> QuantConfig:
     try:
         return config_from_dict(raw.get(key))
     except QuantError as error:
@@ -191,7 +191,7 @@ def _read_config(raw: dict[str, Any], key: str) -> QuantConfig:
         ) from None
 
 
-def _read_experiment_record(raw: dict[str, Any]) -> ExperimentRecord:
+def _read_experiment_record(raw: JsonObject) -> ExperimentRecord:
     """Return the experiment of a session; version 1 has the parts of the experiment instead."""
     try:
         if "experiment" in raw:
@@ -208,7 +208,7 @@ def _read_experiment_record(raw: dict[str, Any]) -> ExperimentRecord:
     return ExperimentRecord(experiment.with_name(_text_at_key(raw, "config_name")), encodings)
 
 
-def _read_runs(raw: dict[str, Any]) -> Iterator[Run]:
+def _read_runs(raw: JsonObject) -> Iterator[Run]:
     found = raw.get("runs")
     if not isinstance(found, list) or len(found) > MOST_RUNS:
         raise SessionError(
@@ -242,7 +242,7 @@ def _check_run_values(run: Run, number: int, seen: set[str]) -> None:
         raise SessionError(f"{where} must have an id of its own; {run.id[:40]!r} came before.")
 
 
-def _read_found_fronts(raw: dict[str, Any]) -> Iterator[FoundRecord]:
+def _read_found_fronts(raw: JsonObject) -> Iterator[FoundRecord]:
     """Yield the fronts of questions; old sessions have no fronts."""
     items = raw.get("found", [])
     if not isinstance(items, list) or len(items) > MOST_FOUND:
@@ -277,16 +277,16 @@ def _check_front_values(front: FrontRecord, where: str) -> None:
         raise SessionError(f"A front of the session's {where}: {_error_in_words(error)}") from None
 
 
-def _sensitivity_to_plain(found: Sensitivity | None) -> Any:
+def _sensitivity_to_plain(found: Sensitivity | None) -> JsonObject | None:
     """Return a sensitivity with the configuration in the form of a configuration file."""
     if found is None:
         return None
-    plain = plain_from_result(found)
+    plain: JsonObject = plain_from_result(found)
     plain["sweep"]["config"] = found.sweep.config.to_dict()
     return plain
 
 
-def _read_sensitivity(raw: dict[str, Any]) -> Sensitivity | None:
+def _read_sensitivity(raw: JsonObject) -> Sensitivity | None:
     found = raw.get("sensitivity")
     if found is None:
         return None

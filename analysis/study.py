@@ -37,7 +37,7 @@ class AnswerStore(Protocol):
     def find_answer(self, question: str) -> Any:
         """Return the JSON value stored under `question`, or None."""
 
-    def keep_answer(self, question: str, answer: Any) -> None:
+    def keep_answer(self, question: str, answer: object) -> None:
         """Store a JSON value under `question`; the question names every input of the answer."""
 
 

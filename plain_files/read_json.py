@@ -4,6 +4,8 @@ import json
 import re
 from typing import Any
 
+JsonObject = dict[str, Any]
+"""A JSON object; who reads a value checks the type of the value."""
 MAX_BYTES = 64 * 1024**2
 MAX_DIGITS = 40
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")

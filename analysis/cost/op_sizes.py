@@ -2,7 +2,6 @@
 
 import math
 from collections import Counter
-from typing import Any
 
 from torch import fx
 
@@ -11,7 +10,7 @@ from quant.graph.layers import Layer, shape_of_node
 from quant.spec import QuantSpec
 
 
-def matrix_product_sizes(layer: Layer) -> dict[str, Any]:
+def matrix_product_sizes(layer: Layer) -> dict[str, int]:
     """Return the sizes of a product; from the output, as an operand may be a constant."""
     rows, columns = (1, *layer.shape)[-2:]
     depth = layer.macs // math.prod(layer.shape)
@@ -19,7 +18,7 @@ def matrix_product_sizes(layer: Layer) -> dict[str, Any]:
     return {"batch": rows, "c_in": depth, "c_out": columns, "groups": groups}
 
 
-def spatial_plane_sizes(before: tuple[int, ...], after: tuple[int, ...]) -> dict[str, Any]:
+def spatial_plane_sizes(before: tuple[int, ...], after: tuple[int, ...]) -> dict[str, int]:
     """Return channels, height and width of input and output; other ranks fill the height."""
     c_in, in_h, in_w = _channels_height_width(before)
     c_out, out_h, out_w = _channels_height_width(after)
@@ -66,7 +65,7 @@ def columns_by_bits(spec: QuantSpec, columns: int) -> tuple[tuple[int, int], ...
     return tuple((bits, counts[bits] * columns // channels) for bits in sorted(counts))
 
 
-def linear_layer_sizes(graph: FloatGraph, layer: Layer) -> dict[str, Any]:
+def linear_layer_sizes(graph: FloatGraph, layer: Layer) -> dict[str, int]:
     """Return the sizes of a linear layer, or of a transposed convolution as a product."""
     rows = layer.macs // math.prod(layer.weight_shape)
     c_in = layer.weight_shape[layer.channel_axis ^ 1]
@@ -79,7 +78,7 @@ def linear_layer_sizes(graph: FloatGraph, layer: Layer) -> dict[str, Any]:
     }
 
 
-def computed_weight_sizes(graph: FloatGraph, layer: Layer) -> dict[str, Any]:
+def computed_weight_sizes(graph: FloatGraph, layer: Layer) -> dict[str, int]:
     """Return the sizes of a convolution or linear layer with a computed weight, as a product."""
     node = graph.node_named(layer.node)
     second, groups = node.args[1], node.args[6] if len(node.args) > 6 else 1
@@ -91,7 +90,7 @@ def computed_weight_sizes(graph: FloatGraph, layer: Layer) -> dict[str, Any]:
     return {"batch": rows, "c_in": depth, "c_out": columns, "groups": groups}
 
 
-def convolution_sizes(graph: FloatGraph, layer: Layer) -> dict[str, Any]:
+def convolution_sizes(graph: FloatGraph, layer: Layer) -> dict[str, int]:
     """Return the sizes of a convolution."""
     node = graph.node_named(layer.node)
     kernel, stride, dilation = (

@@ -208,6 +208,7 @@ class _Builder:
         kernel = height_width_pair(node.args[1] if len(node.args) > 1 else 1)
         if "adaptive" in operator_name(node):
             kernel = pooling_window_size(shape_of_node(sources[0]), shape_of_node(node))
+        planes: dict[str, Any] = spatial_plane_sizes(shape_of_node(sources[0]), shape_of_node(node))
         self.ops.append(
             Op(
                 name=node.name,
@@ -218,7 +219,7 @@ class _Builder:
                 kernel_w=kernel[1],
                 activation_bits=bits,
                 output_bits=bits,
-                **spatial_plane_sizes(shape_of_node(sources[0]), shape_of_node(node)),
+                **planes,
             )
         )
         self.tensor_of[node.name] = node.name
@@ -234,7 +235,8 @@ class _Builder:
             "output_bits": self.bits[layer.name],
             "weight_entropy": self.entropies.get((layer.name, weight)) if layer.weight else None,
         }
-        kind, sizes = self._op_kind(layer), self._operation_sizes(layer)
+        kind = self._op_kind(layer)
+        sizes: dict[str, Any] = self._operation_sizes(layer)
         yield Op(
             name=layer.name,
             kind=kind,
@@ -260,7 +262,7 @@ class _Builder:
             return OpKind.LINEAR
         return OpKind.MATMUL if layer.kind is Kind.MATMUL else _KINDS[layer.kind]
 
-    def _operation_sizes(self, layer: Layer) -> dict[str, Any]:
+    def _operation_sizes(self, layer: Layer) -> dict[str, int]:
         kind = self._op_kind(layer)
         if kind is OpKind.MATMUL and layer.kind is not Kind.MATMUL:
             return computed_weight_sizes(self.graph, layer)

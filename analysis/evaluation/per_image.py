@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -81,7 +80,7 @@ def energy_by_image(values: Tensor) -> NDArray[np.float64]:
     return sums
 
 
-def image_row_type(outputs: int) -> np.dtype[Any]:
+def image_row_type(outputs: int) -> np.dtype[np.void]:
     """Return the type of a row for a network with `outputs` outputs."""
     if outputs == 1:
         return ROW
@@ -137,7 +136,7 @@ def summarize_rows(reference: Rows, rows: Rows) -> Figures:
 
 
 def join_output_energies(
-    signal: NDArray[Any], noise: NDArray[Any]
+    signal: NDArray[np.float64], noise: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return signal and noise energies (N,) of the outputs together, from energies (N, outputs).
 
@@ -157,7 +156,7 @@ def join_output_energies(
     )
 
 
-def sqnr_interval(signal: NDArray[Any], noise: NDArray[Any]) -> Interval | None:
+def sqnr_interval(signal: NDArray[np.float64], noise: NDArray[np.float64]) -> Interval | None:
     """Return the 95 % interval of an SQNR in dB, a percentile bootstrap over images.
 
     `signal` and `noise` (N,) are energies. Every call uses equal resamples, so results for equal
@@ -166,7 +165,9 @@ def sqnr_interval(signal: NDArray[Any], noise: NDArray[Any]) -> Interval | None:
     return sqnr_intervals(signal, noise[None])[0]
 
 
-def sqnr_intervals(signal: NDArray[Any], noises: NDArray[Any]) -> list[Interval | None]:
+def sqnr_intervals(
+    signal: NDArray[np.float64], noises: NDArray[np.float64]
+) -> list[Interval | None]:
     """Return `sqnr_interval` for Q noises (Q, N) over equal images."""
     if len(signal) < MIN_IMAGES:
         return [None] * len(noises)
@@ -205,7 +206,7 @@ def resample_counts(count: int) -> NDArray[np.float64]:
     return counted.reshape(RESAMPLES, count).astype(np.float64)
 
 
-def _mean_or_none(values: NDArray[Any]) -> float | None:
+def _mean_or_none(values: NDArray[np.float64]) -> float | None:
     return None if np.isnan(values).any() else float(values.astype(np.float64).mean())
 
 

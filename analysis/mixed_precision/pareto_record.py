@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from accelerator.report import CostReport
 from analysis.cost.quantity import Quantity
@@ -14,6 +13,7 @@ from analysis.prediction.noise_table import NoiseSum
 from analysis.prediction.predictor import Prediction
 from analysis.runs.experiment_file import pass_to_plain, recipe_from_plain
 from analysis.sensitivity.sweep import Sensitivity
+from plain_files.read_json import JsonObject
 from quant.config import config_from_dict
 
 
@@ -25,13 +25,13 @@ class FrontPoint:
     """
 
     name: str
-    config: dict[str, Any]
+    config: JsonObject
     costs: dict[str, float]
     summed: NoiseSum
     prediction: Prediction
     proven: bool = False
     seconds: float = 0.0
-    recipe: tuple[dict[str, Any], ...] = ()
+    recipe: tuple[JsonObject, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +55,16 @@ class FoundRecord:
     sensitivities under the recipes after the first.
     """
 
-    question: dict[str, Any]
+    question: JsonObject
     fronts: tuple[FrontRecord, ...]
     sensitivity: Sensitivity
     others: tuple[Sensitivity, ...] = ()
-    recipe: tuple[dict[str, Any], ...] = ()
+    recipe: tuple[JsonObject, ...] = ()
     repaired: tuple[RecipeNoiseRecord, ...] = ()
 
 
 def record_question(
-    question: dict[str, Any], fronts: Iterable[FrontRecord], noises: Sequence[RecipeNoise]
+    question: JsonObject, fronts: Iterable[FrontRecord], noises: Sequence[RecipeNoise]
 ) -> FoundRecord:
     """Return the storable record of the fronts of a question, with the noise."""
     first, *rest = map(record_noise, noises)

@@ -1,11 +1,10 @@
 """The distribution of a tensor's values: histogram, moments, and the range of every channel."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from quant.errors import CalibrationError
@@ -220,5 +219,5 @@ def _stream_channels(statistics: Statistics) -> Channels | None:
     )
 
 
-def _float64_array(values: Any) -> Numbers:
+def _float64_array(values: ArrayLike) -> Numbers:
     return np.asarray(values, dtype=np.float64)

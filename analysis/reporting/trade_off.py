@@ -1,9 +1,8 @@
 """A front as shown in a report: points of cost and loss, predicted and measured."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from analysis.cost.quantity import Quantity
 from analysis.evaluation.measures import Interval
@@ -11,6 +10,7 @@ from analysis.mixed_precision.pareto_front import Front, Measured
 from analysis.mixed_precision.pareto_record import FrontPoint, FrontRecord
 from analysis.mixed_precision.proposal import Proposal
 from analysis.runs.run_store import Run
+from plain_files.read_json import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def read_optimize_answer(raw: object, chosen: Run) -> TradeOff:
         ValueError: the JSON holds no front, or a front of another model or machine.
     """
     try:
-        return _read_trade_off(raw, chosen)
+        return _read_trade_off(dict(raw) if isinstance(raw, dict) else {}, chosen)
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(
             f"A front must be the answer of optimize with --front; it is not ({error!r}). Make "
@@ -127,7 +127,7 @@ def read_optimize_answer(raw: object, chosen: Run) -> TradeOff:
         ) from None
 
 
-def _read_trade_off(raw: Any, chosen: Run) -> TradeOff:
+def _read_trade_off(raw: JsonObject, chosen: Run) -> TradeOff:
     _check_machine(str(raw["machine"]), chosen)
     if raw["model_digest"] != chosen.model_digest:
         raise ValueError(
@@ -155,7 +155,7 @@ def _read_trade_off(raw: Any, chosen: Run) -> TradeOff:
     )
 
 
-def _read_quantity(raw: Mapping[str, Any]) -> Quantity:
+def _read_quantity(raw: JsonObject) -> Quantity:
     return Quantity(raw["least"] or raw["budgets"][0]["quantity"])
 
 
@@ -163,7 +163,7 @@ def _is_uniform_name(name: str) -> bool:
     return str(name).startswith("W")
 
 
-def _read_trade_point(item: Mapping[str, Any], quantity: Quantity) -> TradePoint:
+def _read_trade_point(item: JsonObject, quantity: Quantity) -> TradePoint:
     said = item["predicted"]
     level = said["sqnr_db"]
     return TradePoint(
@@ -175,9 +175,7 @@ def _read_trade_point(item: Mapping[str, Any], quantity: Quantity) -> TradePoint
     )
 
 
-def _read_measured_point(
-    item: Mapping[str, Any], quantity: Quantity, *, labelled: bool
-) -> TradePoint:
+def _read_measured_point(item: JsonObject, quantity: Quantity, *, labelled: bool) -> TradePoint:
     found = item["measured"]
     loss = found["top1_drop"] if labelled else 1 - found["agreement"]
     return TradePoint(

@@ -2,14 +2,14 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from accelerator.report import LayerCost
 from accelerator.workload import FLOAT_BITS, WEIGHT_KINDS
 from analysis.evaluation.measures import Interval
 from analysis.runs.run_store import Run
+from plain_files.read_json import JsonObject
 
 MOST_PHRASES = 3
 AUDIBLE_DB = 0.5
@@ -207,10 +207,12 @@ def _changes_besides_widths(before: Run, after: Run) -> list[str]:
     return found
 
 
-def _config_without_widths(config: Mapping[str, Any]) -> tuple[Any, ...]:
+def _config_without_widths(
+    config: JsonObject,
+) -> tuple[JsonObject, list[tuple[object, JsonObject]]]:
     """Return a configuration's default and rules without bits; rules on bits alone fall away."""
 
-    def kept(part: Mapping[str, Any]) -> dict[str, Any]:
+    def kept(part: JsonObject) -> JsonObject:
         sides = {
             side: {name: value for name, value in part.get(side, {}).items() if name != "bits"}
             for side in ("weight", "activation")

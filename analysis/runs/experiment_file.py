@@ -7,12 +7,12 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from accelerator.machine import Machine, load_preset, machine_from_table, preset_names
 from analysis.runs.experiment import Experiment
 from analysis.runs.json_values import plain_from_result, result_from_plain
 from analysis.runs.run_store import Run
+from plain_files.read_json import JsonObject
 from quant.config import config_from_dict
 from quant.errors import ConfigError, QuantError
 from quant.file_encodings import Given
@@ -68,7 +68,7 @@ def encodings_reference(encodings: Given | None) -> EncodingsReference | None:
     return None if encodings is None else EncodingsReference(encodings.source, encodings.text)
 
 
-def experiment_to_plain(experiment: Experiment) -> dict[str, Any]:
+def experiment_to_plain(experiment: Experiment) -> JsonObject:
     """Return an experiment as plain values for JSON."""
     machine = experiment.machine
     return {
@@ -85,7 +85,7 @@ def experiment_to_plain(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def record_to_plain(record: ExperimentRecord) -> dict[str, Any]:
+def record_to_plain(record: ExperimentRecord) -> JsonObject:
     """Return an experiment from a file as plain values for JSON."""
     plain = experiment_to_plain(record.experiment)
     return {**plain, "encodings": plain_from_result(record.encodings)}
@@ -169,14 +169,14 @@ def experiment_from_plain(raw: object) -> ExperimentRecord:
     return ExperimentRecord(experiment, encodings)
 
 
-def _text_at_key(raw: dict[str, Any], key: str) -> str:
+def _text_at_key(raw: JsonObject, key: str) -> str:
     value = raw.get(key, "")
     if not isinstance(value, str):
         raise ConfigError(f"An experiment's {key} must be text; got {str(value)[:60]!r}.")
     return value
 
 
-def pass_to_plain(step: Pass) -> dict[str, Any]:
+def pass_to_plain(step: Pass) -> JsonObject:
     """Return a pass as plain values, such as {"pass": "adaround", "iterations": 1000}.
 
     Raises:
@@ -245,7 +245,7 @@ def machine_from_plain(table: object) -> Machine:
     return replace(machine, sources=pairs)
 
 
-def _drop_none_keys(value: Any) -> Any:
+def _drop_none_keys(value: object) -> object:
     """Return a value without None entries, since a machine's file has none."""
     if isinstance(value, dict):
         return {key: _drop_none_keys(item) for key, item in value.items() if item is not None}

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 T = TypeVar("T")
 
 
-def plain_from_result(value: Any) -> Any:
+def plain_from_result(value: object) -> Any:
     """Return dicts, lists, numbers and strings for a result; infinities become strings."""
     if is_dataclass(value) and not isinstance(value, type):
         return {
@@ -26,7 +26,7 @@ def plain_from_result(value: Any) -> Any:
     return value
 
 
-def result_from_plain(kind: type[T], raw: Any) -> T:
+def result_from_plain(kind: type[T], raw: object) -> T:
     """Return the result of type `kind` in the output of `plain_from_result`.
 
     Raises:
@@ -36,7 +36,7 @@ def result_from_plain(kind: type[T], raw: Any) -> T:
     return result
 
 
-def _read_value(kind: Any, raw: Any, where: str) -> Any:
+def _read_value(kind: Any, raw: object, where: str) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         if raw is None and type(None) in arguments:
@@ -59,7 +59,7 @@ def _read_value(kind: Any, raw: Any, where: str) -> Any:
     return raw
 
 
-def _read_dataclass_value(kind: type, raw: Any, where: str) -> Any:
+def _read_dataclass_value(kind: type, raw: object, where: str) -> object:
     if not isinstance(raw, dict):
         raise ValueError(f"{where} must be an object; got {raw!r}.")
     hints = get_type_hints(kind)
@@ -77,13 +77,13 @@ def _read_dataclass_value(kind: type, raw: Any, where: str) -> Any:
     )
 
 
-def _read_dict_value(kind: Any, raw: Any, where: str) -> dict[str, Any]:
+def _read_dict_value(kind: object, raw: object, where: str) -> dict[str, object]:
     if not isinstance(raw, dict):
         raise ValueError(f"{where} must be an object; got {raw!r}.")
     return {key: _read_value(kind, item, f"{where}.{key}") for key, item in raw.items()}
 
 
-def _read_tuple_value(arguments: tuple[Any, ...], raw: Any, where: str) -> tuple[Any, ...]:
+def _read_tuple_value(arguments: tuple[object, ...], raw: object, where: str) -> tuple[object, ...]:
     if not isinstance(raw, list):
         raise ValueError(f"{where} must be a list; got {raw!r}.")
     kinds = [arguments[0]] * len(raw) if arguments[-1] is Ellipsis else list(arguments)

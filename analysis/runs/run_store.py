@@ -159,7 +159,7 @@ class RunStore:
         except (ValueError, TypeError):
             return None  # damaged: it will be found anew
 
-    def keep_answer(self, question: str, answer: Any) -> None:
+    def keep_answer(self, question: str, answer: object) -> None:
         """Store a JSON value under `question`; the question names every input of the answer."""
         row = (self._question_of_owner(question), json.dumps(answer))
         with self._database.open_connection() as database:

@@ -4,16 +4,16 @@ The limits are our choice: a loss of one point of top-1 is widely accepted, and 
 training deserve no trust after a loss of 20 points.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
-from typing import Any
 
 from analysis.evaluation.evaluate import Evaluation
 from analysis.evaluation.images_needed import images_needed
 from analysis.evaluation.measures import Z95, Interval, paired_interval, proportion_interval
 from analysis.runs.run_store import Run
+from plain_files.read_json import JsonObject
 from quant.spec import FLOAT_BITS
 
 SMALL_LOSS = 0.01
@@ -247,6 +247,6 @@ def _is_single_side_run(run: Run, other: Run, side: str, silent: str) -> bool:
     )
 
 
-def _bits_of_side(spec: Mapping[str, Any], side: str) -> int | None:
+def _bits_of_side(spec: JsonObject, side: str) -> int | None:
     bits = spec.get(side, {}).get("bits")
     return bits if isinstance(bits, int) else None

@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 _PALE, _HOT = "#fef0d9", "#b30000"
 _ON_PALE, _ON_HOT = "#1a1a1a", "#ffffff"
@@ -85,5 +84,5 @@ def _values_by_node(metric: LayerNumber, nodes: Mapping[str, str]) -> Iterator[t
             yield node, value
 
 
-def _json_text(content: Any) -> str:
+def _json_text(content: object) -> str:
     return json.dumps(content, indent=2, allow_nan=False)

@@ -7,7 +7,6 @@ command line, or as a path in the page of a local server. An upload must never r
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from torch import nn
 
@@ -42,7 +41,7 @@ def build_network(builder: str) -> nn.Module:
     return model.eval()
 
 
-def load_builder_function(text: str, what: str) -> Callable[..., Any]:
+def load_builder_function(text: str, what: str) -> Callable[..., object]:
     """Run a user's file and return the function that "path.py:function" names.
 
     Args:
@@ -65,7 +64,7 @@ def load_builder_function(text: str, what: str) -> Callable[..., Any]:
             f"{path.name} must define the function {function}, got none of that name; check the "
             "spelling."
         )
-    named: Callable[..., Any] = found
+    named: Callable[..., object] = found
     return named
 
 

@@ -8,7 +8,6 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from model_io.builder.builder import load_builder_function
 from model_io.errors import ModelError
@@ -27,10 +26,10 @@ class FileMetric:
 
     name: str
     higher_is_better: bool
-    function: Callable[[Any, Any], Any]
+    function: Callable[..., object]
     file: Path
 
-    def __call__(self, outputs: Any, targets: Any) -> Any:
+    def __call__(self, outputs: object, targets: object) -> object:
         """Return the result of the function for outputs of shape (N, ...) and targets, as numbers.
 
         Raises:

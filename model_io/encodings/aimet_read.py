@@ -1,6 +1,6 @@
 """Read AIMET encodings of 2.0.0, 1.0.0 and 0.6.1; JSON from anywhere, checked value by value."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from model_io.encodings import aimet_v2_records as aimet_records
 from model_io.encodings.aimet_values import Unreadable, readable_tensor_name
 from model_io.encodings.tensor_encoding import FileEncoding
 from model_io.errors import ModelError
-from plain_files.read_json import JsonError, parse_json
+from plain_files.read_json import JsonError, JsonObject, parse_json
 
 MAX_BYTES = 200 * 2**20
 MOST_RECORDS = 100_000
@@ -56,7 +56,7 @@ def read_aimet_encodings(content: str | bytes, shown: str) -> Encodings:
     return Encodings(version, tuple(found.values()))
 
 
-def _parse_json(content: str | bytes, shown: str) -> Any:
+def _parse_json(content: str | bytes, shown: str) -> JsonObject | list[object]:
     if len(content) > MAX_BYTES:
         raise ModelError(f"Encodings must be at most {MAX_BYTES} bytes, got {len(content)}.")
     try:
@@ -68,7 +68,7 @@ def _parse_json(content: str | bytes, shown: str) -> Any:
     return found
 
 
-def encodings_version(raw: Any) -> str:
+def encodings_version(raw: JsonObject | list[object]) -> str:
     """Return the version in the file; without a version, the JSON's shape decides, as in AIMET."""
     if isinstance(raw, dict) and isinstance(raw.get("version"), str):
         named = raw["version"]
@@ -83,11 +83,11 @@ def encodings_version(raw: Any) -> str:
     return "2.0.0" if new else "1.0.0"
 
 
-Named = Iterator[tuple[Any, bool | None, Any]]
+Named = Iterator[tuple[object, bool | None, Any]]
 _SECTIONS = {"activation_encodings": False, "param_encodings": True}
 
 
-def _records_of_v2(raw: Any) -> Named:
+def _records_of_v2(raw: JsonObject | list[object]) -> Named:
     """Yield the records of 2.0.0; version 2.0.0 does not separate weights from activations."""
     for record in _section_list(
         raw.get("encodings") if isinstance(raw, dict) else raw, "encodings"
@@ -95,26 +95,26 @@ def _records_of_v2(raw: Any) -> Named:
         yield record.get("name"), None, record
 
 
-def _records_of_v1(raw: Any) -> Named:
-    if isinstance(raw, list):  # the encodings of parameters alone
-        raw = {"param_encodings": raw}
+def _records_of_v1(raw: JsonObject | list[object]) -> Named:
+    # a list holds the encodings of parameters alone
+    sections = {"param_encodings": raw} if isinstance(raw, list) else raw
     for section, parameter in _SECTIONS.items():
-        for record in _section_list(raw.get(section) or [], section):
+        for record in _section_list(sections.get(section) or [], section):
             yield record.get("name"), parameter, record
 
 
-def _records_of_v061(raw: Any) -> Named:
-    if not any(section in raw for section in _SECTIONS):
-        raw = {"param_encodings": raw}
+def _records_of_v061(raw: JsonObject | list[object]) -> Named:
+    plain = isinstance(raw, list) or not any(section in raw for section in _SECTIONS)
+    sections: JsonObject = {"param_encodings": raw} if isinstance(raw, list) or plain else raw
     for section, parameter in _SECTIONS.items():
-        table = raw.get(section) or {}
+        table = sections.get(section) or {}
         if not isinstance(table, dict):
             raise ModelError(f"{section} of 0.6.1 must be an object by tensor, got a list.")
         for name, records in table.items():
             yield name, parameter, records
 
 
-def _section_list(found: Any, section: str) -> Iterable[dict[str, Any]]:
+def _section_list(found: object, section: str) -> list[JsonObject]:
     if not isinstance(found, list) or not all(isinstance(record, dict) for record in found):
         raise ModelError(f"{section} must be a list of records, got something else.")
     return found

@@ -1,9 +1,9 @@
 """One record of AIMET 1.0.0 and 0.6.1: offsets are negative, for codes without a sign."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model_io.encodings.aimet_values import (
     MOST_BITS,
@@ -15,11 +15,12 @@ from model_io.encodings.aimet_values import (
     zero_missing_reason,
 )
 from model_io.encodings.tensor_encoding import FileEncoding, float_tensor_record
+from plain_files.read_json import JsonObject
 
 _TYPES = ("PER_TENSOR", "PER_CHANNEL", "PER_BLOCK", "LPBQ")
 
 
-def read_v1_record(tensor: str, parameter: bool | None, record: dict[str, Any]) -> FileEncoding:
+def read_v1_record(tensor: str, parameter: bool | None, record: JsonObject) -> FileEncoding:
     """Return the grid in a record of 1.0.0.
 
     Raises:
@@ -50,7 +51,7 @@ def read_v1_record(tensor: str, parameter: bool | None, record: dict[str, Any]) 
     return grid if type_ == "PER_TENSOR" else replace(grid, shape=(scale.size,))
 
 
-def read_v061_records(tensor: str, parameter: bool | None, records: Any) -> FileEncoding:
+def read_v061_records(tensor: str, parameter: bool | None, records: object) -> FileEncoding:
     """Return the encoding in the list of records of 0.6.1, one record for each channel.
 
     Raises:
@@ -73,7 +74,7 @@ def read_v061_records(tensor: str, parameter: bool | None, records: Any) -> File
     return grid if len(records) == 1 else replace(grid, shape=(len(records),))
 
 
-def _scale_and_offset(record: dict[str, Any], bits: int) -> tuple[Any, Any]:
+def _scale_and_offset(record: JsonObject, bits: int) -> tuple[object, object]:
     """Return (scale, offset); early files have only the limits."""
     if record.get("scale") is not None and record.get("offset") is not None:
         return record["scale"], record["offset"]
@@ -86,8 +87,8 @@ def _encoding_from_offsets(
     tensor: str,
     bits: int,
     symmetric: bool,
-    scale: Any,
-    offset: Any,
+    scale: NDArray[np.float32],
+    offset: object,
     parameter: bool | None,
     block: int | None,
 ) -> FileEncoding:
@@ -109,19 +110,19 @@ def _encoding_from_offsets(
     )
 
 
-def _lpbq_block_scales(record: dict[str, Any], channels: Any) -> Any:
+def _lpbq_block_scales(record: JsonObject, channels: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the scales of LPBQ: the integer of a block times the scale of the channel."""
     held = read_number_array(record.get("per_block_int_scale"), "per_block_int_scale").ravel()
     if held.size % channels.size or not (held > 0).all():
         raise Unreadable("must have as many positive per_block_int_scale for every channel")
-    table = held.reshape(channels.size, -1).astype(np.float32) * channels[:, None]
-    return table.ravel()
+    table: NDArray[np.float32] = held.reshape(channels.size, -1).astype(np.float32)
+    return (table * channels[:, None]).ravel()
 
 
-def _truth_value(value: Any) -> bool:
+def _truth_value(value: object) -> bool:
     """Return a truth value; version 0.6.1 writes truth values as text."""
     return value is True or str(value).lower() == "true"
 
 
-def _is_json_object(record: Any) -> bool:
+def _is_json_object(record: object) -> bool:
     return isinstance(record, dict)

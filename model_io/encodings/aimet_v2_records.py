@@ -2,9 +2,9 @@
 
 import re
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from model_io.encodings.aimet_values import (
     Unreadable,
@@ -15,6 +15,7 @@ from model_io.encodings.aimet_values import (
     zero_missing_reason,
 )
 from model_io.encodings.tensor_encoding import FileEncoding
+from plain_files.read_json import JsonObject
 
 _INTEGER = re.compile(r"(u?)int([2-9]|[12]\d|3[0-2])")
 _FLOATS = ("float4e2m1", "float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz")
@@ -22,7 +23,7 @@ _BETA_BITS, _BETA_MOST = 4, 16
 """The beta of 2.0.0 wrote the width before compression: int8 for 4 bits times at most 16."""
 
 
-def read_v2_record(tensor: str, parameter: bool | None, record: dict[str, Any]) -> FileEncoding:
+def read_v2_record(tensor: str, parameter: bool | None, record: JsonObject) -> FileEncoding:
     """Return the encoding in a record; null stands for an absent field.
 
     Raises:
@@ -56,7 +57,7 @@ def read_v2_record(tensor: str, parameter: bool | None, record: dict[str, Any]) 
 
 
 def _complete_encoding(
-    start: FileEncoding, record: dict[str, Any], scale: Any, block: Any
+    start: FileEncoding, record: JsonObject, scale: NDArray[np.float32], block: object
 ) -> FileEncoding:
     """Return the encoding with scales, zero points and axis."""
     axis = record.get("axis")
@@ -85,7 +86,7 @@ def _complete_encoding(
     return grid
 
 
-def _lpbq_scales(record: dict[str, Any]) -> Any:
+def _lpbq_scales(record: JsonObject) -> NDArray[np.float32]:
     """Return the scales of LPBQ: the integer of a block times the scale of the channel."""
     blocks = read_number_array(record["per_block_int_scale"], "per_block_int_scale")
     channels = read_positive_scales(

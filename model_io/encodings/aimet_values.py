@@ -1,7 +1,6 @@
 """Values of an encodings file, checked: names, scales, zero points."""
 
 import math
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,24 +15,24 @@ class Unreadable(ValueError):  # noqa: N818  never leaves this package: a senten
     """The missing requirement of an encoding; the text follows the tensor's name in a sentence."""
 
 
-def readable_tensor_name(name: Any) -> str:
+def readable_tensor_name(name: object) -> str:
     """Return a tensor's name."""
     if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
         raise Unreadable("must have a name of at most 400 characters")
     return name
 
 
-def read_whole_number(value: Any, what: str, least: int, most: int) -> int:
+def read_whole_number(value: object, what: str, least: int, most: int) -> int:
     """Return a whole number within bounds."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or value != value or abs(value) == math.inf or int(value) != value:  # noqa: PLR0124
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    if not math.isfinite(number) or int(number) != number:
         raise Unreadable(f"must have a whole number as {what}, got {str(value)[:40]}")
-    if not least <= value <= most:
+    if not least <= number <= most:
         raise Unreadable(f"must have {what} from {least} to {most}, got {str(value)[:40]}")
-    return int(value)
+    return int(number)
 
 
-def read_number_array(value: Any, what: str) -> NDArray[np.float64]:
+def read_number_array(value: object, what: str) -> NDArray[np.float64]:
     """Return a number or nested lists of numbers as an array."""
     try:
         found = np.asarray(value, np.float64)
@@ -44,7 +43,7 @@ def read_number_array(value: Any, what: str) -> NDArray[np.float64]:
     return found
 
 
-def read_positive_scales(value: Any, what: str) -> NDArray[np.float32]:
+def read_positive_scales(value: object, what: str) -> NDArray[np.float32]:
     """Return positive scales as float32."""
     found = read_number_array(value, what)
     if not ((found >= SMALLEST) & (found <= LARGEST)).all():
@@ -52,7 +51,7 @@ def read_positive_scales(value: Any, what: str) -> NDArray[np.float32]:
     return found.astype(np.float32)
 
 
-def read_zero_points(value: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
+def read_zero_points(value: object, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Return zero points of the given shape: zeros for None, else one value or a value a scale."""
     found = np.zeros(()) if value is None else read_number_array(value, "zero points")
     if found.size not in (1, math.prod(shape)):

@@ -4,12 +4,13 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TypeVar
 
 from model_io.encodings.tensor_encoding import FileEncoding
 from model_io.errors import ModelError
 from quant.spec import Granularity
 
+T = TypeVar("T")
 PRODUCER = {"package": "quantscope", "version": "0.1.0"}
 VERSIONS = ("2.0.0", "1.0.0")
 _WIDTHS = (2, 4, 8, 16, 32)
@@ -22,7 +23,7 @@ _TYPES = {
 
 
 def write_aimet_encodings(
-    grids: Sequence[FileEncoding], version: str = "2.0.0", settings: dict[str, Any] | None = None
+    grids: Sequence[FileEncoding], version: str = "2.0.0", settings: dict[str, object] | None = None
 ) -> str:
     """Return the encodings of a network as JSON text for AIMET's tool chain.
 
@@ -36,7 +37,7 @@ def write_aimet_encodings(
     """
     if version not in VERSIONS:
         raise ModelError(f"Encodings are written as {' or '.join(VERSIONS)}, got {version!r}.")
-    whole: dict[str, Any]
+    whole: dict[str, object]
     if version == "2.0.0":
         records = [_v2_record(widen_to_type(grid)) for grid in grids if not grid.floating]
         whole = {"producer": PRODUCER, "version": version, "encodings": records}
@@ -88,9 +89,9 @@ def widen_to_type(grid: FileEncoding) -> FileEncoding:
     return replace(grid, bits=bits, signed=False, zero_point=shifted)
 
 
-def _v2_record(grid: FileEncoding) -> dict[str, Any]:
+def _v2_record(grid: FileEncoding) -> dict[str, object]:
     """Return a record of 2.0.0; fields with a default value are left out."""
-    record: dict[str, Any] = {
+    record: dict[str, object] = {
         "name": grid.tensor,
         "output_dtype": f"{'' if grid.signed else 'u'}int{grid.bits}",
         "y_scale": _nested_lists(grid.scale, grid.shape),
@@ -104,7 +105,7 @@ def _v2_record(grid: FileEncoding) -> dict[str, Any]:
     return record
 
 
-def _nested_lists(values: Sequence[float], shape: tuple[int, ...]) -> Any:
+def _nested_lists(values: Sequence[float], shape: tuple[int, ...]) -> object:
     """Return values as nested lists of the given shape; an empty shape gives the value alone."""
     if not shape:
         return values[0]
@@ -112,7 +113,7 @@ def _nested_lists(values: Sequence[float], shape: tuple[int, ...]) -> Any:
     return [_nested_lists(values[i * step : (i + 1) * step], shape[1:]) for i in range(shape[0])]
 
 
-def _v1_record(grid: FileEncoding) -> dict[str, Any]:
+def _v1_record(grid: FileEncoding) -> dict[str, object]:
     """Return a record of 1.0.0: flat lists, offsets on the grid without a sign."""
     if grid.floating:
         return {
@@ -122,7 +123,7 @@ def _v1_record(grid: FileEncoding) -> dict[str, Any]:
             "bw": grid.bits,
         }
     least = 1 << (grid.bits - 1) if grid.signed else 0
-    record: dict[str, Any] = {
+    record: dict[str, object] = {
         "name": grid.tensor,
         "enc_type": _TYPES[grid.scale_granularity],
         "dtype": "INT",
@@ -136,7 +137,7 @@ def _v1_record(grid: FileEncoding) -> dict[str, Any]:
     return record
 
 
-def _order_outputs_first(grid: FileEncoding, values: Sequence[Any]) -> Sequence[Any]:
+def _order_outputs_first(grid: FileEncoding, values: Sequence[T]) -> Sequence[T]:
     """Return the values of blocks ordered by output channel, as 1.0.0 prescribes."""
     if grid.block_size is None or grid.axis != 0:
         return values

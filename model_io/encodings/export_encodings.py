@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -183,7 +182,7 @@ def model_with_quantized_weights(quantized: QuantGraph, marked: MarkedOnnx) -> M
     return model
 
 
-def _quantizer_args(default: LayerConfig) -> dict[str, Any]:
+def _quantizer_args(default: LayerConfig) -> dict[str, object]:
     """Return `quantizer_args` of 1.0.0."""
     return {
         "activation_bitwidth": default.activation.bits,

@@ -11,12 +11,11 @@ import keyword
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from model_io.errors import ModelError, UnsafeFileError
 from model_io.pt2.allowed_operators import REGIONS, is_known_operator, operator_advice
 from model_io.pt2.shape_expression import is_shape_expression
-from plain_files.read_json import JsonError, parse_json
+from plain_files.read_json import JsonError, JsonObject, parse_json
 
 _TREE = re.compile(r"builtins\.(tuple|list|dict)")
 _FLAT_NAMES = re.compile(r'null|\[("\w+"(, ?"\w+")*)?\]')
@@ -49,7 +48,7 @@ def _is_tree_text(text: str) -> bool:
     return isinstance(spec, list) and len(spec) == 2 and spec[0] == 1 and _is_tree_node(spec[1])
 
 
-def _is_tree_node(node: Any, depth: int = 0) -> bool:
+def _is_tree_node(node: object, depth: int = 0) -> bool:
     """Check one node of a tree: type, context, children."""
     if (
         not isinstance(node, dict)
@@ -111,7 +110,7 @@ _REFUSED = {
 }
 
 
-def check_program_values(value: Any, key: str = "", depth: int = 0) -> None:
+def check_program_values(value: object, key: str = "", depth: int = 0) -> None:
     """Raise UnsafeFileError at the first string in `value`, at any depth, that breaks a rule."""
     if depth > _MAX_DEPTH:
         raise _broken_rule_error(key, f"nested at most {_MAX_DEPTH} deep", "more")
@@ -128,7 +127,7 @@ def check_program_values(value: Any, key: str = "", depth: int = 0) -> None:
             raise _broken_rule_error(key, meaning, value)
 
 
-def _check_json_object(value: dict[str, Any], key: str, depth: int) -> None:
+def _check_json_object(value: JsonObject, key: str, depth: int) -> None:
     """Check the keys of an object, then the values."""
     if key in _RULES:
         raise _broken_rule_error(key, _RULES[key][1], "an object")
@@ -165,7 +164,7 @@ def _broken_rule_error(key: str, meaning: str, got: str) -> UnsafeFileError:
     )
 
 
-def parse_json_object(text: bytes) -> dict[str, Any]:
+def parse_json_object(text: bytes) -> JsonObject:
     """Return a JSON object.
 
     Raises:
@@ -183,7 +182,7 @@ def parse_json_object(text: bytes) -> dict[str, Any]:
     return value
 
 
-def check_program_json(text: bytes) -> dict[str, Any]:
+def check_program_json(text: bytes) -> JsonObject:
     """Return the checked JSON of the program without the parts that loading does not need.
 
     Each node's metadata keep the module path and the function's name, because layer names come from
@@ -232,15 +231,15 @@ class _Region:
     `holder` is the argument with the graph; `node` is the node, whose arguments have no names.
     """
 
-    holder: dict[str, Any]
-    graph: dict[str, Any]
-    node: dict[str, Any]
+    holder: JsonObject
+    graph: JsonObject
+    node: JsonObject
     target: str
 
     @property
-    def region_nodes(self) -> list[dict[str, Any]]:
+    def region_nodes(self) -> list[JsonObject]:
         """The nodes of the graph."""
-        found: list[dict[str, Any]] = self.graph["graph"]["nodes"]
+        found: list[JsonObject] = self.graph["graph"]["nodes"]
         return found
 
     def restore_graph(self) -> None:
@@ -252,7 +251,7 @@ class _Region:
             entry["name"] = ""
 
 
-def _detach_regions(nodes: list[dict[str, Any]], depth: int = 0) -> list[_Region]:
+def _detach_regions(nodes: list[JsonObject], depth: int = 0) -> list[_Region]:
     """Detach the graphs of regions from the nodes; each graph is checked like the main graph."""
     found: list[_Region] = []
     for node in nodes if depth < _MAX_DEPTH // 4 else ():
@@ -272,7 +271,7 @@ def _detach_regions(nodes: list[dict[str, Any]], depth: int = 0) -> list[_Region
     return found
 
 
-def _train_mode_advice(node: dict[str, Any]) -> str:
+def _train_mode_advice(node: JsonObject) -> str:
     """Return the sentence on an operator exported in train mode."""
     given = {entry["name"]: entry["arg"] for entry in node["inputs"]}
     if "as_none" in given.get("running_mean", {}):
@@ -287,12 +286,12 @@ def _train_mode_advice(node: dict[str, Any]) -> str:
     )
 
 
-def _switches_train_mode(entry: dict[str, Any]) -> bool:
+def _switches_train_mode(entry: JsonObject) -> bool:
     """Whether an operator's argument switches train mode on (of batch norm, of dropout)."""
     return entry["name"] in ("training", "train") and entry["arg"] == {"as_bool": True}
 
 
-def _version_numbers(program: dict[str, Any]) -> dict[str, Any]:
+def _version_numbers(program: JsonObject) -> JsonObject:
     """Return the version numbers of the program, as numbers."""
     schema = program["schema_version"]
     return {

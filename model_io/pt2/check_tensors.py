@@ -1,15 +1,14 @@
 """Check the description of a tensor in a `.pt2` against the stored bytes."""
 
-from typing import Any
-
 from model_io.errors import UnsafeFileError
+from plain_files.read_json import JsonObject
 
 # torch._export.serde.schema.ScalarType: bytes of one element
 _ELEMENT_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 2, 7: 4, 8: 8, 12: 1, 13: 2}
 _STRIDED = 7
 
 
-def check_tensor_bounds(path: str, meta: Any, stored_bytes: int) -> None:
+def check_tensor_bounds(path: str, meta: JsonObject, stored_bytes: int) -> None:
     """Raise UnsafeFileError unless the stored bytes hold every element of the tensor.
 
     torch would fill a tensor without bytes with zeros of unlimited size; wrong strides would read
@@ -42,7 +41,7 @@ def check_tensor_bounds(path: str, meta: Any, stored_bytes: int) -> None:
         )
 
 
-def _natural_number(value: Any) -> int:
+def _natural_number(value: object) -> int:
     """Return a whole number from 0 on."""
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**40:
         raise ValueError(value)

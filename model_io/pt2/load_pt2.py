@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -27,6 +26,7 @@ from model_io.pt2.archive import (
 )
 from model_io.pt2.check_program import check_program_json, check_program_values, parse_json_object
 from model_io.pt2.check_tensors import check_tensor_bounds
+from plain_files.read_json import JsonObject
 from quant.torch_state import exclusive_torch
 
 
@@ -85,7 +85,7 @@ def _check_archive(path: Path, shown: str) -> tuple[io.BytesIO, tuple[InputSpec,
         return _rewrite_archive(archive, program), inputs, batch
 
 
-def _rewrite_archive(archive: Archive, program: dict[str, Any]) -> io.BytesIO:
+def _rewrite_archive(archive: Archive, program: JsonObject) -> io.BytesIO:
     """Return a new archive made of checked parts alone."""
     buffer = io.BytesIO()
     with PT2ArchiveWriter(buffer) as writer:
@@ -101,7 +101,7 @@ def _rewrite_archive(archive: Archive, program: dict[str, Any]) -> io.BytesIO:
     return buffer
 
 
-def _check_tensor_config(archive: Archive, name: str, prefix: str) -> dict[str, dict[str, Any]]:
+def _check_tensor_config(archive: Archive, name: str, prefix: str) -> dict[str, JsonObject]:
     """Return the table of tensors: raw, on the CPU, and inside the stored bytes."""
     table = parse_json_object(archive.read_member(name, MAX_JSON_BYTES))
     config = table.get("config")
@@ -128,9 +128,7 @@ _KINDS = {1: "uint8", 2: "int8", 3: "int16", 4: "int32", 5: "int64", 12: "bool"}
 """Numbers by which a program spells the types of whole numbers; all others are real here."""
 
 
-def _program_inputs(
-    program: dict[str, Any], shown: str
-) -> tuple[tuple[InputSpec, ...], int | None]:
+def _program_inputs(program: JsonObject, shown: str) -> tuple[tuple[InputSpec, ...], int | None]:
     """Return (inputs, batch size or None for a free batch)."""
     graph_module = program["graph_module"]
     try:
@@ -164,15 +162,14 @@ def _program_inputs(
     ), batches.pop()
 
 
-def _batch_size(sizes: list[Any], shown: str) -> int | None:
+def _batch_size(sizes: list[int | None], shown: str) -> int | None:
     """Return the first size of an input, None for a free batch; other sizes must be fixed."""
     if not sizes or not all(isinstance(size, int) and size > 0 for size in sizes[1:]):
         raise ModelError(
             f"Only the batch axis, the first, may be of any size, got sizes {sizes} (None: any) in "
             f"{shown}; export with fixed sizes for the other axes."
         )
-    batch: int | None = sizes[0]
-    return batch
+    return sizes[0]
 
 
 def _first_error_line(error: Exception) -> str:

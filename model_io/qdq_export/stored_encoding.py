@@ -1,7 +1,6 @@
 """The encoding of one tensor in the types of ONNX opset 21."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +42,7 @@ class StoredEncoding:
     zero_point: Array
     qmin: int
     qmax: int
-    attributes: dict[str, Any]
+    attributes: dict[str, int]
 
     @property
     def type_limits(self) -> tuple[int, int]:
@@ -107,9 +106,9 @@ def store_weight(
 
 def _stored_encoding(
     encoding: Encoding,
-    scale: NDArray[Any],
-    zero: NDArray[Any],
-    attributes: dict[str, Any],
+    scale: NDArray[np.generic],
+    zero: NDArray[np.generic],
+    attributes: dict[str, int],
     least: int = 4,
 ) -> StoredEncoding:
     bits = (encoding.qmax - encoding.qmin).bit_length()  # of the type: of one bit, codes -1 and 1
@@ -125,6 +124,6 @@ def _stored_encoding(
     )
 
 
-def _numpy_array(values: Tensor) -> NDArray[Any]:
-    found: NDArray[Any] = values.detach().numpy()
+def _numpy_array(values: Tensor) -> NDArray[np.generic]:
+    found: NDArray[np.generic] = values.detach().numpy()
     return found

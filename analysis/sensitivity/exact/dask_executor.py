@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -20,8 +20,9 @@ from quant.engine.program import Program
 from quant.errors import QuantError
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future, as_completed
 
+T = TypeVar("T")
 CONNECT_S = 8
 ANSWER_S = 8
 """Seconds for a worker to import the project, and for a client to close."""
@@ -71,7 +72,7 @@ def open_dask_cluster(address: str) -> Cluster:
     return Cluster(address, count)
 
 
-def _check_place(run: Callable[..., Any], place: str, client: "Client") -> None:
+def _check_place(run: Callable[..., Awaitable[object]], place: str, client: "Client") -> None:
     """Raise QuantError if the processes behind `run` lack the project or the version of torch.
 
     The built-in `exec` and `eval` are sent, because a function of the project could not arrive.
@@ -95,7 +96,7 @@ def _check_place(run: Callable[..., Any], place: str, client: "Client") -> None:
         )
 
 
-async def _wait_for_answer(answer: Awaitable[Any]) -> Any:
+async def _wait_for_answer(answer: Awaitable[T]) -> T:
     """Return an answer of the cluster; TimeoutError where it takes longer than ANSWER_S."""
     return await asyncio.wait_for(answer, ANSWER_S)
 
@@ -149,7 +150,7 @@ class _UnitQueue:
             if self._client.status == "running":
                 self._client.cancel([*self._running, self._program])
 
-    def _next_done(self, done: Any) -> Any:
+    def _next_done(self, done: "as_completed") -> "Future[list[Outcome]]":
         """Return the next finished unit; raise QuantError after the loss of the scheduler."""
         while not done.has_ready():
             self._check_scheduler()
@@ -163,22 +164,24 @@ class _UnitQueue:
                 "lost. Answers so far are kept: start the scheduler and ask again."
             )
 
-    def _fill_queue(self, done: Any) -> None:
+    def _fill_queue(self, done: "as_completed") -> None:
         while len(self._running) < self._most and (unit := next(self._units, None)) is not None:
             self._send_unit(unit, 0, done)
 
-    def _send_unit(self, unit: Unit, attempts: int, done: Any) -> None:
+    def _send_unit(self, unit: Unit, attempts: int, done: "as_completed") -> None:
         future = self._submit_call(compute_work_unit, self._program, unit)
         self._running[future] = unit, attempts
         done.add(future)
 
-    def _submit_call(self, *task: Any) -> Any:
+    def _submit_call(self, task: Callable[..., object], *inputs: object) -> "Future[Any]":
         import dask  # noqa: PLC0415
 
         with dask.config.set(_SETTINGS):
-            return self._client.submit(*task, pure=False)
+            return self._client.submit(task, *inputs, pure=False)
 
-    def _unit_result(self, future: Any, unit: Unit, attempts: int, done: Any) -> list[Outcome]:
+    def _unit_result(
+        self, future: "Future[list[Outcome]]", unit: Unit, attempts: int, done: "as_completed"
+    ) -> list[Outcome]:
         from distributed import CancelledError, KilledWorker  # noqa: PLC0415
 
         try:

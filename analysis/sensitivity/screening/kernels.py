@@ -6,7 +6,6 @@ tenth of the time of separate torch operations.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -65,8 +64,8 @@ class ErrorProducts:
 
 @compile_loop(VECTORS)
 def _encoding_products(
-    moved: Floats, base: Floats, pull: Floats, scales: Floats, limits: Any
-) -> Any:
+    moved: Floats, base: Floats, pull: Floats, scales: Floats, limits: Floats
+) -> NDArray[np.float64]:
     """Return (S, N): sums of `pull` times (quantized `moved` minus `base`), from (N, K) arrays."""
     images, values = moved.shape
     found = np.zeros((len(scales), images))
@@ -89,7 +88,7 @@ def _encoding_products(
 
 
 @compile_loop(VECTORS)
-def _moved_products(moved: Floats, base: Floats, pull: Floats) -> Any:
+def _moved_products(moved: Floats, base: Floats, pull: Floats) -> NDArray[np.float64]:
     """Return (N,): sums of `pull` times (`moved` minus `base`), from (N, K) arrays."""
     images, values = moved.shape
     found = np.zeros(images)

@@ -1,7 +1,6 @@
 """Activation functions with parameters, and functions that the import recognises in small nodes."""
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,11 +35,12 @@ def apply_elu(call: Call) -> Value:
 
 
 @register_operator("Selu")
-def apply_selu(call: Call) -> Any:
+def apply_selu(call: Call) -> Value:
     """Scaled ELU."""
     alpha = call.attribute_value("alpha", 1.67326319217681884765625)
     gamma = call.attribute_value("gamma", 1.05070102214813232421875)
-    return F.elu(call.input_tensor(0), alpha) * gamma
+    scaled: Tensor = F.elu(call.input_tensor(0), alpha) * gamma
+    return scaled
 
 
 @register_operator("Celu")

@@ -22,7 +22,7 @@ def highest_input_rank(call: Call) -> int:
     return max((v.dim() for v in call.values if isinstance(v, Tensor)), default=0)
 
 
-def _pairwise_function(compute: Callable[[Any, Any], Tensor]) -> Function:
+def _pairwise_function(compute: Callable[..., Tensor]) -> Function:
     def run(call: Call) -> Value:
         rank = highest_input_rank(call)
         left, right = call.plain_operand(0, rank), call.plain_operand(1, rank)
@@ -33,7 +33,7 @@ def _pairwise_function(compute: Callable[[Any, Any], Tensor]) -> Function:
     return run
 
 
-def _plain_number_function(compute: Callable[[Any, Any], Any]) -> Function:
+def _plain_number_function(compute: Callable[..., object]) -> Function:
     each = np.frompyfunc(compute, 2, 1)
     return lambda call: known_array(
         reduce(each, [call.known_numbers(i) for i in range(len(call.values))])
@@ -49,12 +49,14 @@ def _divide_tensors(left: Any, right: Any) -> Tensor:
     return torch.div(torch.as_tensor(left), right, rounding_mode="trunc")
 
 
-def _divide_plain_numbers(left: Any, right: Any) -> Any:
+def _divide_plain_numbers(left: Any, right: float) -> float:
     if isinstance(left, float | torch.SymFloat):
-        return left / right
+        quotient: float = left / right
+        return quotient
     # a size is never negative, so only plain numbers need the cut towards zero
     plain = isinstance(left, int) and isinstance(right, int)
-    return -(-left // right) if plain and (left < 0) != (right < 0) else left // right
+    whole: float = -(-left // right) if plain and (left < 0) != (right < 0) else left // right
+    return whole
 
 
 def _raise_to_power(left: Any, right: Any) -> Tensor:
@@ -62,11 +64,19 @@ def _raise_to_power(left: Any, right: Any) -> Tensor:
     return result.to(left.dtype) if isinstance(left, Tensor) else result
 
 
-def _power_of_numbers(left: Any, right: Any) -> Any:
+def _power_of_numbers(left: float, right: float) -> float:
     if isinstance(left, int) and abs(right) > _LARGEST_EXPONENT:
         raise OverflowError("a power that no integer type holds")
-    return left**right
+    power: float = left**right
+    return power
 
+
+def _put_tensor_first(compare: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return `compare` for a first argument that is a number; shapes broadcast."""
+    return lambda left, right: compare(torch.as_tensor(left), right)
+
+
+_COMPARISONS = ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
 
 for _name, _tensors, _plain in (
     ("Add", lambda a, b: a + b, lambda a, b: a + b),
@@ -86,15 +96,8 @@ for _name, _tensors, _plain in (
     ("BitwiseOr", lambda a, b: a | b, lambda a, b: a | b),
     ("BitwiseXor", lambda a, b: a ^ b, lambda a, b: a ^ b),
 ):
-    _compare_swapped = _tensors
-    if _name in ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"):
-        # torch's comparisons want the tensor first
-        def _compare_swapped(left: Any, right: Any, compare: Any = _tensors) -> Tensor:
-            return compare(torch.as_tensor(left), right)  # type: ignore[no-any-return]
-
-    register_operator(_name, known=_plain_number_function(_plain))(
-        _pairwise_function(_compare_swapped)
-    )
+    _compute = _put_tensor_first(_tensors) if _name in _COMPARISONS else _tensors
+    register_operator(_name, known=_plain_number_function(_plain))(_pairwise_function(_compute))
 
 
 @register_operator("Mod", known=_plain_number_function(lambda a, b: a % b))
@@ -105,21 +108,27 @@ def compute_modulo(call: Call) -> Value:
 
 
 @register_operator("Sum", known=_plain_number_function(lambda a, b: a + b))
-def add_all_inputs(call: Call) -> Any:
+def add_all_inputs(call: Call) -> Value:
     """Add the inputs."""
-    return reduce(torch.add, _operands_tensor_first(call))
+    total, others = _operands_tensor_first(call)
+    for other in others:
+        total = torch.add(total, other)
+    return total
 
 
 @register_operator("Mean")
-def mean_of_inputs(call: Call) -> Any:
+def mean_of_inputs(call: Call) -> Value:
     """Return the mean of the inputs."""
-    return reduce(torch.add, _operands_tensor_first(call)) / len(call.values)
+    total, others = _operands_tensor_first(call)
+    for other in others:
+        total = torch.add(total, other)
+    return total / len(call.values)
 
 
 @register_operator("Max", known=_plain_number_function(torch.sym_max))
-def elementwise_maximum(call: Call) -> Any:
+def elementwise_maximum(call: Call) -> Value:
     """Return the elementwise maximum of the inputs; a ReLU if the other input is zero."""
-    first, *others = _operands_tensor_first(call)
+    first, others = _operands_tensor_first(call)
     for other in others:
         if isinstance(other, Tensor):
             first = torch.maximum(first, other)
@@ -129,21 +138,24 @@ def elementwise_maximum(call: Call) -> Any:
 
 
 @register_operator("Min", known=_plain_number_function(torch.sym_min))
-def elementwise_minimum(call: Call) -> Any:
+def elementwise_minimum(call: Call) -> Value:
     """Return the elementwise minimum of the inputs."""
-    first, *others = _operands_tensor_first(call)
+    first, others = _operands_tensor_first(call)
     for other in others:
-        bounded = isinstance(other, Tensor)
-        first = torch.minimum(first, other) if bounded else torch.clamp(first, max=other)
+        if isinstance(other, Tensor):
+            first = torch.minimum(first, other)
+        else:
+            first = torch.clamp(first, max=other)
     return first
 
 
-def _operands_tensor_first(call: Call) -> list[Any]:
-    """Return the inputs, a tensor first."""
+def _operands_tensor_first(call: Call) -> tuple[Tensor, list[Operand]]:
+    """Return (a tensor, the other inputs); shapes broadcast."""
     rank = highest_input_rank(call)
     values = [call.plain_operand(i, rank) for i in range(len(call.values))]
     values.sort(key=lambda value: not isinstance(value, Tensor))
-    return [values[0] if isinstance(values[0], Tensor) else call.input_tensor(0), *values[1:]]
+    first = values[0]
+    return (first if isinstance(first, Tensor) else call.input_tensor(0)), values[1:]
 
 
 def _choose_plain_numbers(call: Call) -> Value:

@@ -42,11 +42,11 @@ def count_number_range(call: Call) -> Value:
 
 
 @register_operator("EyeLike")
-def identity_like(call: Call) -> Any:
+def identity_like(call: Call) -> Value:
     """Return ones on a diagonal."""
     x, offset = call.input_tensor(0), call.attribute_value("k", 0)
     rows, columns = (torch.arange(n) for n in x.shape)
-    ones = columns[None, :] - rows[:, None] == offset
+    ones: Tensor = columns[None, :] - rows[:, None] == offset
     kind = call.attribute_value("dtype")
     real = x.is_floating_point() if kind is None else kind in (1, 10, 11, 16)
     return ones.to(torch.float32 if real else torch.int64)

@@ -26,7 +26,7 @@ def _tensor_function(compute: Callable[[Tensor], Tensor]) -> Function:
     return lambda call: compute(call.input_tensor(0))
 
 
-def _plain_number_function(compute: Callable[[Any], Any]) -> Function:
+def _plain_number_function(compute: Callable[..., object]) -> Function:
     each = np.frompyfunc(compute, 1, 1)
     return lambda call: known_array(each(call.known_numbers(0)))
 
@@ -105,7 +105,9 @@ def mark_infinite_values(call: Call) -> Value:
     return low | (torch.isposinf(x) & bool(call.attribute_value("detect_positive", 1)))
 
 
-def _cast_plain_number(value: Any, to: int) -> Any:
+def _cast_plain_number(
+    value: float | torch.SymInt | torch.SymFloat, to: int
+) -> float | torch.SymInt | torch.SymFloat:
     if to in _REALS:
         return torch.sym_float(value) if isinstance(value, torch.SymInt) else float(value)
     if to == TensorProto.BOOL:

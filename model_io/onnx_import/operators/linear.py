@@ -25,7 +25,7 @@ def multiply_matrices(call: Call) -> Value:
 
 
 @register_operator("Gemm", weights=["", "weight", "bias"])
-def general_matrix_product(call: Call) -> Any:
+def general_matrix_product(call: Call) -> Value:
     """Multiply two matrices, each transposed on request, and add a third."""
     left, right = call.input_tensor(0), call.input_tensor(1)
     left = left.T if call.attribute_value("transA", 0) else left
@@ -36,7 +36,8 @@ def general_matrix_product(call: Call) -> Any:
     if not call.has_input(2):
         return product
     added: Any = call.plain_operand(2, highest_input_rank(call))
-    return product + (added if beta == 1 else added * beta)
+    result: Tensor = product + (added if beta == 1 else added * beta)
+    return result
 
 
 @register_operator("Einsum")
@@ -74,6 +75,7 @@ def apply_attention(call: Call) -> Value:
     return result.transpose(1, 2).flatten(2) if flat else result
 
 
-def _split_attention_heads(x: Tensor, count: int) -> Any:
+def _split_attention_heads(x: Tensor, count: int) -> Tensor:
     """Return (N, heads, tokens, features) of (N, tokens, heads * features)."""
-    return x.unflatten(2, (count, -1)).transpose(1, 2)
+    heads: Tensor = x.unflatten(2, (count, -1)).transpose(1, 2)
+    return heads

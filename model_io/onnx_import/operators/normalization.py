@@ -1,7 +1,5 @@
 """Normalizations."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -74,14 +72,15 @@ def apply_group_norm(call: Call) -> Value:
 
 
 @register_operator("LRN")
-def local_response_norm(call: Call) -> Any:
+def local_response_norm(call: Call) -> Value:
     """Divide by the squares of neighbouring channels."""
     x, size = call.input_tensor(0), call.attribute_value("size")
     alpha, beta = call.attribute_value("alpha", 1e-4), call.attribute_value("beta", 0.75)
     channels = x.square().flatten(2).movedim(1, -1)
     around = F.pad(channels, ((size - 1) // 2, size // 2))
     sums = around.unfold(-1, size, 1).sum(-1).movedim(-1, 1).reshape(x.shape)
-    return x / (call.attribute_value("bias", 1.0) + alpha / size * sums) ** beta
+    result: Tensor = x / (call.attribute_value("bias", 1.0) + alpha / size * sums) ** beta
+    return result
 
 
 @register_operator("LpNormalization")

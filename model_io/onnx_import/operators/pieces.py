@@ -12,7 +12,7 @@ from model_io.onnx_import.program.call import Call, Refusal
 from model_io.onnx_import.program.values import Value
 
 
-def _piece_lengths(call: Call, length: Any) -> list[Any]:
+def _piece_lengths(call: Call, length: int) -> list[int]:
     """Return the lengths to split into: given, or as equal as the number of outputs allows."""
     given = call.known_integers(1) if call.has_input(1) else call.attribute_value("split")
     if given:
@@ -55,7 +55,7 @@ def pad_tensor(call: Call) -> Value:
     return pad_by_pairs(x, pairs, mode, value)
 
 
-def pad_by_pairs(x: Tensor, pairs: list[tuple[Any, Any]], mode: str, value: float) -> Tensor:
+def pad_by_pairs(x: Tensor, pairs: list[tuple[int, int]], mode: str, value: float) -> Tensor:
     """Pad the axes of `x` by pairs (before, after); the shape grows by the pads."""
     first = next((a for a, pair in enumerate(pairs) if pair != (0, 0)), None)
     if first is None:
@@ -96,7 +96,7 @@ def _slice_known_numbers(call: Call) -> Value:
     return numbers
 
 
-def _slice_ranges(call: Call, rank: int) -> list[tuple[int, Any, Any, int]]:
+def _slice_ranges(call: Call, rank: int) -> list[tuple[int, int, int, int]]:
     """Return (axis, start, end, step) of the slices."""
     if call.has_input(1):
         starts, ends = call.known_integers(1), call.known_integers(2)

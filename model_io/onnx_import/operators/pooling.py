@@ -107,12 +107,13 @@ def global_max_pool(call: Call) -> Value:
 
 
 @register_operator("GlobalLpPool")
-def global_lp_pool(call: Call) -> Any:
+def global_lp_pool(call: Call) -> Value:
     """Return the p-norm of a channel's image."""
     x = call.input_tensor(0)
-    return torch.linalg.vector_norm(
+    norm: Tensor = torch.linalg.vector_norm(
         x, call.attribute_value("p", 2), list(range(2, x.dim())), keepdim=True
     )
+    return norm
 
 
 @register_operator("LpPool")

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -101,7 +100,7 @@ for _name, _compute in _REDUCTIONS.items():
     _enter_reduction(_name, _compute)
 
 
-def _extreme_index(call: Call, find: Callable[[Tensor, int, bool], Tensor]) -> Any:
+def _extreme_index(call: Call, find: Callable[[Tensor, int, bool], Tensor]) -> Tensor:
     """Return the index of the extreme along an axis, in the reduced shape.
 
     The node says whether the first or the last of equal extremes counts.
@@ -110,17 +109,18 @@ def _extreme_index(call: Call, find: Callable[[Tensor, int, bool], Tensor]) -> A
     keep = bool(call.attribute_value("keepdims", 1))
     if not call.attribute_value("select_last_index", 0):
         return find(x, axis, keep)
-    return x.shape[axis] - 1 - find(x.flip(axis), axis, keep)
+    last: Tensor = x.shape[axis] - 1 - find(x.flip(axis), axis, keep)
+    return last
 
 
 @register_operator("ArgMax")
-def index_of_maximum(call: Call) -> Any:
+def index_of_maximum(call: Call) -> Value:
     """Return where the greatest value is."""
     return _extreme_index(call, lambda x, axis, keep: x.argmax(axis, keepdim=keep))
 
 
 @register_operator("ArgMin")
-def index_of_minimum(call: Call) -> Any:
+def index_of_minimum(call: Call) -> Value:
     """Return where the least value is."""
     return _extreme_index(call, lambda x, axis, keep: x.argmin(axis, keepdim=keep))
 

@@ -55,7 +55,7 @@ def resize_tensor(call: Call) -> Value:
     return _resize_axes(call, x, scales, sizes)
 
 
-def _resize_axes(call: Call, x: Tensor, scales: list[float], sizes: list[Any] | None) -> Tensor:
+def _resize_axes(call: Call, x: Tensor, scales: list[float], sizes: list[int] | None) -> Tensor:
     """Resize the axes of `x` with a factor other than one; the shape becomes the target shape."""
     mode = call.attribute_value("mode", "nearest")
     place = call.attribute_value("coordinate_transformation_mode", "half_pixel")
@@ -82,7 +82,7 @@ def _resize_axes(call: Call, x: Tensor, scales: list[float], sizes: list[Any] | 
 
 
 def _resize_with_torch(
-    call: Call, x: Tensor, scales: list[float], sizes: list[Any] | None, how: tuple[str, str]
+    call: Call, x: Tensor, scales: list[float], sizes: list[int] | None, how: tuple[str, str]
 ) -> Tensor | None:
     """Resize x (N, C, *) with torch's operator if the results agree; else return None."""
     if x.dim() not in _LINEAR or any(s != 1 for s in scales[:2]) or all(s == 1 for s in scales):

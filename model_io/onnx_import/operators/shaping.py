@@ -1,7 +1,6 @@
 """Operators that move values without change: shapes, orders of axes, pieces."""
 
 import math
-from typing import Any
 
 import numpy as np
 import torch
@@ -127,7 +126,7 @@ def concatenate_tensors(call: Call) -> Value:
     return torch.cat(tensors, axis)
 
 
-def is_single_batch(batch: Any) -> bool:
+def is_single_batch(batch: object) -> bool:
     """Whether a batch is certainly one image."""
     return isinstance(batch, int) and batch == 1
 

@@ -61,30 +61,32 @@ class Call:
             )
         return found
 
-    def known_integers(self, index: int) -> list[Any]:
-        """Return a known input as a flat list of whole numbers (of torch where the batch is in)."""
+    def known_integers(self, index: int) -> list[int]:
+        """Return a known input as a flat list of integers; a free batch is a torch.SymInt."""
         return [
             int(v) if isinstance(v, float) else v
             for v in self.known_numbers(index).ravel().tolist()
         ]
 
-    def known_number(self, index: int) -> Any:
+    def known_number(self, index: int) -> float:
         """Return a known input of one element."""
         flat = self.known_numbers(index).ravel().tolist()
         if len(flat) != 1:
             raise Refusal(f"Its input {index + 1} must be one number, and got {len(flat)}.")
-        return flat[0]
+        number: float = flat[0]
+        return number
 
     def attribute_value(self, name: str, default: Any = None) -> Any:
         """Return an attribute."""
         found = self.step.attributes.get(name)
         return default if found is None else found
 
-    def axes_argument(self, index: int = 1) -> Any:
+    def axes_argument(self, index: int = 1) -> list[int] | None:
         """Return the axes, an attribute in old opsets and an input in new ones; None means all."""
         if self.has_input(index):
             return self.known_integers(index)
-        return self.attribute_value("axes")
+        axes: list[int] | None = self.attribute_value("axes")
+        return axes
 
     def plain_operand(self, index: int, rank: int) -> Tensor | float:
         """Return a scalar input without extra axes as a plain number, another input as a tensor."""

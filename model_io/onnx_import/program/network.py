@@ -3,7 +3,6 @@
 import keyword
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
@@ -111,14 +110,14 @@ class Operation(nn.Module):
             self.register_buffer(role, value.detach())
         return role
 
-    def forward(self, *values: Any) -> Results:
+    def forward(self, *values: Value) -> Results:
         """Return the node's outputs for the inputs that are not constant, of any shape."""
         return compute_step(
             self.step, [self._input_value(s, values) for s in self._sources], self.opset
         )
 
     def _input_value(
-        self, source: str | Known | int | None, values: tuple[Any, ...]
+        self, source: str | Known | int | None, values: tuple[Value, ...]
     ) -> Value | None:
         """Return an input: a registered constant, plain numbers, or a member of `values`."""
         if isinstance(source, str):

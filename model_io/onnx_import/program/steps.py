@@ -184,7 +184,7 @@ def readable_module_name(name: str) -> str:
     return name if name.count(".") <= _DEEPEST_NAME else name.replace(".", "_")
 
 
-def _attribute_value(attribute: AttributeProto) -> Any:
+def _attribute_value(attribute: AttributeProto) -> object:
     """Return a number, text, list, torch tensor or graph."""
     if attribute.HasField("t"):
         tensor = torch_from_array(array_of_tensor(attribute.t), attribute.name)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 Known = NDArray[np.object_]
@@ -19,7 +19,7 @@ MOST_KNOWN = 1024
 """Elements of a constant that is still handed out as plain numbers."""
 
 
-def known_array(values: Any) -> Known:
+def known_array(values: ArrayLike) -> Known:
     """Return numbers, a list of numbers, or an array, as an array of Python objects."""
     if isinstance(values, np.ndarray):
         return values.astype(object)
@@ -30,12 +30,12 @@ def known_array(values: Any) -> Known:
     return result
 
 
-def _is_symbolic(values: Any) -> bool:
+def _is_symbolic(values: object) -> bool:
     items = values if isinstance(values, list | tuple) else [values]
     return any(isinstance(item, torch.SymInt | torch.SymFloat | torch.SymBool) for item in items)
 
 
-def _nested_shape(values: Any) -> tuple[int, ...]:
+def _nested_shape(values: object) -> tuple[int, ...]:
     return (len(values),) if isinstance(values, list | tuple) else ()
 
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from google.protobuf.message import DecodeError
 from onnx import FunctionProto, ModelProto, NodeProto
@@ -82,7 +81,7 @@ def _parse_model(data: bytes, shown: str) -> ModelProto:
     return model
 
 
-def _standard_opset(model: ModelProto, shown: str) -> Any:
+def _standard_opset(model: ModelProto, shown: str) -> int:
     """Return the version of the standard operators."""
     versions = [entry.version for entry in model.opset_import if entry.domain in STANDARD]
     if len(versions) != 1 or versions[0] not in OPSETS:

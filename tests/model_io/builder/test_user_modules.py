@@ -74,7 +74,7 @@ def test_neighbours_of_one_name_in_two_folders_stay_apart(tmp_path: Path) -> Non
         (folder / "net.py").write_text(f"WIDE = {wide}\n")
         (folder / "model.py").write_text(f"import net as own\n{NET.format('own.WIDE')}")
         makers.append(load_builder_function(f"{folder}/model.py:net", "A builder"))
-    assert [make().in_features for make in makers] == [3, 5]
+    assert [getattr(make(), "in_features", None) for make in makers] == [3, 5]
     assert "net" not in sys.modules
 
 
