@@ -33,7 +33,7 @@ from quant.simulation.plan import plan_sites
 
 # Of the largest activation in one forward. Measured with one and two AVX-512 cores on all samples:
 # smaller batches spend their time between small layers, larger ones leave the cache, and above
-# 32 MB no allocator keeps what a layer gives back (analysis.process_settings).
+# 32 MB allocators do not keep freed memory (analysis.process_settings).
 CACHE_FRIENDLY_BYTES = 20_000_000
 LARGEST_BATCH = 64
 

@@ -73,7 +73,7 @@ def _fastest_forward_seconds() -> float:
     return min(found[1:])
 
 
-# of malloc.h, and what mallopt(3) says of them
+# constants of malloc.h, described in mallopt(3)
 TRIM_THRESHOLD, MMAP_THRESHOLD, ARENA_MAX = -1, -3, -8
 KEPT_BYTES = 512 * 2**20
 LARGEST_KEPT_BYTES = 32 * 2**20  # the most that glibc takes for MMAP_THRESHOLD

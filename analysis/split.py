@@ -147,7 +147,7 @@ def preprocess_of_shape(shape: Sequence[int], *, scales: bool) -> Preprocess:
     pixels and scales them itself.
     """
     first, last = (shape[0], shape[-1]) if shape else (1, 1)
-    # networks from TensorFlow take their channels last
+    # networks from TensorFlow have channels last
     behind = last in (1, 3) and first not in (1, 3)
     channels, side = (last, first) if behind else (first, last)
     colours = channels if channels in (1, 3) else 3

@@ -140,7 +140,7 @@ def _import_onnx_file(path: Path, input_shape: Wish, shown: str, *, alone: bool)
     from model_io.onnx_import.load_onnx import load_onnx_network  # noqa: PLC0415  100 MB that other files do not need
 
     imported = load_onnx_network(path, input_shape, shown, alone=alone)
-    # tensors beside the file, and the sizes that it leaves open, belong to what is computed
+    # tensors beside the file and open sizes belong to the computation
     held = module_state_digest(imported.module)
     shapes = [one.shape for one in imported.inputs]
     said = shapes[0] if len(shapes) == 1 else shapes

@@ -253,7 +253,7 @@ class _Builder:
         return self.tensors[sources[0]].bits if layer.inputs else self.bits[layer.name]
 
     def _op_kind(self, layer: Layer) -> OpKind:
-        # a product with a weight that the graph computes, or with none that it knows
+        # a product with a computed or unknown weight
         if layer.kind in (Kind.CONV, Kind.DEPTHWISE, Kind.LINEAR) and layer.weight is None:
             return OpKind.MATMUL if layer.macs else OpKind.VECTOR
         if layer.kind is Kind.MATMUL and not layer.macs:
@@ -282,7 +282,7 @@ class _Builder:
 
     def _attention_operations(self, layer: Layer, sources: tuple[str, ...]) -> Iterator[Op]:
         """Yield scores, softmax and mix; scores and softmax have the layer's output width."""
-        # not `inputs`, which names a tensor that plays two parts once and leaves out constants
+        # `inputs` would name a tensor with two roles once and leave out constants
         operands = [o for o in self.graph.node_named(layer.node).args[:3] if isinstance(o, fx.Node)]
         query, key, value = (shape_of_node(operand) for operand in operands)
         sources = tuple(self.tensor_of.get(operand.name, sources[0]) for operand in operands)

@@ -64,6 +64,7 @@ class RecipeSearch:
 
     @predictor.setter
     def predictor(self, predictor: Predictor) -> None:
+        """Give every search a new predictor."""
         self._predictor = predictor
         for search in self.searches:
             search.predictor = predictor

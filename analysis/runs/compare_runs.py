@@ -181,7 +181,7 @@ def _changed_widths_subject(before: Run, after: Run) -> str:
     changes.pop("", None)
     others = _changes_besides_widths(before, after)
     if not changes:
-        # only widths that no layer has can differ then
+        # then only widths without a layer can differ
         same = "The same configuration" if before.config == after.config else "Another setting"
         return " and ".join(others).capitalize() or same
     # weights before activations, then the most frequent

@@ -13,7 +13,7 @@ from pathlib import Path
 
 WAIT_S = 5.0
 """How long a program waits for another that writes into the same file."""
-# SQLITE_ERROR: our own statements are right, so the tables are not those that they expect
+# SQLITE_ERROR: the statements are right, so the tables belong to another program
 _DAMAGED = (
     sqlite3.SQLITE_CORRUPT,
     sqlite3.SQLITE_NOTADB,

@@ -39,7 +39,7 @@ class PlainQuantizer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Quantize `x` of any shape; the result has the shape of `x`."""
         x = _apply_clip(x, self.clip)
-        # in place as there: strides decide in which order a convolution adds
+        # in place like the quantizer: strides decide the order of additions in a convolution
         return torch.div(x, self.scale).round_().clamp_(*self.limits).mul_(self.scale)
 
 

@@ -148,5 +148,5 @@ def _is_of_user(package: str, top: str) -> bool:
     if top in OWN_NAMES:
         return True
     spec = PathFinder.find_spec(top, sys.modules[package].__path__)
-    # a folder without Python files of its own is no module: `data/` must not hide a package
+    # a folder without Python files is no module: `data/` must not hide a package
     return spec is not None and spec.loader is not None

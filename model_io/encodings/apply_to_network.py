@@ -45,7 +45,7 @@ def file_knowledge(
     if not loaded.encodings:
         return targets, None
     found = [encoding_from_quantizer(encoding) for encoding in loaded.encodings]
-    # quantizers in the file act on weights as they are there, before anything is folded
+    # quantizers in the file act on the weights before folding
     plain = {
         name: replace(target, site="", reason="a batch norm behind it was folded into it")
         if target.folded

@@ -104,7 +104,7 @@ def _moved_value_encodings(
     for node in graph.node:
         sources = [name for name in node.input if name in known]
         new = [name for name in node.output if name and name not in known]
-        # a ReLU before its layer's own grid is part of the layer; several inputs may differ
+        # a ReLU before the layer's encoding belongs to the layer; several inputs can differ
         if not new or len(sources) != 1 or node.op_type == "Relu":
             continue
         grid = known[sources[0]]

@@ -31,7 +31,7 @@ class GraphEdits:
 
     def add_constant(self, name: str, value: NDArray[np.generic]) -> str:
         """Add a constant and return the name."""
-        # a transposed view has strides that a file has not
+        # files have no strides, so a transposed view is copied
         self.constants[name] = numpy_helper.from_array(np.array(value, order="C"), name)
         return name
 
@@ -41,7 +41,7 @@ class GraphEdits:
             for place, value in enumerate(node.input):
                 if value == old:
                     node.input[place] = new
-            # messages compare by value, and two nodes may be equal
+            # messages compare by value, and two nodes can be equal
             if not any(node is other for other in self.readers[new]):
                 self.readers[new].append(node)
         for output in self.graph.output:

@@ -56,7 +56,7 @@ def export_with_marks(quantized: QuantGraph) -> ModelProto:
     example = tuple(
         torch.zeros(graph.batch or 2, *one.shape, dtype=KINDS[one.kind]) for one in graph.inputs
     )
-    # export freezes an axis that it is not told about
+    # export freezes every axis without a dynamic shape
     axis = {0: Dim("batch", min=1, max=MOST_BATCH)}
     dims = None if graph.batch else (axis,) * len(example)
     try:

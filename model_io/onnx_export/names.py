@@ -106,7 +106,7 @@ def _wanted_value_names(
     yield from (
         (held, _layer_bias_name(graph, layer)) for layer, (held, _) in places.biases.items()
     )
-    # the exporter keeps the names of parameters; those of other constants are its own
+    # the exporter keeps the names of parameters and invents names of other constants
     own = {str(node.target) for node in graph.module.graph.nodes if node.op == "get_attr"}
     yield from ((held.name, held.name) for held in file.initializer if held.name in own)
     for node in file.node:

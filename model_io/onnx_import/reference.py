@@ -32,12 +32,12 @@ class Reference:
         """Inputs to a run, where the file fixes their number; 0 for all at once."""
         self.model = ModelProto()
         self.model.CopyFrom(model)
-        # ONNX Runtime refuses versions newer than its own, though nothing of them is used
+        # ONNX Runtime refuses versions newer than its own, even without use of new features
         self.model.ir_version = min(self.model.ir_version, _IR_VERSION)
-        # it refuses names that stand twice, too
+        # ONNX Runtime refuses repeated names too
         for index, node in enumerate(self.model.graph.node):
             node.name = f"{index} {node.name}"
-        # what nothing reads is not asked for
+        # unused inputs are left out
         own = {*(one.name for one in sources), *(t.name for t in self.model.graph.initializer)}
         kept = [value for value in self.model.graph.input if value.name in own]
         del self.model.graph.input[:]

@@ -56,7 +56,7 @@ def find_tensor_places(
     for name, real in program.same.items():
         if real in found:
             found.setdefault(name, found[real])
-    # a ReLU that its quantizer stood in for comes between a tensor and its grid
+    # a restored ReLU stands between a tensor and the encoding
     found |= dict(_quantized_tensor_places(program, paths, encodings, found))
     return found
 
@@ -83,7 +83,7 @@ def _quantized_tensor_places(
         if encoding.value in found:
             yield encoding.tensor, found[encoding.value]
             continue
-        # a float weight that passed quantizers, and was computed once
+        # a float weight behind quantizers, folded to a constant
         weight = encoding.constant and encoding.bits < _BIAS_BITS
         if weight and held.get(node, "") in program.constants:
             yield encoding.tensor, _weight_place(held[node], paths[node])[1]
@@ -103,6 +103,6 @@ def _weight_place(name: str, path: str) -> tuple[str, TensorPlace]:
     match = _STORED.fullmatch(name)
     if match is None:
         return name, TensorPlace((path,), weight=True)
-    # a Gemm without transB is flipped, and scaled by its alpha
+    # the weight of a Gemm without transB is transposed, and scaled by alpha
     flipped = match[2] in ("transposed", "linear 1.0", "linear 1")
     return match[1], TensorPlace((path,), weight=True, flipped=flipped, changed=not flipped)

@@ -14,8 +14,8 @@ _ARITHMETIC = {
 }
 # Reads and writes files.
 _REFUSED = {"from_file"}
-# Internal operators trust their arguments, which a hostile file could point outside a tensor;
-# these are the ones that torch.export writes for ordinary networks.
+# Internal operators trust their arguments; a hostile file could point outside a tensor.
+# Allowed are the internal operators that torch.export writes for ordinary networks.
 _INTERNAL = {
     "__and__",
     "__or__",

@@ -142,7 +142,7 @@ def _check_json_object(value: JsonObject, key: str, depth: int) -> None:
             )
         if not is_allowed(name):
             raise _broken_rule_error(key or "the program", "names", name)
-        # The keys of these are names of the network's own, which may equal a field's.
+        # The keys of the fields below are names from the network, and can equal a field's name.
         check_program_values(inner, "" if key in _KEYED_BY_NAME else name, depth + 1)
 
 

@@ -11,7 +11,7 @@ import zipfile
 from model_io.errors import UnsafeFileError
 
 _MAX_PICKLE_BYTES = 4 * 1024**2
-# What torch.save names for a tuple of tensors: rebuilding a tensor from a storage, no more.
+# The names in torch.save of a tuple of tensors: functions that rebuild a tensor from a storage.
 _ALLOWED = {
     "torch._utils _rebuild_tensor_v2",
     "torch._utils _rebuild_parameter",
@@ -21,7 +21,7 @@ _ALLOWED = {
 }
 _STORAGES = ("Float", "Double", "Half", "BFloat16", "Long", "Int", "Short", "Char", "Byte", "Bool")
 _ALLOWED |= {f"torch {name}Storage" for name in _STORAGES}
-# Other ways in which a pickle can name a function; torch.save uses none of them.
+# Other opcodes that can name a function; torch.save never writes them.
 _REFUSED_OPCODES = {"STACK_GLOBAL", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4"}
 
 

@@ -218,5 +218,5 @@ def _limit_code(grid: StoredEncoding, limit: float | None) -> int | None:
     """Return the code of a limit."""
     if limit is None:
         return None
-    # in float32, as the quantizer divides
+    # in float32, like the division of the quantizer
     return int(np.rint(np.float32(limit) / grid.scale)) + int(grid.zero_point)

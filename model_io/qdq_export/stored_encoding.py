@@ -13,7 +13,7 @@ from quant.graph.layers import Layer
 from quant.spec import Granularity, QuantSpec
 
 Array = NDArray[np.generic]
-# Types of whole numbers that QuantizeLinear-21 knows, by width and sign; there is none of 2 bits.
+# Integer types of QuantizeLinear-21 by width and sign; a type of 2 bits does not exist.
 _TYPES = {
     (4, True): TensorProto.INT4,
     (4, False): TensorProto.UINT4,
@@ -92,7 +92,7 @@ def store_weight(
         axis = {"axis": tensor.file_axis(layer.channel_axis)}
         return _stored_encoding(encoding, scale.reshape(-1), zero.reshape(-1), axis)
     size = min(spec.group_size, scale.shape[inputs])
-    # a block's scale stands once along its axis, and everywhere along all others
+    # a block has one scale along the block axis, and a scale at every place of other axes
     whole = [n if axis < 2 else layer.weight_shape[axis] for axis, n in enumerate(scale.shape)]
     scale, zero = (
         np.broadcast_to(held, whole)

@@ -27,7 +27,7 @@ class Writer:
         self.outputs = frozenset(outputs)
         self.read: dict[str, str] = {}
         self.grids: dict[str, StoredEncoding] = {}
-        # with the grid itself, so that no other one takes over its number
+        # the encoding stays referenced, so that no other object gets the same id
         self._names: dict[int, tuple[StoredEncoding, list[str]]] = {}
 
     def constant_array(self, name: str) -> Array:
@@ -36,7 +36,7 @@ class Writer:
 
     def add_constant(self, name: str, value: Array) -> str:
         """Add a constant and return the name."""
-        # what was transposed has strides that a file has not
+        # files have no strides, so a transposed array is copied
         self.constants[name] = numpy_helper.from_array(np.array(value, order="C"), name)
         return name
 
@@ -85,7 +85,7 @@ class Writer:
         self.encoding_tensor_names(value, grid)
         result = self.write_pair(f"{value}_wide", source, grid)
         zero = int(grid.zero_point)
-        # a clip before four bits stops ONNX Runtime 1.31
+        # ONNX Runtime 1.31 fails at a clip before four bits
         operators = ("Max", "Min") if grid.is_four_bits else ("Clip",)
         limits = [
             self.add_constant(f"{value}_{end}", np.float32(code - zero) * grid.scale)

@@ -18,7 +18,7 @@ from model_io.errors import ModelError
 from quant.inputs import Inputs, Outputs, as_network_inputs, tensors_of_batch
 
 _SILENT = 4
-# It would put float weights and biases between two grids on grids of its own choice.
+# Otherwise ONNX Runtime quantizes float weights and biases between two Q/DQ pairs by itself.
 _UNWANTED = ["WeightBiasQuantization"]
 _INTEGER = re.compile(r"^(QLinear|QGemm|MatMulInteger|ConvInteger|DynamicQuantizeMatMul|Nhwc)")
 
@@ -87,7 +87,7 @@ def executed_operators(model: ModelProto, threads: int = 1) -> dict[str, str]:
         path = Path(folder, "executed.onnx")
         _open_session(model, ort.GraphOptimizationLevel.ORT_ENABLE_ALL, threads, path)
         nodes = onnx.load(path).graph.node
-    # it numbers what it puts into another layout
+    # ONNX Runtime adds a number to the name of a node in another memory layout
     return {re.sub(r"_token_\d+$", "", node.name): node.op_type for node in nodes}
 
 
@@ -106,8 +106,8 @@ def _open_session(
     if path is not None:
         options.optimized_model_filepath = str(path)
     if not _has_vnni():
-        # such an x86 adds pairs of uint8 x int8 products in 16 bits, which saturates; this makes
-        # ONNX Runtime take uint8 weights, which is slower
+    # an x86 without VNNI adds pairs of uint8 x int8 products in 16 bits and saturates; this option
+        # makes ONNX Runtime use uint8 weights, which are slower
         options.add_session_config_entry("session.x64quantprecision", "1")
     try:
         return ort.InferenceSession(
@@ -118,8 +118,8 @@ def _open_session(
         )
     except Exception as error:  # noqa: BLE001 (as above)
         if level == ort.GraphOptimizationLevel.ORT_ENABLE_ALL and _SHARED_WEIGHT in str(error):
-            # where a processor needs uint8 weights, 1.31 turns a weight that two nodes share twice
-            # and refuses the second; without integer kernels the file is computed node by node
+            # on processors with uint8 weights, ONNX Runtime 1.31 converts a shared weight twice and
+            # refuses the second conversion; the file then runs node by node without integer kernels
             return _open_session(model, ort.GraphOptimizationLevel.ORT_ENABLE_BASIC, threads, path)
         raise _runtime_refusal("open", error) from None
 

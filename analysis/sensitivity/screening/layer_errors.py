@@ -103,7 +103,7 @@ class LocalProducts:
         still: list[Key] = []
         for bits, sides in asked.items():
             moving = sides & {Side.WEIGHTS, Side.BOTH} if local.run is not None else set()
-            # where the layer runs again anyway, its weights alone cost nothing more
+            # for a layer that runs again anyway, the weights alone cost nothing more
             if moving == {Side.WEIGHTS} and local.weigh is not None:
                 weighed.append(bits)
             elif moving:

@@ -39,7 +39,7 @@ from quant.inputs import Outputs, arrange_batch, sample_count, tensors_of_batch
 from quant.progress import Progress, Steps
 
 # Bytes of the largest activation in a batch. Values, gradients and errors of a layer lie in the
-# cache at once, so this is less than suits a forward alone.
+# cache together, so the limit is lower than for a forward alone.
 BATCH_BYTES = 10_000_000
 LARGEST_BATCH = 32
 FEWEST_TO_TAKE_TURNS = 32  # images
@@ -95,7 +95,7 @@ class _Screening:
         self._network, self._sweep, self._turns = network, sweep, turns
         self._grids = study.site_encodings(sweep.config)
         self._asked = questions_of_sweep(network, sweep, self._grids)
-        # in the view ALL_BUT every layer adds to the noise that the others are judged in
+        # in the view ALL_BUT every layer adds to the noise around the other layers
         layers = sweep.layers if sweep.view is View.ONLY else None
         own = replace(sweep, view=View.ONLY, layers=layers)
         self._questions = questions_of_sweep(network, own, self._grids)
@@ -136,7 +136,7 @@ class _Screening:
 
         def probe(found: Outputs) -> list[Outputs]:
             outputs = tensors_of_batch(found)
-            # several outputs count alike, each by its own size: that of the first images
+            # several outputs weigh equally, scaled by the energy on the first images
             self._scales = self._scales or output_scales([each[:count] for each in outputs])
             probes = draw_output_probes(outputs, count, self._generator, self._scales)
             turns = self._turns and len(probes) > 1

@@ -53,7 +53,7 @@ def _divide_plain_numbers(left: Any, right: float) -> float:
     if isinstance(left, float | torch.SymFloat):
         quotient: float = left / right
         return quotient
-    # a size is never negative, so only plain numbers need the cut towards zero
+    # sizes are never negative, so only plain numbers need the cut towards zero
     plain = isinstance(left, int) and isinstance(right, int)
     whole: float = -(-left // right) if plain and (left < 0) != (right < 0) else left // right
     return whole

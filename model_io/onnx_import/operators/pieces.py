@@ -63,7 +63,7 @@ def pad_by_pairs(x: Tensor, pairs: list[tuple[int, int]], mode: str, value: floa
     flat = [n for pair in reversed(pairs[first:]) for n in pair]
     if mode == "constant":
         return F.pad(x, flat, value=value)
-    # torch pads at most three axes in these modes, and wants one or two axes before them
+    # torch pads at most three axes in the other modes, and needs one or two axes before
     if len(flat) // 2 > 3 or mode not in _MODES or min(flat) < 0:
         raise Refusal(f"Padding of mode {mode!r} must concern the last three axes.")
     extra = max(0, len(flat) // 2 + 2 - x.dim())
@@ -89,7 +89,7 @@ def _slice_known_numbers(call: Call) -> Value:
     numbers = call.known_numbers(0)
     for axis, start, end, step in _slice_ranges(call, numbers.ndim):
         cut: list[Any] = [slice(None)] * numbers.ndim
-        # the end of a walk backwards that lies before the first element
+        # a backward walk can end before the first element
         low = None if step < 0 and end < -numbers.shape[axis] else end
         cut[axis] = slice(start, low, step)
         numbers = numbers[tuple(cut)]

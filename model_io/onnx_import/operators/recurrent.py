@@ -8,7 +8,7 @@ from model_io.onnx_import.program.call import Call, Refusal
 from model_io.onnx_import.program.values import Value
 
 WEIGHTS = ["", "weight_ih", "weight_hh", "bias"]
-# Where torch's gates stand in ONNX's order: i o f c -> i f c o; z r h -> r z h; one of RNN.
+# The places of torch's gates in ONNX's order: i o f c -> i f c o; z r h -> r z h; RNN has one.
 _GATES = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}
 _USUAL = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Tanh"]}
 
@@ -75,5 +75,5 @@ def run_recurrent_layer(call: Call) -> tuple[Value, ...]:
         run = torch.gru if kind == "GRU" else torch.rnn_relu if relu else torch.rnn_tanh
         y, *last = run(x, states[0], *settings)
     y = y.flip(0) if direction == "reverse" else y
-    # torch puts the directions into the features, ONNX on an axis of their own
+    # torch joins directions and features; ONNX has a separate axis for directions
     return y.unflatten(2, (directions, size)).transpose(1, 2), *last

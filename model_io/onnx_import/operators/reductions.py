@@ -48,7 +48,7 @@ def _reduce_axes(call: Call, compute: Reduce) -> Value:
     axes = _axes_to_reduce(call, x.dim())
     if x.dim() == 0:
         return compute(x.reshape(1), [0], DROP)
-    # an empty list reduces nothing, but what is done to each element stays
+    # an empty list reduces no axis, but the elementwise part of the operation stays
     return (
         compute(x, axes, bool(call.attribute_value("keepdims", 1)))
         if axes
@@ -130,6 +130,6 @@ def greatest_k_values(call: Call) -> tuple[Value, ...]:
     """Return the k largest (or smallest) values along an axis, with the indices."""
     count = call.known_integers(1)[0] if call.has_input(1) else call.attribute_value("k")
     axis, largest = call.attribute_value("axis", -1), bool(call.attribute_value("largest", 1))
-    # a stable sort: of equal values the first comes first, which topk does not promise
+    # a stable sort puts the first of equal values first; topk gives no guarantee
     values, places = torch.sort(call.input_tensor(0), dim=axis, descending=largest, stable=True)
     return values.narrow(axis, 0, count), places.narrow(axis, 0, count)

@@ -48,7 +48,7 @@ def resize_tensor(call: Call) -> Value:
         return _resize_axes(call, x, scales, None)
     sizes = list(x.shape)
     for axis, size in zip(axes, call.known_integers(3), strict=True):
-        # the batch is the same on both sides: no factor, though both are symbols
+        # the batch is equal on both sides: the factor is 1, although both sizes are symbols
         same = not isinstance(size, int) or not isinstance(x.shape[axis], int)
         sizes[axis] = x.shape[axis] if same else size
         scales[axis] = 1.0 if same else size / x.shape[axis]

@@ -35,7 +35,7 @@ def compute_step(step: OnnxStep, values: Sequence[Value | None], opset: int) -> 
         ModelError: the operator refuses the inputs; the sentence names the node.
     """
     entry = TABLE[step.operator]
-    # operators of our own follow the newest standard, whatever the file's
+    # QuantScope's operators follow the newest standard, independent of the file's opset
     call = Call(step, values, _NEWEST if step.domain == OWN else opset)
     run = entry.known if entry.known is not None and _are_few_numbers(values) else entry.run
     try:
@@ -141,7 +141,7 @@ class OnnxNetwork(nn.Module):
         self._ends: list[list[str]] = [[] for _ in self._operations]
         for name, index in last.items():
             self._ends[index].append(name)
-        # children after their parents, so that a node "a.b" finds the node "a" in its place
+        # children follow parents, so that a node "a.b" finds the node "a" in place
         for operation in sorted(self._operations, key=lambda o: o.step.name.count(".")):
             self._place_operation(operation)
         paths = {id(module): path for path, module in self.named_modules()}
@@ -188,7 +188,7 @@ class OnnxNetwork(nn.Module):
 
 def _free_child_name(owner: nn.Module, part: str, *, branch: bool) -> str:
     """Return a free attribute name for a child; an existing child can be the branch."""
-    # torch.fx writes an identifier into source as it is, and a keyword is one
+    # torch.fx writes identifiers unchanged into source; a keyword would break the source
     name = f"{part}_" if not part or keyword.iskeyword(part) else part
     while hasattr(owner, name) and not (branch and name in owner._modules):  # noqa: SLF001
         name += "_"

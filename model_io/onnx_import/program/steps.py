@@ -188,7 +188,7 @@ def _attribute_value(attribute: AttributeProto) -> object:
     """Return a number, text, list, torch tensor or graph."""
     if attribute.HasField("t"):
         tensor = torch_from_array(array_of_tensor(attribute.t), attribute.name)
-        # one number is handed out as such: a trial without memory cannot look into tensors
+        # a single number becomes a plain number: tensors without memory have no values
         return known_from_tensor(tensor).ravel()[0] if tensor.numel() == 1 else tensor
     if attribute.HasField("g"):
         return attribute.g

@@ -103,7 +103,7 @@ class TensorReader:
             )
         root = self.folder.resolve()
         path = (root / location).resolve() if _is_plain_location(location) else root
-        # a link inside the folder may lead out of it: only the resolved place counts
+        # a link inside the folder can lead outside: only the resolved path counts
         if path == root or not path.is_relative_to(root):
             raise UnsafeFileError(
                 f"Tensors of {self.shown} must lie in the model's own folder, got {name!r} in a "
@@ -171,6 +171,6 @@ def torch_from_array(array: Array, name: str) -> Tensor:
             "from after its Fourier transform."
         )
     whole = array.dtype.kind in "iu" or array.dtype.name in ("int4", "uint4", "int2", "uint2")
-    # numpy 2 warns of what does not fit; such values (uint64, double) are kept as infinity
+    # numpy 2 warns of overflow; too large values (uint64, double) become infinity
     with np.errstate(all="ignore"):
         return torch.from_numpy(array.astype(np.int64 if whole else np.float32))
