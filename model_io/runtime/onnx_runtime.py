@@ -106,8 +106,8 @@ def _open_session(
     if path is not None:
         options.optimized_model_filepath = str(path)
     if not _has_vnni():
-    # an x86 without VNNI adds pairs of uint8 x int8 products in 16 bits and saturates; this option
-        # makes ONNX Runtime use uint8 weights, which are slower
+        # an x86 without VNNI adds pairs of uint8 x int8 products in 16 bits and saturates; then
+        # ONNX Runtime must use uint8 weights, which are slower
         options.add_session_config_entry("session.x64quantprecision", "1")
     try:
         return ort.InferenceSession(
