@@ -34,7 +34,7 @@ wish, target = front_request_form(work, network)
 found, searching = find_known_fronts(work, wish), work.runner.active_of(JobKind.FRONT)
 if found is None:
     if searching is None and st.button(
-        "Find the front",
+        "Find the best trade-offs",
         type="primary",
         icon=":material/balance:",
         key="tradeoffs.find",
@@ -59,7 +59,7 @@ def show_answers(found: Found) -> None:
     work.hold_statistics()
     foresight = present_foresight(work)
     if foresight is None:
-        st.info("What was known of the layers has gone; find the front again.")
+        st.info("What was known of the layers has gone; search once more.")
         return
     panels, problems = machine_panels(work, found, foresight, target)
     scale = quality_scale(work, foresight)

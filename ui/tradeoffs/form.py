@@ -233,7 +233,9 @@ def _gains_note(workspace: Workspace, wish: FrontRequest) -> None:
         icon=":material/lightbulb:",
     )
     if others and st.button(
-        f"Search on {others[0].title} instead", key="tradeoffs.gainful", icon=":material/memory:"
+        f"Search on {plain(others[0].title)} instead",
+        key="tradeoffs.gainful",
+        icon=":material/memory:",
     ):
         choose_machine(workspace, others[0].name)
         st.rerun()
