@@ -117,8 +117,7 @@ def open_array_file(path: Path, preprocess: Preprocess, wanted: Sequence[Wanted]
 
     Raises:
         DatasetError: arrays are missing, Python objects, shapes that do not fit, labels out of
-            range,
-            NaN or infinite values.
+            range, NaN or infinite values.
     """
     arrays = _map_arrays(path, [one.name for one in wanted] or [_INPUTS])
     inputs = [
@@ -132,9 +131,13 @@ def open_array_file(path: Path, preprocess: Preprocess, wanted: Sequence[Wanted]
     count = len(inputs[0])
     labels = _check_label_values(arrays.get(_LABELS), count, path.name)
     source = ArraySource(
-        inputs[0], labels, preprocess, tuple(inputs[1:]),
-        tuple(one.kind for one in wanted) or ("float32",), _targets_by_name(arrays),
-    )  # fmt: skip
+        inputs[0],
+        labels,
+        preprocess,
+        tuple(inputs[1:]),
+        tuple(one.kind for one in wanted) or ("float32",),
+        _targets_by_name(arrays),
+    )
     _check_array_lengths(arrays, count, path.name)
     return Dataset(
         name=path.name,
@@ -153,8 +156,10 @@ def digest_of_arrays(source: ArraySource) -> str:
     total.update(f"{source.inputs.dtype.str}{source.inputs.shape}".encode())
     for block in _blocks_of_array(source.inputs):
         total.update(np.ascontiguousarray(block).tobytes())
-    named = (*((f"input {i}", array) for i, array in enumerate(source.others)),
-             *source.targets.items())  # fmt: skip
+    named = (
+        *((f"input {i}", array) for i, array in enumerate(source.others)),
+        *source.targets.items(),
+    )
     for name, array in named:
         total.update(f"{name}{array.dtype.str}{array.shape}".encode())
         for block in _blocks_of_array(array):
@@ -211,8 +216,13 @@ def _map_arrays(path: Path, wanted: list[str]) -> dict[str, NDArray[Any]]:
             }
             return {name: found[name] for name in (*wanted, *(set(names) - set(wanted)))}
     except (
-        zipfile.BadZipFile, zlib.error, OSError, EOFError, NotImplementedError, RuntimeError,
-    ) as error:  # fmt: skip
+        zipfile.BadZipFile,
+        zlib.error,
+        OSError,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
         raise DatasetError(
             f"{path.name} must be a readable .npz file, got damaged or other data "
             f"({type(error).__name__}); write it with numpy.savez."

@@ -21,9 +21,23 @@ LETTER_FILE = Path(__file__).parents[1] / "sample_models" / "data" / "letter-rec
 TABLE_NAME, LABEL_NAME = "LetterRecognition", "lettr"
 LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 FEATURES = (
-    "x.box", "y.box", "width", "high", "onpix", "x.bar", "y.bar", "x2bar", "y2bar", "xybar",
-    "x2ybr", "xy2br", "x.ege", "xegvy", "y.ege", "yegvx",
-)  # fmt: skip
+    "x.box",
+    "y.box",
+    "width",
+    "high",
+    "onpix",
+    "x.bar",
+    "y.bar",
+    "x2bar",
+    "y2bar",
+    "xybar",
+    "x2ybr",
+    "xy2br",
+    "x.ege",
+    "xegvy",
+    "y.ege",
+    "yegvx",
+)
 TRAINING_ROWS = 16_000
 LETTER_DIGEST = "995ccb68672af4fd3bfa393a81ca094669007f8a9d38027272e988f142ca8f3a"
 """SHA-256 of the rows in order, followed by the labels."""

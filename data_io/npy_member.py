@@ -97,9 +97,16 @@ def _read_npy_header(file: IO[bytes], shown: str) -> tuple[tuple[int, ...], bool
     try:
         shape, fortran, dtype = readers[np.lib.format.read_magic(file)](file)
     except (
-        ValueError, EOFError, TypeError, SyntaxError, KeyError, MemoryError, RecursionError,
-        OverflowError, tokenize.TokenError,
-    ):  # fmt: skip
+        ValueError,
+        EOFError,
+        TypeError,
+        SyntaxError,
+        KeyError,
+        MemoryError,
+        RecursionError,
+        OverflowError,
+        tokenize.TokenError,
+    ):
         raise DatasetError(
             f"{shown} must be an array in numpy's format 1 or 2, got something else; write it "
             "with numpy.savez."

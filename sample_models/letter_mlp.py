@@ -9,11 +9,14 @@ class LetterMLP(nn.Module):
     def __init__(self, columns: int = 16, width: int = 256, classes: int = 26) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Linear(columns, width), nn.ReLU(),
-            nn.Linear(width, width), nn.ReLU(),
-            nn.Linear(width, width), nn.ReLU(),
+            nn.Linear(columns, width),
+            nn.ReLU(),
+            nn.Linear(width, width),
+            nn.ReLU(),
+            nn.Linear(width, width),
+            nn.ReLU(),
             nn.Linear(width, classes),
-        )  # fmt: skip
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map rows (N, columns) to logits (N, classes)."""

@@ -115,10 +115,11 @@ class FusedLayer:
         if self.back is not None and self.packed_back is not None:
             return self.back(gradient, self.packed_back, None)
         given = self.convolution
+        layout = (given.stride, given.padding, given.dilation)
+        rest = (False, [0, 0], given.groups, [True, False, False])
         found: Tensor = torch.ops.aten.convolution_backward(
-            gradient.float(), x, self.weight, None, given.stride, given.padding, given.dilation,
-            False, [0, 0], given.groups, [True, False, False],  # noqa: FBT003
-        )[0]  # fmt: skip
+            gradient.float(), x, self.weight, None, *layout, *rest
+        )[0]
         return found
 
 

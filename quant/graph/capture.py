@@ -320,9 +320,12 @@ def _facts_from_trace(node: fx.Node) -> NodeFacts:
         shape = tuple(_size_for_image(size) for size in value.shape)
         open_axes = [axis for axis, size in enumerate(value.shape) if not isinstance(size, int)]
         return replace(
-            facts, shape=shape, real=_is_real_tensor(value), complex=value.is_complex(),
+            facts,
+            shape=shape,
+            real=_is_real_tensor(value),
+            complex=value.is_complex(),
             free=open_axes[0] if open_axes else None,
-        )  # fmt: skip
+        )
     if isinstance(value, list | tuple):
         return replace(facts, real=any(map(_is_real_tensor, value)))
     return facts

@@ -18,9 +18,14 @@ _LIBRARY.define(
 
 
 def run_recurrent_layer(
-    gates: Tensor, weight: Tensor, kind: str, reverse: bool, bias: Tensor | None, hidden: Tensor,
+    gates: Tensor,
+    weight: Tensor,
+    kind: str,
+    reverse: bool,
+    bias: Tensor | None,
+    hidden: Tensor,
     cell: Tensor | None,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Return the states (N, T, H) of a recurrent layer.
 
     Args:

@@ -175,9 +175,12 @@ class _Rows:
             )
             return
         kernels.quantize_rows(
-            _memory_as_rows(x, x.numel()), scale.reshape(1).numpy(), limits, self._common_clip(),
+            _memory_as_rows(x, x.numel()),
+            scale.reshape(1).numpy(),
+            limits,
+            self._common_clip(),
             _memory_as_rows(y, x.numel()),
-        )  # fmt: skip
+        )
 
     def pull_gradient(
         self,
@@ -218,8 +221,9 @@ class _Rows:
         for span, width in ((slice(0, whole), PIECE), (slice(whole, None), -1)):
             if flat[0][span].size == 0:
                 continue
-            g, values, found, ends = (one[span].reshape(-1, width) if width > 0 else
-                                      one[span][None] for one in flat)  # fmt: skip
+            g, values, found, ends = (
+                one[span].reshape(-1, width) if width > 0 else one[span][None] for one in flat
+            )
             sums = np.empty((len(values), 2), np.float32)
             rows = np.ascontiguousarray(np.broadcast_to(bounds, (len(values), 2)))
             kernels.pull_row_gradients(g, values, found, rows, self._common_clip(), ends, sums)

@@ -47,9 +47,15 @@ class OpenNorm(nn.Module):
         """Map (N, C, ...) to a tensor of equal shape, by the batch's statistics if `live`."""
         if self.live:
             return functional.batch_norm(
-                x, self.running_mean, self.running_var, self.weight * self.log_weight.exp(),
-                self.bias, training=True, momentum=self.momentum, eps=self.epsilon,
-            )  # fmt: skip
+                x,
+                self.running_mean,
+                self.running_var,
+                self.weight * self.log_weight.exp(),
+                self.bias,
+                training=True,
+                momentum=self.momentum,
+                eps=self.epsilon,
+            )
         factor, shift = self.factor_and_shift()
         shape = (1, -1, *(1,) * (x.dim() - 2))
         return x * factor.reshape(shape) + shift.reshape(shape)

@@ -11,8 +11,10 @@ from quant.graph.operators import operator_name
 from quant.graph.spelling.edits import Draft, aten, schema_arguments
 
 _CONVOLUTIONS = {
-    1: aten.conv1d.default, 2: aten.conv2d.default, 3: aten.conv3d.default,
-}  # fmt: skip
+    1: aten.conv1d.default,
+    2: aten.conv2d.default,
+    3: aten.conv3d.default,
+}
 _TRANSPOSED = {
     1: aten.conv_transpose1d.default,
     2: aten.conv_transpose2d.input,
@@ -66,8 +68,9 @@ def _spell_named_padding(node: fx.Node) -> None:
     weight, words = found["weight"], found["padding"]
     sizes = shape_from_facts(weight)[2:] if isinstance(weight, fx.Node) else ()
     dilation = list(found["dilation"]) * (len(sizes) if len(found["dilation"]) == 1 else 1)
-    totals = [d * (size - 1) if words == "same" else 0
-              for size, d in zip(sizes, dilation, strict=False)]  # fmt: skip
+    totals = [
+        d * (size - 1) if words == "same" else 0 for size, d in zip(sizes, dilation, strict=False)
+    ]
     if not sizes or any(total % 2 for total in totals):
         return
     padding = [total // 2 for total in totals]

@@ -32,9 +32,13 @@ class Draft:
         return held if held is not None and held.is_floating_point() else None
 
     def insert_call(
-        self, before: fx.Node, target: Callable[..., Any], arguments: Sequence[Any],
-        shape: Sequence[int], **keywords: Any,
-    ) -> fx.Node:  # fmt: skip
+        self,
+        before: fx.Node,
+        target: Callable[..., Any],
+        arguments: Sequence[Any],
+        shape: Sequence[int],
+        **keywords: Any,
+    ) -> fx.Node:
         """Insert a call before a node, in the node's module; return the call.
 
         `shape` is the shape of the real result for one image.

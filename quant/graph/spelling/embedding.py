@@ -9,8 +9,12 @@ from quant.graph.node_facts import facts_of_node, shape_from_facts
 from quant.graph.operators import operator_name
 from quant.graph.spelling.edits import Draft, aten, schema_arguments
 
-_BAGS = ("aten.embedding_bag.padding_idx", "aten.embedding_bag.default",
-         "aten._embedding_bag.default", "aten._embedding_bag_forward_only.default")  # fmt: skip
+_BAGS = (
+    "aten.embedding_bag.padding_idx",
+    "aten.embedding_bag.default",
+    "aten._embedding_bag.default",
+    "aten._embedding_bag_forward_only.default",
+)
 _REDUCTIONS = {0: aten.sum.dim_IntList, 1: aten.mean.dim, 2: aten.amax.default}
 
 
@@ -100,7 +104,10 @@ def _source_of_row(node: object) -> fx.Node | None:
     """Return the node whose values this node joins into one row; None for other nodes."""
     if not isinstance(node, fx.Node) or len(shape_from_facts(node)) != 1:
         return None
-    if operator_name(node) not in ("aten.reshape.default", "aten.view.default",
-                              "aten.flatten.using_ints"):  # fmt: skip
+    if operator_name(node) not in (
+        "aten.reshape.default",
+        "aten.view.default",
+        "aten.flatten.using_ints",
+    ):
         return None
     return node.all_input_nodes[0]

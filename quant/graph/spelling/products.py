@@ -189,11 +189,16 @@ class _Axes:
             return None  # summed in one operand alone
         shared = [letter for letter in b if letter in a]
         summed = "".join(letter for letter in shared if letter not in c)
-        return _Axes(
-            "".join(letter for letter in a if letter not in b),
-            "".join(letter for letter in b if letter not in a),
-            summed, "".join(letter for letter in shared if letter in c),
-        ) if summed else None  # fmt: skip
+        return (
+            _Axes(
+                "".join(letter for letter in a if letter not in b),
+                "".join(letter for letter in b if letter not in a),
+                summed,
+                "".join(letter for letter in shared if letter in c),
+            )
+            if summed
+            else None
+        )
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -262,8 +267,9 @@ class _Rewrite:
         width = math.prod(outputs)
         if len(free) > 1:
             inner = (*groups, *self._axis_sizes(axes.summed))
-            value = self._insert_product_call(aten.flatten.using_ints, (value, 0, len(free) - 1),
-                               (math.prod(rows), *inner))  # fmt: skip
+            value = self._insert_product_call(
+                aten.flatten.using_ints, (value, 0, len(free) - 1), (math.prod(rows), *inner)
+            )
         flat = (math.prod(rows), count * depth)
         value = self._insert_product_call(aten.flatten.using_ints, (value, 1, -1), flat)
         value = self._insert_product_call(
@@ -280,8 +286,11 @@ class _Rewrite:
         value = self._insert_product_call(
             aten.squeeze.dim, (value, -1), (math.prod(rows), count * width)
         )
-        value = self._insert_product_call(aten.unflatten.int, (value, 1, [*groups, *outputs]),
-                           (math.prod(rows), *groups, *outputs))  # fmt: skip
+        value = self._insert_product_call(
+            aten.unflatten.int,
+            (value, 1, [*groups, *outputs]),
+            (math.prod(rows), *groups, *outputs),
+        )
         if len(free) > 1:
             split = (value, 0, [-1, *rows[1:]])
             value = self._insert_product_call(aten.unflatten.int, split, (*rows, *groups, *outputs))

@@ -71,9 +71,13 @@ def _nodes_among(arguments: object) -> list[fx.Node]:
 
 
 def _write_recurrent_layers(
-    draft: Draft, node: fx.Node, setting: _Setting, x: fx.Node, weights: list[fx.Node],
+    draft: Draft,
+    node: fx.Node,
+    setting: _Setting,
+    x: fx.Node,
+    weights: list[fx.Node],
     initial: list[fx.Node],
-) -> tuple[fx.Node, fx.Node]:  # fmt: skip
+) -> tuple[fx.Node, fx.Node]:
     """Write the layers before the node; return (outputs, last states)."""
     if not setting.batch_first:
         x = _swap_batch_time(draft, node, x)
@@ -101,9 +105,15 @@ def _write_recurrent_layers(
 
 
 def _write_layer_direction(
-    draft: Draft, node: fx.Node, setting: _Setting, x: fx.Node, own: list[fx.Node],
-    first: list[fx.Node], *, reverse: bool,
-) -> fx.Node:  # fmt: skip
+    draft: Draft,
+    node: fx.Node,
+    setting: _Setting,
+    x: fx.Node,
+    own: list[fx.Node],
+    first: list[fx.Node],
+    *,
+    reverse: bool,
+) -> fx.Node:
     """Write a layer in one direction: a linear layer and a recurrence."""
     into, back, *biases = own
     n, time, _ = shape_from_facts(x)

@@ -39,8 +39,10 @@ def _owns_written_memory(written: fx.Node) -> bool:
     schema = getattr(written.target, "_schema", None)
     if schema is None:
         return False
-    if any(result.alias_info is not None and not result.alias_info.is_write
-           for result in schema.returns):  # fmt: skip
+    if any(
+        result.alias_info is not None and not result.alias_info.is_write
+        for result in schema.returns
+    ):
         return False
     if written.target in _MAYBE_VIEWS:
         return False
@@ -51,7 +53,10 @@ def _owns_written_memory(written: fx.Node) -> bool:
 
 
 _MAYBE_VIEWS = (
-    torch.ops.aten.reshape.default, torch.ops.aten.flatten.using_ints,
-    torch.ops.aten.contiguous.default, torch.ops.aten.to.dtype, torch.ops.aten.dropout.default,
-)  # fmt: skip
+    torch.ops.aten.reshape.default,
+    torch.ops.aten.flatten.using_ints,
+    torch.ops.aten.contiguous.default,
+    torch.ops.aten.to.dtype,
+    torch.ops.aten.dropout.default,
+)
 """Operators that give back what they took where nothing has to be done."""
