@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -55,12 +55,12 @@ class ArraySource:
         targets: values for a user's metric to compare outputs with, by name ("" for the only one).
     """
 
-    inputs: NDArray[Any]
+    inputs: NDArray[np.generic]
     labels: NDArray[np.int64] | None
     preprocess: Preprocess
-    others: tuple[NDArray[Any], ...] = ()
+    others: tuple[NDArray[np.generic], ...] = ()
     kinds: tuple[str, ...] = ("float32",)
-    targets: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    targets: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
 
     @property
     def has_pixels(self) -> bool:
@@ -86,7 +86,7 @@ class ArraySource:
         found = {name: torch.from_numpy(array[chosen]) for name, array in self.targets.items()}
         return found.get("", found) if found else None
 
-    def _read_input(self, array: NDArray[Any], kind: str, chosen: list[int]) -> Tensor:
+    def _read_input(self, array: NDArray[np.generic], kind: str, chosen: list[int]) -> Tensor:
         """Return an input of shape (n, ...) in the network's type."""
         if not _is_real_kind(kind):
             return torch.from_numpy(np.array(array[chosen], dtype=kind))
@@ -169,7 +169,7 @@ def digest_of_arrays(source: ArraySource) -> str:
     return total.hexdigest()
 
 
-def _names_of_inputs(arrays: dict[str, NDArray[Any]]) -> list[str]:
+def _names_of_inputs(arrays: dict[str, NDArray[np.generic]]) -> list[str]:
     """Return the names of the inputs, in the order of the network's."""
     return [name for name in arrays if name != _LABELS and not _is_target_name(name)]
 
@@ -178,7 +178,7 @@ def _is_target_name(name: str) -> bool:
     return name == _TARGETS or name.startswith(f"{_TARGETS}.")
 
 
-def _targets_by_name(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+def _targets_by_name(arrays: dict[str, NDArray[np.generic]]) -> dict[str, NDArray[np.generic]]:
     return {
         name.removeprefix(_TARGETS).removeprefix("."): array
         for name, array in arrays.items()
@@ -186,7 +186,7 @@ def _targets_by_name(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]
     }
 
 
-def _check_array_lengths(arrays: dict[str, NDArray[Any]], count: int, shown: str) -> None:
+def _check_array_lengths(arrays: dict[str, NDArray[np.generic]], count: int, shown: str) -> None:
     """Raise if an array lacks an item for an input, or has too many items."""
     for name, array in arrays.items():
         if array.ndim == 0 or len(array) != count or array.dtype.kind not in "fiub":
@@ -196,7 +196,7 @@ def _check_array_lengths(arrays: dict[str, NDArray[Any]], count: int, shown: str
             )
 
 
-def _map_arrays(path: Path, wanted: list[str]) -> dict[str, NDArray[Any]]:
+def _map_arrays(path: Path, wanted: list[str]) -> dict[str, NDArray[np.generic]]:
     """Return the arrays of the file by name, on disk, the wanted arrays first."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -229,7 +229,9 @@ def _map_arrays(path: Path, wanted: list[str]) -> dict[str, NDArray[Any]]:
         ) from None
 
 
-def _check_whole_numbers(values: NDArray[Any], shown: str, wanted: Wanted) -> NDArray[Any]:
+def _check_whole_numbers(
+    values: NDArray[np.generic], shown: str, wanted: Wanted
+) -> NDArray[np.generic]:
     """Return whole numbers such as tokens, after a check of every value."""
     if values.ndim < 1 or 0 in values.shape or values.dtype.kind not in "iub":
         raise DatasetError(
@@ -239,7 +241,7 @@ def _check_whole_numbers(values: NDArray[Any], shown: str, wanted: Wanted) -> ND
     for start, block in enumerate(_blocks_of_array(values)):
         low, high = int(block.min()), int(block.max())
         if low < 0 or (wanted.below is not None and high >= wanted.below):
-            wrong = (block < 0) if low < 0 else (block >= (wanted.below or 0))
+            wrong = np.less(block, 0) if low < 0 else np.greater_equal(block, wanted.below or 0)
             index = start * _items_per_block(values) + int(
                 wrong.reshape(len(block), -1).any(1).argmax()
             )
@@ -251,7 +253,7 @@ def _check_whole_numbers(values: NDArray[Any], shown: str, wanted: Wanted) -> ND
     return values
 
 
-def _check_table_rows(rows: NDArray[Any], shown: str, name: str) -> NDArray[Any]:
+def _check_table_rows(rows: NDArray[np.generic], shown: str, name: str) -> NDArray[np.generic]:
     """Return the rows of a table, whole numbers or floats, after a check of every value."""
     if rows.ndim != 2 or rows.dtype.kind not in "iufb":
         raise DatasetError(
@@ -261,7 +263,9 @@ def _check_table_rows(rows: NDArray[Any], shown: str, name: str) -> NDArray[Any]
     return rows if rows.dtype.kind != "f" else _check_input_values(rows, shown, name)
 
 
-def _check_input_values(inputs: NDArray[Any], shown: str, name: str = _INPUTS) -> NDArray[Any]:
+def _check_input_values(
+    inputs: NDArray[np.generic], shown: str, name: str = _INPUTS
+) -> NDArray[np.generic]:
     """Return images as (N, C, H, W), or floats unchanged, after a check of every value."""
     if inputs.ndim < 2 or 0 in inputs.shape:
         raise DatasetError(
@@ -287,7 +291,7 @@ def _check_input_values(inputs: NDArray[Any], shown: str, name: str = _INPUTS) -
     return inputs
 
 
-def _images_channels_first(images: NDArray[Any], shown: str) -> NDArray[Any]:
+def _images_channels_first(images: NDArray[np.generic], shown: str) -> NDArray[np.generic]:
     """Return uint8 images of an accepted form as a view (N, C, H, W)."""
     if images.ndim == 3:
         return images[:, None]
@@ -302,7 +306,7 @@ def _images_channels_first(images: NDArray[Any], shown: str) -> NDArray[Any]:
 
 
 def _check_label_values(
-    labels: NDArray[Any] | None, count: int, shown: str
+    labels: NDArray[np.generic] | None, count: int, shown: str
 ) -> NDArray[np.int64] | None:
     """Return the labels as int64 in memory."""
     if labels is None:
@@ -321,13 +325,13 @@ def _check_label_values(
     return whole
 
 
-def _items_per_block(array: NDArray[Any]) -> int:
+def _items_per_block(array: NDArray[np.generic]) -> int:
     """Return the number of items in a block of about 16 MiB."""
     item_bytes = int(array.dtype.itemsize * array[0].size)
     return max(1, _BLOCK_BYTES // max(1, item_bytes))
 
 
-def _blocks_of_array(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+def _blocks_of_array(array: NDArray[np.generic]) -> Iterator[NDArray[np.generic]]:
     """Yield the array in blocks along the first axis."""
     length = _items_per_block(array)
     for start in range(0, len(array), length):

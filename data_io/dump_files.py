@@ -5,7 +5,6 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +25,7 @@ class DumpedTensor:
     """
 
     name: str
-    values: NDArray[Any]
+    values: NDArray[np.generic]
     raw: bool = False
 
 
@@ -121,7 +120,7 @@ def _npz_tensors(path: Path) -> Iterator[DumpedTensor]:
         ) from None
 
 
-def _checked(name: str, values: NDArray[Any]) -> DumpedTensor:
+def _checked(name: str, values: NDArray[np.generic]) -> DumpedTensor:
     if values.dtype.kind not in "fiub":
         raise DatasetError(
             f"Tensors of a dump must hold numbers; {name[:80]} has {values.dtype}. Convert the "

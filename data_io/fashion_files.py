@@ -17,7 +17,6 @@ import gzip
 import hashlib
 import lzma
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +35,7 @@ DIGESTS = {
 }
 """SHA-256 of the images (row by row, in order) followed by the labels."""
 # Four bits of literal context and no alignment suit one byte a pixel best (measured).
-_FILTERS: list[dict[str, Any]] = [
+_FILTERS: list[dict[str, object]] = [
     {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "lc": 4, "lp": 0, "pb": 0}
 ]
 

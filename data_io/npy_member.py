@@ -7,7 +7,7 @@ import tempfile
 import tokenize
 import zipfile
 from pathlib import Path
-from typing import IO, Any, BinaryIO, Literal, cast
+from typing import IO, BinaryIO, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,9 @@ MAX_UNPACKED_BYTES = 4 * 1024**3
 _HEADER_BYTES = 64 * 1024
 
 
-def map_archive_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+def map_archive_member(
+    path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo
+) -> NDArray[np.generic]:
     """Return an array of the archive as a read-only map of a file.
 
     A stored member is mapped in place. A compressed member is unpacked in blocks into a temporary
@@ -76,19 +78,21 @@ def _check_compression_ratio(info: zipfile.ZipInfo, shown: str) -> None:
 
 def _map_open_file(
     file: IO[bytes],
-    dtype: np.dtype[Any],
+    dtype: np.dtype[np.generic],
     offset: int,
     shape: tuple[int, ...],
     order: Literal["F", "C"],
-) -> NDArray[Any]:
+) -> NDArray[np.generic]:
     """Return a read-only map of an open file; the map outlives the file object."""
-    mapped: NDArray[Any] = np.memmap(
+    mapped: NDArray[np.generic] = np.memmap(
         cast(BinaryIO, file), dtype=dtype, mode="r", offset=offset, shape=shape, order=order
     )
     return mapped
 
 
-def _read_npy_header(file: IO[bytes], shown: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def _read_npy_header(
+    file: IO[bytes], shown: str
+) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
     """Return (shape, Fortran order, type) and leave `file` at the first byte of data."""
     readers = {
         (1, 0): np.lib.format.read_array_header_1_0,

@@ -277,13 +277,13 @@ def _fields_at_byte_scale(fields: dict[str, Any]) -> dict[str, Any]:
     looks = _looks_like_unit_scale([value for values in numbers.values() for value in values])
     if scale is PixelScale.BYTES or (scale is None and not looks):
         return fields
-    scaled: dict[str, Any] = {
+    scaled: dict[str, object] = {
         name: tuple(v * BYTE for v in values) for name, values in numbers.items()
     }
     return {**fields, **scaled, "unit_scale_assumed": scale is None}
 
 
-def _parse_json_object(text: str) -> dict[str, Any]:
+def _parse_json_object(text: str) -> dict[str, object]:
     """Return the JSON object in `text`."""
     try:
         fields = parse_json(text)
@@ -294,7 +294,7 @@ def _parse_json_object(text: str) -> dict[str, Any]:
     return fields
 
 
-def _check_field_types(cls: type[Preprocess], fields: dict[str, Any]) -> dict[str, Any]:
+def _check_field_types(cls: type[Preprocess], fields: dict[str, object]) -> dict[str, object]:
     """Return the values in the types of the dataclass's fields."""
     known = {one.name for one in dataclasses.fields(cls)} - {"unit_scale_assumed"} | {"scale"}
     if unknown := sorted(fields.keys() - known):
@@ -305,12 +305,12 @@ def _check_field_types(cls: type[Preprocess], fields: dict[str, Any]) -> dict[st
     return {key: _typed_field_value(key, value) for key, value in fields.items()}
 
 
-def _typed_field_value(key: str, value: Any) -> Any:
+def _typed_field_value(key: str, value: object) -> object:
     """Return a JSON value in the type of the field, or raise DatasetError."""
     if (enum := _ENUMS.get(key)) is not None:
         if value not in list(enum):
             raise DatasetError(f"{key} must be one of {', '.join(enum)}, got {value!r}.")
-        return enum(value)
+        return enum(str(value))
     if key == "table":
         return None if value is None else TableColumns.from_dict(value)
     if key in ("mean", "std"):
@@ -326,6 +326,6 @@ def _typed_field_value(key: str, value: Any) -> Any:
     raise DatasetError(f"{key} must be a whole number, got {value!r}.")
 
 
-def _is_json_number(value: Any) -> bool:
+def _is_json_number(value: object) -> bool:
     """Whether a JSON value is a number (true and false are not)."""
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -55,7 +55,7 @@ class TableColumns:
         if self.label and self.label == self.target:
             raise DatasetError(f"label and target must be two columns, got {self.label} twice.")
 
-    def standardize_rows(self, rows: NDArray[Any]) -> NDArray[np.float32]:
+    def standardize_rows(self, rows: NDArray[np.generic]) -> NDArray[np.float32]:
         """Return rows (N, F) as float32, standardised with mean and std, if known.
 
         Raises:
@@ -71,7 +71,7 @@ class TableColumns:
             )
         return values.astype(np.float32)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the fields but the empty ones, for JSON."""
         return {key: value for key, value in asdict(self).items() if value}
 
@@ -102,7 +102,7 @@ def _typed_field_value(key: str, value: object) -> Any:
 
 
 def measure_table_columns(
-    columns: TableColumns, rows: NDArray[Any], names: tuple[str, ...] = ()
+    columns: TableColumns, rows: NDArray[np.generic], names: tuple[str, ...] = ()
 ) -> TableColumns:
     """Return `columns` with the mean and standard deviation of rows (N, F) of a training table.
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -193,7 +192,7 @@ def _likely_delimiter(begin: str) -> str:
     return max(",;\t", key=first.count)
 
 
-def _is_finite_cell(cell: Any) -> bool:
+def _is_finite_cell(cell: str) -> bool:
     """Whether a cell is a finite number."""
     try:
         return bool(np.isfinite(np.float32(float(cell))))
