@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import Any, Protocol
+from typing import Protocol, cast
 
 from plain_files.read_json import JsonError, parse_json
 from quant.errors import ConfigError
@@ -143,7 +143,7 @@ class QuantConfig:
             )
         return replace(self, rules=(*rules, new))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return plain values for JSON."""
         return {
             "version": 1,
@@ -221,7 +221,7 @@ def config_from_json(text: str) -> QuantConfig:
     return config_from_dict(raw)
 
 
-def _checked_object(raw: object, keys: set[str], where: str) -> dict[str, Any]:
+def _checked_object(raw: object, keys: set[str], where: str) -> dict[str, object]:
     if not isinstance(raw, dict) or set(raw) - keys:
         got = sorted(raw) if isinstance(raw, dict) else raw
         raise ConfigError(f"{where} must be an object of {', '.join(sorted(keys))}; got {got!r}.")
@@ -267,7 +267,7 @@ def uniform_config(
     )
 
 
-def config_to_plain(config: QuantConfig, layers: Sequence[Named]) -> dict[str, Any]:
+def config_to_plain(config: QuantConfig, layers: Sequence[Named]) -> dict[str, object]:
     """Return a configuration for JSON, with the number of matched layers beside each rule.
 
     Raises:
@@ -275,7 +275,7 @@ def config_to_plain(config: QuantConfig, layers: Sequence[Named]) -> dict[str, A
     """
     plain = config.to_dict()
     counts = config.resolve_layers(layers).matched
-    for rule, matched in zip(plain["rules"], counts, strict=True):
+    for rule, matched in zip(cast("list[dict[str, object]]", plain["rules"]), counts, strict=True):
         rule["matched"] = matched
     return plain
 

@@ -1,7 +1,5 @@
 """Weights and outputs must be finite numbers; an error names the layer."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, fx
 
@@ -64,7 +62,7 @@ class _FirstOverflow(fx.Interpreter):
 
     guilty = ""
 
-    def run_node(self, n: fx.Node) -> Any:
+    def run_node(self, n: fx.Node) -> object:
         """Run a node."""
         value = super().run_node(n)
         if not self.guilty and n.op == "call_function" and isinstance(value, Tensor):

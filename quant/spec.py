@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 from quant.errors import ConfigError
 
@@ -118,7 +118,7 @@ class QuantSpec:
         """Return the spec with one width for the channels."""
         return replace(self, bits=bits, channel_bits=())
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the fields for JSON; rare fields only if not at the default."""
         values = _fields_for_json(asdict(self))
         return values if self.narrow else {k: v for k, v in values.items() if k != "narrow"}
@@ -163,7 +163,7 @@ class SpecChange:
             before.pop("channel_bits", None)
         return SpecChange(**{**before, **self.set_fields()})
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return only the set fields, for JSON."""
         return _fields_for_json(self.set_fields())
 
@@ -244,7 +244,11 @@ def read_widths_text(text: object, where: str) -> tuple[int, ...]:
     return tuple(map(_DIGITS.index, text))
 
 
-def _fields_for_json(values: dict[str, Any]) -> dict[str, Any]:
+def _fields_for_json(values: dict[str, object]) -> dict[str, object]:
     """Return fields for JSON: widths of channels as text, if there are widths of channels."""
     widths = values.pop("channel_bits", None)
-    return {**values, "channel_bits": write_widths_text(widths)} if widths else values
+    return (
+        {**values, "channel_bits": write_widths_text(cast("tuple[int, ...]", widths))}
+        if widths
+        else values
+    )

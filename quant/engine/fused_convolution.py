@@ -1,5 +1,6 @@
 """Convolution and clip in a single pass over memory, if the build of torch has the kernels."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,16 +115,18 @@ def _arguments_by_name(operation: PortableOperation) -> dict[str, Any]:
     }
 
 
-def _pair_of_sizes(value: Any) -> list[int]:
-    sizes = [int(size) for size in value] if isinstance(value, list | tuple) else [int(value)]
+def _pair_of_sizes(value: int | Sequence[int]) -> list[int]:
+    sizes = [value] if isinstance(value, int) else [int(size) for size in value]
     return sizes * 2 if len(sizes) == 1 else sizes
 
 
-def _equal_padding(value: Any, kernel: torch.Size, dilation: list[int]) -> list[int] | None:
+def _equal_padding(
+    value: str | int | Sequence[int], kernel: torch.Size, dilation: list[int]
+) -> list[int] | None:
     """Return the zeros at the ends of an axis; None if the two ends differ."""
     if value == "valid":
         return [0, 0]
-    if value != "same":
+    if not isinstance(value, str):
         return _pair_of_sizes(value)
     total = [step * (size - 1) for step, size in zip(dilation, kernel, strict=True)]
     return None if any(count % 2 for count in total) else [count // 2 for count in total]

@@ -152,7 +152,7 @@ class _Turn:
                 self._values[source], self._owners[source] = value, name
         return as_network_inputs([self._values[name] for name in portable.output_names])
 
-    def _begin_gradients(self, name: str, value: Any) -> None:
+    def _begin_gradients(self, name: str, value: object) -> None:
         """Let gradients go back only as far as here; whole numbers have no gradients."""
         if isinstance(value, Tensor) and value.is_floating_point():
             self._tied.add(name)
@@ -167,7 +167,7 @@ class _Turn:
             self._sources[name] = owner, x
         return stage.run_layer(x, stage.packed)
 
-    def _record_operation(self, operation: PortableOperation) -> Any:
+    def _record_operation(self, operation: PortableOperation) -> object:
         """Run an operation so that gradients can go back through the operation alone."""
         given = dict(self._values)
         leaves: list[tuple[str, int, Tensor]] = []
@@ -280,7 +280,7 @@ class _Turn:
         return run_with_weight
 
 
-def _gradient_leaves(value: Any) -> Any:
+def _gradient_leaves(value: object) -> object:
     """Return a value's tensors as starts of gradients; whole numbers have no gradients."""
     if isinstance(value, tuple | list):
         return tuple(_gradient_leaves(part) for part in value)
@@ -289,13 +289,13 @@ def _gradient_leaves(value: Any) -> Any:
     return value
 
 
-def _detached_value(value: Any) -> Any:
+def _detached_value(value: object) -> object:
     if isinstance(value, tuple | list):
         return tuple(_detached_value(part) for part in value)
     return value.detach() if isinstance(value, Tensor) else value
 
 
-def _tensors_of_result(value: Any) -> Iterator[Tensor]:
+def _tensors_of_result(value: object) -> Iterator[Tensor]:
     """Yield the tensors of a result, of any shapes, in order."""
     if isinstance(value, tuple | list):
         yield from value
@@ -305,10 +305,10 @@ def _tensors_of_result(value: Any) -> Iterator[Tensor]:
 
 def _call_operation(
     operation: PortableOperation,
-    arguments: Any,
-    values: dict[str, Any],
+    arguments: object,
+    values: dict[str, object],
     constants: dict[str, Tensor],
-) -> Any:
+) -> object:
     """Return an operation's result, of any shape, without overwriting operands.
 
     Gradients need the operands.
@@ -319,7 +319,7 @@ def _call_operation(
     )
 
 
-def _functional_operator(target: str) -> Callable[..., Any]:
+def _functional_operator(target: str) -> Callable[..., object]:
     """Return the operator with gradients that leaves the operands unchanged."""
     if target.startswith("aten.detach"):  # for the float network the identity
         return function_of_target("aten.alias.default")

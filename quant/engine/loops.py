@@ -75,7 +75,9 @@ def _channels_last_array(values: Tensor) -> Floats:
 
 
 @compile_loop(VECTORS)
-def _add_shifted_products(x: Floats, gradient: Floats, steps: Any, found: Floats) -> None:
+def _add_shifted_products(
+    x: Floats, gradient: Floats, steps: NDArray[np.int64], found: Floats
+) -> None:
     """Add the products of x (N, H, W, C) and the gradient at each tap to `found` (N, kh, kw, C)."""
     down, right, above, left, row_taps, column_taps = steps
     images, rows, columns, channels = gradient.shape

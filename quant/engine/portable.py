@@ -108,7 +108,9 @@ def make_portable_graph(graph: FloatGraph, sites: tuple[Site, ...]) -> Portable:
                 PortableOperation(
                     name=node.name,
                     target=_portable_target(node),
-                    args=_portable_arguments(node.args) if node.op != PLACEHOLDER else (),
+                    args=tuple(map(_portable_arguments, node.args))
+                    if node.op != PLACEHOLDER
+                    else (),
                     kwargs=tuple(
                         (key, _portable_arguments(value)) for key, value in node.kwargs.items()
                     ),
@@ -126,7 +128,7 @@ def make_portable_graph(graph: FloatGraph, sites: tuple[Site, ...]) -> Portable:
     return Portable(tuple(operations), constants, first, graph.batch, tuple(others))
 
 
-def function_of_target(target: str) -> Callable[..., Any]:
+def function_of_target(target: str) -> Callable[..., object]:
     """Return the function named by an operation's target."""
     space, _, rest = target.partition(".")
     if space == "operator":
@@ -137,7 +139,7 @@ def function_of_target(target: str) -> Callable[..., Any]:
     return found
 
 
-def fill_arguments(arguments: Any, values: dict[str, Any], constants: dict[str, Tensor]) -> Any:
+def fill_arguments(arguments: object, values: dict[str, Any], constants: dict[str, Tensor]) -> Any:
     """Return arguments with tensors, of any shape, in place of Value and Constant."""
     if isinstance(arguments, Value):
         return values[arguments.name]
@@ -165,7 +167,7 @@ def _portable_target(node: fx.Node) -> str:
     )
 
 
-def _portable_arguments(arguments: Any) -> Any:
+def _portable_arguments(arguments: object) -> object:
     """Return arguments with Value and Constant where nodes stood, and plain lists and tuples."""
     if isinstance(arguments, fx.Node):
         if arguments.op == "get_attr":
@@ -184,7 +186,7 @@ def _portable_arguments(arguments: Any) -> Any:
     return arguments
 
 
-def _names_among(arguments: Any) -> Iterator[str]:
+def _names_among(arguments: object) -> Iterator[str]:
     if isinstance(arguments, Value):
         yield arguments.name
     elif isinstance(arguments, tuple | list):

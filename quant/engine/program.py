@@ -69,7 +69,7 @@ class Program:
         self._sizes = {item.name: item.size for item in portable.operations}
         self._packed = self._pack_float_weights()
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         """Pickle as plain data; the receiver packs weights anew."""
         return Program, (self.portable,)
 

@@ -5,7 +5,6 @@ import inspect
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -125,7 +124,7 @@ def _describe_inputs(inputs: tuple[int, ...] | Sequence[InputLike]) -> list[Inpu
     return [Input(spec.name, tuple(spec.shape), spec.kind) for spec in specs]
 
 
-def _free_batch_shapes(model: nn.Module, example: tuple[Tensor, ...]) -> dict[str, Any]:
+def _free_batch_shapes(model: nn.Module, example: tuple[Tensor, ...]) -> dict[str, object]:
     """Return the dynamic shapes for torch.export: axis 0 of an argument is free, 1 to 65536."""
     batch = {0: Dim("batch", min=1, max=65536)}
     bound = inspect.signature(model.forward).bind(*example).arguments

@@ -1,13 +1,16 @@
 """Walk through a graph with many batches at once: inputs and outputs of each layer."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, fx
+from torch.fx.node import Argument
 
 from quant.inputs import Inputs, tensors_of_batch
 from quant.torch_state import wait_while_tracing
+
+ArgumentT = TypeVar("ArgumentT", bound=Argument)
 
 
 class Walk:
@@ -27,7 +30,7 @@ class Walk:
         self._next: fx.Node = next(iter(module.graph.nodes))
         self._done: set[fx.Node] = set()
         self._constant: dict[fx.Node, bool] = {}
-        self._values: list[dict[fx.Node, Any]] = [{} for _ in batches]
+        self._values: list[dict[fx.Node, Argument]] = [{} for _ in batches]
 
     @wait_while_tracing
     @torch.no_grad()
@@ -38,7 +41,8 @@ class Walk:
             KeyError: the node has run already or does not exist.
         """
         node = self._advance_to_node(name)
-        return [self._fetch_arguments(values, node.args[0]) for values in self._values]
+        found = [self._fetch_arguments(values, node.args[0]) for values in self._values]
+        return cast("list[Tensor]", found)
 
     @wait_while_tracing
     @torch.no_grad()
@@ -49,10 +53,11 @@ class Walk:
             KeyError: the node has run already or does not exist.
         """
         node = self._advance_to_node(name)
-        return [
+        found = [
             self._run_batch_node(node, batch, values)
             for batch, values in self._batches_with_values()
         ]
+        return cast("list[Tensor]", found)
 
     @wait_while_tracing
     @torch.no_grad()
@@ -65,7 +70,9 @@ class Walk:
         self._advance_to_node(name)
         return self._run_next_node()
 
-    def _batches_with_values(self) -> Iterator[tuple[dict[fx.Node, Tensor], dict[fx.Node, Any]]]:
+    def _batches_with_values(
+        self,
+    ) -> Iterator[tuple[dict[fx.Node, Tensor], dict[fx.Node, Argument]]]:
         return zip(self._batches, self._values, strict=True)
 
     def _advance_to_node(self, name: str) -> fx.Node:
@@ -91,28 +98,30 @@ class Walk:
                 for values in self._values:
                     values.pop(source, None)
         self._next = node.next
-        return results
+        return cast("list[Tensor]", results)
 
     def _run_batch_node(
-        self, node: fx.Node, batch: dict[fx.Node, Tensor], values: dict[fx.Node, Any]
-    ) -> Any:
+        self, node: fx.Node, batch: dict[fx.Node, Tensor], values: dict[fx.Node, Argument]
+    ) -> Argument:
         if node.op == "placeholder":
             return batch[node]
         if self._is_constant_node(node):
             return None  # computed at each use, because the weight may change on the way
         return self._compute_node_value(node, values)
 
-    def _compute_node_value(self, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
+    def _compute_node_value(self, node: fx.Node, values: dict[fx.Node, Argument]) -> Argument:
         if node.op == "get_attr":
             owner, _, name = str(node.target).rpartition(".")
-            return getattr(self.module.get_submodule(owner), name)
+            return cast("Tensor", getattr(self.module.get_submodule(owner), name))
         arguments = self._fetch_arguments(values, node.args)
         keywords = self._fetch_arguments(values, node.kwargs)
         if node.op == "call_module":
-            return self.module.get_submodule(str(node.target))(*arguments, **keywords)
-        return node.target(*arguments, **keywords)  # type: ignore[operator]
+            module = self.module.get_submodule(str(node.target))
+            return cast("Tensor", module(*arguments, **keywords))
+        result = node.target(*arguments, **keywords)  # type: ignore[operator]
+        return cast("Argument", result)
 
-    def _fetch_arguments(self, values: dict[fx.Node, Any], arguments: Any) -> Any:
+    def _fetch_arguments(self, values: dict[fx.Node, Argument], arguments: ArgumentT) -> ArgumentT:
         return fx.node.map_arg(
             arguments,
             lambda node: (

@@ -1,7 +1,5 @@
 """The law of 32 bits: the simulation of a network without quantization equals the network."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, fx
 
@@ -58,7 +56,7 @@ class _Record(fx.Interpreter):
         super().__init__(module, garbage_collect_values=False)
         self.values: dict[str, Tensor] = {}
 
-    def run_node(self, n: fx.Node) -> Any:
+    def run_node(self, n: fx.Node) -> object:
         """Run a node."""
         result = super().run_node(n)
         if isinstance(result, Tensor):

@@ -1,10 +1,10 @@
 """Alpha-blending: weights go from float to quantized in the course of training (papers.md, 2)."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
 from quant.encoding import Encoding
 from quant.graph.float_graph import FloatGraph
@@ -17,11 +17,19 @@ ROUNDS = 3
 """Rounds of projection after each step; the scale is near its place from the step before."""
 
 
+class _BlendContext(FunctionCtx):
+    """The context of `_Blend`; `passed` is the factor on the gradient."""
+
+    passed: float
+
+
 class _Blend(torch.autograd.Function):
     """(1 - alpha) w + alpha q with the gradient of the blend times `passed`."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, projected: Tensor, alpha: float, passed: float) -> Tensor:
+    def forward(
+        ctx: _BlendContext, weight: Tensor, projected: Tensor, alpha: float, passed: float
+    ) -> Tensor:
         """Return the blend, of the weight's shape; at the ends exactly weight or projection."""
         ctx.passed = passed
         if alpha == 0.0:
@@ -29,8 +37,8 @@ class _Blend(torch.autograd.Function):
         return projected if alpha == 1.0 else (1 - alpha) * weight + alpha * projected
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        """Return (1 - alpha) times the gradient, or the whole gradient."""
+    def backward(ctx: _BlendContext, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Return (1 - alpha) times the gradient, of the weight's shape, or the whole gradient."""
         return gradients[0] * ctx.passed, None, None, None
 
 

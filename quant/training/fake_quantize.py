@@ -1,11 +1,12 @@
 """Fake quantization with learned scale and zero point (white paper, equations 39 to 42)."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
 from quant.training import kernels
 
@@ -67,12 +68,25 @@ def _clip_to_limits(x: Tensor, limits: GridLimits) -> Tensor:
     return x.clamp(torch.as_tensor(floor).to(x), torch.as_tensor(cap).to(x))
 
 
+class SavingContext(FunctionCtx):
+    """The context of an autograd function with saved tensors."""
+
+    saved_tensors: tuple[Tensor, ...]
+
+
+class _RowsContext(SavingContext):
+    """The context of `_FakeQuantize`."""
+
+    limits: GridLimits
+    rows: "_Rows | None"
+
+
 class _FakeQuantize(torch.autograd.Function):
     """The kernels if the tensors fit, operations of torch otherwise."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, scale: Tensor, zero_point: Tensor, limits: GridLimits
+        ctx: _RowsContext, x: Tensor, scale: Tensor, zero_point: Tensor, limits: GridLimits
     ) -> Tensor:
         x, scale, zero_point = x.detach(), scale.detach(), zero_point.detach()
         rows = _Rows.rows_of_tensor(x, scale, limits)
@@ -80,15 +94,15 @@ class _FakeQuantize(torch.autograd.Function):
         if rows is not None:
             y = torch.empty_like(x)
             rows.quantize_into(x, scale, zero_point, y)
+        assert y is not None
         ctx.save_for_backward(x, scale, zero_point, y)
         ctx.limits, ctx.rows = limits, rows
-        assert y is not None
         return y
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
+    def backward(ctx: _RowsContext, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, scale, zero_point, y = ctx.saved_tensors
-        rows: _Rows | None = ctx.rows
+        rows = ctx.rows
         gradient = gradients[0]
         if rows is not None:
             if gradient.stride() != x.stride():  # as after a mean, which spreads one value
@@ -214,7 +228,9 @@ class _Rows:
         both = torch.from_numpy(totals.astype(np.float32))
         return both[:, 0].reshape(scale.shape), both[:, 1].reshape(scale.shape)
 
-    def _pull_flat_rows(self, tensors: tuple[Tensor, ...], bounds: kernels.Floats) -> Any:
+    def _pull_flat_rows(
+        self, tensors: tuple[Tensor, ...], bounds: kernels.Floats
+    ) -> NDArray[np.float64]:
         flat = [_memory_as_rows(one, one.numel())[0] for one in tensors]
         whole = flat[0].size // PIECE * PIECE
         totals = np.zeros((1, 2), np.float64)
@@ -258,8 +274,9 @@ def _is_dense_memory(x: Tensor) -> bool:
     return x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
 
 
-def _memory_as_rows(x: Tensor, width: int) -> Any:
+def _memory_as_rows(x: Tensor, width: int) -> kernels.Floats:
     """Return the dense memory of x in shape (size / width, width), for any order of axes."""
     channels_last = x.dim() == 4 and not x.is_contiguous()
     seen = x.detach().permute(0, 2, 3, 1) if channels_last else x.detach()
-    return seen.reshape(-1, width).numpy()
+    rows: kernels.Floats = seen.reshape(-1, width).numpy()
+    return rows

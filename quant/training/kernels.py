@@ -1,17 +1,17 @@
 """Single passes over memory: fake quantization, and the gradients."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from quant.engine.loops import VECTORS, compile_loop
 
 Floats = NDArray[np.float32]
+Limits = tuple[np.float32, np.float32]
+"""Lower and upper limit."""
 
 
 @compile_loop()
-def quantize_rows(x: Floats, scale: Floats, limits: Floats, clip: Any, y: Floats) -> None:
+def quantize_rows(x: Floats, scale: Floats, limits: Floats, clip: Limits, y: Floats) -> None:
     """Write x (R, K), fake-quantized with a scale (R,) by row, to y (R, K).
 
     `limits` (R, 2) are the first and last whole number less the zero point; `clip` (floor, cap) is
@@ -27,7 +27,9 @@ def quantize_rows(x: Floats, scale: Floats, limits: Floats, clip: Any, y: Floats
 
 
 @compile_loop()
-def quantize_channels(x: Floats, scale: Any, limits: Any, caps: Floats, y: Floats) -> None:
+def quantize_channels(
+    x: Floats, scale: np.float32, limits: Limits, caps: Floats, y: Floats
+) -> None:
     """Write x (P, C), clipped to [caps[0], caps[1]] (2, C) and fake-quantized, to y (P, C)."""
     low, high = limits[0], limits[1]
     floor, cap = caps[0], caps[1]
@@ -40,7 +42,7 @@ def quantize_channels(x: Floats, scale: Any, limits: Any, caps: Floats, y: Float
 
 @compile_loop(VECTORS)
 def pull_row_gradients(
-    g: Floats, x: Floats, y: Floats, bounds: Floats, clip: Any, pulled: Floats, sums: Floats
+    g: Floats, x: Floats, y: Floats, bounds: Floats, clip: Limits, pulled: Floats, sums: Floats
 ) -> None:
     """Write the gradient at x (R, K) to `pulled`, from g at y, for `quantize_rows`.
 
@@ -68,7 +70,7 @@ def pull_row_gradients(
 
 @compile_loop(VECTORS)
 def pull_channel_gradients(
-    g: Floats, x: Floats, y: Floats, bounds: Any, caps: Floats, pulled: Floats, sums: Floats
+    g: Floats, x: Floats, y: Floats, bounds: Limits, caps: Floats, pulled: Floats, sums: Floats
 ) -> None:
     """Do as `pull_row_gradients` for `quantize_channels`: one encoding, a clip a channel."""
     one, zero = np.float32(1), np.float32(0)

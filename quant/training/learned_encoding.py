@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,13 +27,13 @@ class RoundThrough(torch.autograd.Function):
     """Round half to even; the gradient passes as without rounding."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
+    def forward(ctx: object, x: Tensor) -> Tensor:
         """Return whole numbers of x's shape."""
         del ctx
         return x.round()
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
+    def backward(ctx: object, *gradients: object) -> object:
         """Return the gradient unchanged."""
         del ctx
         return gradients[0]

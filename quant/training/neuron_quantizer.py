@@ -11,7 +11,6 @@ scale follows the size of the channel's weights).
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +20,7 @@ from quant.encoding import SMALLEST_SCALE, Encoding
 from quant.ranges.estimators import encode_weight
 from quant.simulation.plan import Site
 from quant.spec import Estimator, Granularity, QuantSpec
+from quant.training.fake_quantize import SavingContext
 from quant.training.learned_encoding import RatedParameter, TrainableQuantizer
 from quant.training.settings import NeuronWidthSettings
 
@@ -52,11 +52,19 @@ def hard_widths(intensity: Tensor, thresholds: tuple[float, ...]) -> Tensor:
     return torch.tensor(CHANNEL_WIDTHS, dtype=torch.int8, device=intensity.device)[place]
 
 
+class _MixedContext(SavingContext):
+    """The context of `MixedForward`; `shape` is the intensity's."""
+
+    shape: torch.Size
+
+
 class MixedForward(torch.autograd.Function):
-    """The hard grid forward; backward STE to the weight, the mixture's gradient to s."""
+    """The hard encoding forward; backward STE to the weight, the mixture's gradient to s."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, intensity: Tensor, hard: Tensor, slope: Tensor) -> Tensor:
+    def forward(
+        ctx: _MixedContext, weight: Tensor, intensity: Tensor, hard: Tensor, slope: Tensor
+    ) -> Tensor:
         """Return `hard`, of the weight's shape (C, ...); `slope` is d mixture / d s by weight."""
         del weight
         ctx.save_for_backward(slope)
@@ -64,8 +72,8 @@ class MixedForward(torch.autograd.Function):
         return hard.clone()
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        """Return the gradients of weight and intensity."""
+    def backward(ctx: _MixedContext, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of weight and intensity, of equal shapes."""
         (slope,) = ctx.saved_tensors
         return gradients[0], (gradients[0] * slope).sum_to_size(ctx.shape), None, None
 

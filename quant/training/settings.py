@@ -159,12 +159,12 @@ class TrainingSettings:
         """Steps between two looks at the watched images."""
         return self.watch_every or max(20, self.steps // 20)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the settings as JSON values."""
         return asdict(self)
 
 
-def settings_from_dict(raw: dict[str, Any]) -> TrainingSettings:
+def settings_from_dict(raw: dict[str, object]) -> TrainingSettings:
     """Return the settings given by `TrainingSettings.to_dict`.
 
     Raises:

@@ -2,10 +2,11 @@
 
 import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.node import Argument
 
 from quant.errors import CaptureError
 from quant.graph.node_facts import facts_of_node, write_node_facts
@@ -28,7 +29,7 @@ def fold_stored_constants(draft: Draft) -> None:
         CaptureError: a constant cannot be computed.
     """
     constant = _input_free_nodes(draft)
-    values: dict[fx.Node, Any] = {}
+    values: dict[fx.Node, Argument] = {}
     for node in list(draft.graph.nodes):
         if node not in constant or node.op == "get_attr":
             continue
@@ -79,7 +80,7 @@ def _writes_in_place(node: fx.Node) -> bool:
 
 
 @torch.no_grad()
-def _constant_value(node: fx.Node, draft: Draft, values: dict[fx.Node, Any]) -> Any:
+def _constant_value(node: fx.Node, draft: Draft, values: dict[fx.Node, Argument]) -> Argument:
     """Return the result of a constant node; `values` holds the results known already."""
     waiting = [node]
     while waiting:
@@ -95,13 +96,13 @@ def _constant_value(node: fx.Node, draft: Draft, values: dict[fx.Node, Any]) -> 
     return values[node]
 
 
-def _run_constant_node(node: fx.Node, draft: Draft, values: dict[fx.Node, Any]) -> Any:
+def _run_constant_node(node: fx.Node, draft: Draft, values: dict[fx.Node, Argument]) -> Argument:
     if node.op == "get_attr":
-        return draft.root[str(node.target)]
+        return cast("Argument", draft.root[str(node.target)])
     arguments = fx.node.map_arg(node.args, lambda source: values[source])
     keywords = fx.node.map_arg(node.kwargs, lambda source: values[source])
     try:
-        return node.target(*arguments, **keywords)  # type: ignore[operator]
+        return cast("Argument", node.target(*arguments, **keywords))  # type: ignore[operator]
     except Exception as error:
         line = next(iter(str(error).splitlines()), "")[:200]
         raise CaptureError(

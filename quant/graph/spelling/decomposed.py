@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import fx
+from torch.fx.node import Argument
 
 from quant.graph.node_facts import facts_of_node, shape_from_facts, write_node_facts
 from quant.graph.operators import operator_name
@@ -79,11 +80,12 @@ def _spell_named_padding(node: fx.Node) -> None:
     node.target, node.args, node.kwargs = target, (*given, found["dilation"], found["groups"]), {}
 
 
-Order = Callable[[dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]]
+Call = tuple[tuple[Argument, ...], dict[str, Argument]]
+Order = Callable[[dict[str, Argument]], Call]
 
 
 def _spell_first_result(
-    draft: Draft, node: fx.Node, target: Callable[..., Any], order: Order
+    draft: Draft, node: fx.Node, target: Callable[..., object], order: Order
 ) -> None:
     """Replace an operator of several results by an operator of the first, if the rest is unread."""
     readers = [user for user in node.users if user.users]
@@ -103,25 +105,25 @@ def _spell_first_result(
     draft.graph.eliminate_dead_code()
 
 
-def _batch_norm_order(a: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _batch_norm_order(a: dict[str, Argument]) -> Call:
     given = (a["input"], a["weight"], a["bias"], a["running_mean"], a["running_var"])
     return (*given, False, a["momentum"], a["eps"], False), {}
 
 
-def _layer_norm_order(a: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _layer_norm_order(a: dict[str, Argument]) -> Call:
     return (a["input"], a["normalized_shape"], a["weight"], a["bias"], a["eps"]), {}
 
 
-def _group_norm_order(a: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _group_norm_order(a: dict[str, Argument]) -> Call:
     return (a["input"], a["group"], a["weight"], a["bias"], a["eps"]), {}
 
 
-def _pool_order(a: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _pool_order(a: dict[str, Argument]) -> Call:
     names = ("self", "kernel_size", "stride", "padding", "dilation", "ceil_mode")
     return tuple(a[name] for name in names), {}
 
 
-def _attention_order(a: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _attention_order(a: dict[str, Argument]) -> Call:
     given = (a["query"], a["key"], a["value"], a["attn_mask"], a["dropout_p"], a["is_causal"])
     return given, {"scale": a["scale"]}
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.node import Argument
 
 from quant.graph.node_facts import NodeFacts, facts_of_node, write_node_facts
 
@@ -34,10 +35,10 @@ class Draft:
     def insert_call(
         self,
         before: fx.Node,
-        target: Callable[..., Any],
-        arguments: Sequence[Any],
+        target: Callable[..., object],
+        arguments: Sequence[Argument],
         shape: Sequence[int],
-        **keywords: Any,
+        **keywords: Argument,
     ) -> fx.Node:
         """Insert a call before a node, in the node's module; return the call.
 

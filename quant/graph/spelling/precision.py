@@ -1,7 +1,6 @@
 """Turn the real numbers of a network (half, bfloat16, double) into float32."""
 
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
@@ -41,7 +40,7 @@ def turn_to_float32(draft: Draft) -> bool:
 _NAMES = {str(kind).removeprefix("torch.") for kind in OTHER_REALS}
 
 
-def _float32_arguments(arguments: Any) -> Any:
+def _float32_arguments(arguments: object) -> object:
     """Return the arguments with float32 in place of other real types."""
     if isinstance(arguments, torch.dtype):
         return torch.float32 if arguments in OTHER_REALS else arguments

@@ -6,12 +6,12 @@ by both operands, such as the experts, become the groups of a convolution.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from string import ascii_letters
-from typing import Any
 
 from torch import Tensor, fx
+from torch.fx.node import Argument
 
 from quant.graph.node_facts import facts_of_node, shape_from_facts, write_node_facts
 from quant.graph.operators import operator_name
@@ -104,7 +104,7 @@ class Equation:
         return Equation(self.second, self.first, self.result)
 
 
-def _equation_of_matmul(operands: Any) -> Equation | None:
+def _equation_of_matmul(operands: Sequence[Argument]) -> Equation | None:
     shapes = [shape_from_facts(o) if isinstance(o, fx.Node) else () for o in operands]
     left, right = map(len, shapes)
     if left < 2 or right < 2:
@@ -117,13 +117,15 @@ def _equation_of_matmul(operands: Any) -> Equation | None:
     return Equation(f"{first}ab", f"{second}bc", f"{batch}ac")
 
 
-def _equation_of_einsum(text: str, operands: Any) -> Equation | None:
+def _equation_of_einsum(text: str, operands: Sequence[Argument]) -> Equation | None:
     """Return an einsum's equation with letters for an ellipsis, and with the result written out."""
     inputs, _, result = text.replace(" ", "").partition("->")
     terms = inputs.split(",")
     unused = [letter for letter in ascii_letters if letter not in text]
     for place, operand in enumerate(operands):
         if "..." in terms[place]:
+            if not isinstance(operand, fx.Node):
+                return None
             rank = len(shape_from_facts(operand))
             hidden = "".join(unused[: rank - len(terms[place]) + 3])
             terms[place] = terms[place].replace("...", hidden)
@@ -136,7 +138,9 @@ def _equation_of_einsum(text: str, operands: Any) -> Equation | None:
     return Equation(terms[0], terms[1], result)
 
 
-def _spell_product(draft: Draft, node: fx.Node, equation: Equation | None, operands: Any) -> None:
+def _spell_product(
+    draft: Draft, node: fx.Node, equation: Equation | None, operands: Sequence[Argument]
+) -> None:
     """Replace a product by a linear layer or a convolution if an operand is stored."""
     if equation is None or facts_of_node(node).shape is None:
         return
@@ -158,7 +162,7 @@ def _spell_product(draft: Draft, node: fx.Node, equation: Equation | None, opera
     _Rewrite(draft, node, equation, axes, data, held).write_product()
 
 
-def _without_spread_axes(draft: Draft, operand: Any, letters: str) -> tuple[Any, str]:
+def _without_spread_axes(draft: Draft, operand: Argument, letters: str) -> tuple[Argument, str]:
     """Return a stored operand without new axes, such as a batch axis made by expand."""
     if not isinstance(operand, fx.Node) or operator_name(operand) != _SPREAD:
         return operand, letters
@@ -315,6 +319,6 @@ class _Rewrite:
         return f"{path_for_weight(self.node)}_matrix"
 
     def _insert_product_call(
-        self, target: Any, arguments: tuple[Any, ...], shape: Sequence[int]
+        self, target: Callable[..., object], arguments: Sequence[Argument], shape: Sequence[int]
     ) -> fx.Node:
         return self.draft.insert_call(self.node, target, arguments, shape)

@@ -32,7 +32,7 @@ def inline_graph_regions(traced: fx.GraphModule) -> bool:
 
 
 def _inline_region(
-    traced: fx.GraphModule, region: fx.Node, inner: fx.GraphModule, given: tuple[Any, ...]
+    traced: fx.GraphModule, region: fx.Node, inner: fx.GraphModule, given: tuple[object, ...]
 ) -> None:
     """Copy the nodes of `inner` before the region; remove the region."""
     places = (node for node in inner.graph.nodes if node.op == "placeholder")
@@ -56,6 +56,6 @@ def _inline_region(
     traced.graph.erase_node(region)
 
 
-def _nested_attribute(module: fx.GraphModule, target: str) -> Any:
+def _nested_attribute(module: fx.GraphModule, target: str) -> object:
     owner, _, name = target.rpartition(".")
     return getattr(module.get_submodule(owner), name)

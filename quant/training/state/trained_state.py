@@ -161,7 +161,7 @@ def load_trained_state(path: Path) -> TrainedState:
     return TrainedState(held, found, record_from_plain(plain["record"]), normals)
 
 
-def record_to_plain(record: TrainingRecord) -> dict[str, Any]:
+def record_to_plain(record: TrainingRecord) -> dict[str, object]:
     """Return a record as JSON values."""
     return asdict(record)
 
@@ -174,7 +174,7 @@ def record_from_plain(raw: dict[str, Any]) -> TrainingRecord:
     )
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], plain: Mapping[str, object]) -> None:
     """Write tensors of any shape and JSON values to a file, whole or not at all.
 
     The file survives a kill at any time: written under another name, forced to the disk, and
