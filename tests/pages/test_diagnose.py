@@ -1,14 +1,14 @@
 """The page Diagnose: boxes with pass and fail, the conclusion, one click to use it."""
 
-import time
 from pathlib import Path
 
 import pytest
 
+from analysis.diagnosis.flow.goal import Goal
+from analysis.diagnosis.flow.run_diagnosis import DiagnosisTask, run_diagnosis
 from quant.passes.equalize import Equalize
 from tests.pages.test_repair import IMBALANCED
 from tests.pages.visit import Visit, leave_choices
-from ui.diagnose.view import start_diagnosis
 from ui.navigation import DIAGNOSE
 
 
@@ -38,15 +38,16 @@ def test_the_flow_ends_with_a_recipe_that_one_click_uses(visit: Visit) -> None:
     assert "what is chosen now differs" not in visit.words
 
 
-def test_a_cancelled_diagnosis_shows_its_boxes_and_goes_on(visit: Visit) -> None:
-    start_diagnosis(visit.work, 5.0)
-    task = visit.work.diagnosis.task
-    (job,) = visit.work.runner.active_jobs
-    assert task is not None
+def test_a_diagnosis_that_ended_early_shows_its_boxes_and_goes_on(visit: Visit) -> None:
+    work = visit.work
+    assert work.job_study is not None
+    task = DiagnosisTask(work.job_study, work.experiment, Goal(5.0), work.own_store)
+    steps = run_diagnosis(task)
     while len(task.board) < 2:
-        time.sleep(0.01)
-    job.cancel()
-    visit.wait()
+        next(steps)
+    steps.close()
+    work.diagnosis.task = task
+    visit.run()
     assert "ended early" in visit.words
     assert "Everything at 32 bits" in visit.words
     visit.press("diagnose.start").wait()
