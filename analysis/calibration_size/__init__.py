@@ -1,1 +1,1 @@
-"""How many calibration images are enough, and which of them alone move a range."""
+"""The sufficient number of calibration images, and images that alone move a range."""

@@ -1,4 +1,4 @@
-"""Statistics of activations in small chunks of images: any sub-sample follows by adding counts."""
+"""Statistics of activations in small chunks of images: adding counts gives every sub-sample."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ CHUNK = 8
 
 
 class _ImageLimits(Statistics):
-    """Statistics of one chunk that also keep the limits of each image.
+    """Statistics of one chunk with the limits of each image.
 
-    `limits` holds a (lows, highs) pair of (N,) for each call, or nothing where the first axis does
-    not count images.
+    `limits` holds a (lows, highs) pair of (N,) for each call, or nothing if the first axis does not
+    count images.
     """
 
     def __init__(self, images: int) -> None:
@@ -36,7 +36,7 @@ class _ImageLimits(Statistics):
         self.limits: tuple[Tensor, Tensor] | None = None
 
     def collect(self, x: Tensor) -> None:
-        """Take in values (N, ...)."""
+        """Add values of shape (N, ...)."""
         super().collect(x)
         if x.dim() > 1 and len(x) == self.images:
             axes = tuple(range(1, x.dim()))
@@ -48,12 +48,12 @@ class SiteChunks:
     """One site's statistics over C chunks, on one scale of bins.
 
     Attributes:
-        counts: values in each bin of each chunk, (C, bins), float32 whole numbers.
-        first: the place of the first of these bins in the whole histogram.
-        exponent: of the width of a bin, as in `Statistics`.
+        counts: values in each bin of each chunk, (C, bins), float32 integers.
+        first: the place of the first bin in the whole histogram.
+        exponent: exponent of the width of a bin, as in `Statistics`.
         low, high: limits of each chunk, (C,).
         count, zeros: numbers of values, and of zeros, of each chunk, (C,).
-        image_low, image_high: limits of each image, (N,); empty where they are not known.
+        image_low, image_high: limits of each image, (N,); empty if unknown.
     """
 
     counts: Tensor
@@ -67,7 +67,7 @@ class SiteChunks:
     image_high: NDArray[np.float64]
 
     def subset(self, chunks: Sequence[int]) -> Statistics:
-        """Return the statistics of some chunks, equal to those of one pass over their images."""
+        """Return the statistics of a subset of chunks, equal to one pass over the images."""
         chosen = list(chunks)
         empty = Statistics()
         counts = empty.counts.clone()
@@ -85,7 +85,7 @@ class SiteChunks:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ChunkedCalibration:
-    """Statistics of all sites in chunks of `chunk_images` images each; `indices` are the images."""
+    """Statistics of the sites in chunks of `chunk_images` images; `indices` are the images."""
 
     sites: dict[str, SiteChunks]
     chunks: int
@@ -94,14 +94,14 @@ class ChunkedCalibration:
 
     @property
     def images(self) -> int:
-        """The number of images in all chunks."""
+        """The number of images in the chunks."""
         return self.chunks * self.chunk_images
 
 
 def calibrate_in_chunks(network: Network, data: Data) -> Steps[ChunkedCalibration]:
-    """Collect statistics of all activations in one pass over `data`, a chunk at a time.
+    """Collect statistics of the activations in one pass over `data`, a chunk at a time.
 
-    Images that do not fill a chunk are left out.
+    Images beyond the last full chunk are left out.
 
     Raises:
         CalibrationError: there are fewer than two chunks, or an activation is not finite.
@@ -159,7 +159,7 @@ def _joined(parts: Sequence[Tensor]) -> NDArray[np.float64]:
 
 
 def data_sites(network: Network, config: QuantConfig) -> Iterator[str]:
-    """Yield the names of the activation sites whose range a configuration takes from images."""
+    """Yield the names of the activation sites with a range from images."""
     for site in plan_sites(network.graph, config):
         free = site.spec.is_float or site.shared_with is not None or site.limits is not None
         if site.side is Side.ACTIVATIONS and not free and not is_input_name(site.layer):

@@ -40,12 +40,12 @@ MOST_OUTLIERS = 12
 
 @dataclass(frozen=True, slots=True)
 class SizePoint:
-    """What a number of calibration images gives, over draws of images.
+    """The quality of ranges from a number of calibration images, over draws of images.
 
     Attributes:
         images: the number of images.
-        excess_db: by how much the noise of the ranges exceeds that of the ranges of all images, in
-            dB, the mean over tensors; the mean over draws.
+        excess_db: the excess of noise over the ranges of the whole data, in dB; the mean over
+            tensors and draws.
         worst_db: the largest excess of a draw.
         spread: the standard deviation of the logarithm of a range's width over draws, as a share
             of 1; the root mean square over tensors, corrected for draws from few images.
@@ -68,11 +68,11 @@ class RangeOutlier:
 
 @dataclass(frozen=True, slots=True)
 class SizeCurve:
-    """Points at growing numbers of images, and what follows from them.
+    """Points at growing numbers of images, and the conclusions.
 
-    `stop_at` is the least number of images from which on no draw has more than 0.1 dB of excess
-    noise; None where all images are too few to tell. `power` is the exponent of the spread:
-    spread(n) is proportional to n ** power.
+    `stop_at` is the least number of images without a later draw of more than 0.1 dB of excess
+    noise; None if the data are too few to tell. `power` is the exponent of the spread: spread(n) is
+    proportional to n ** power.
     """
 
     points: tuple[SizePoint, ...]
@@ -83,13 +83,13 @@ class SizeCurve:
     tensors: int
 
     def predict_spread(self, images: int) -> float:
-        """Return the spread that the curve foresees at a number of images."""
+        """Return the predicted spread at a number of images."""
         last = self.points[-1]
         return float(last.spread * (images / last.images) ** self.power)
 
     @property
     def sentence(self) -> str:
-        """How many images are enough, in a sentence."""
+        """The sufficient number of images in a sentence."""
         if self.stop_at is None:
             return (
                 f"{self.images} images are too few to tell how many are enough: ranges still "
@@ -150,7 +150,7 @@ def encode_draws(
 ) -> list[dict[str, Encoding]]:
     """Return the encoding of each site in each draw, from the statistics of the draw.
 
-    The search takes fewer bins than calibration does, which makes it 8 times faster.
+    The search uses fewer bins than calibration, and runs 8 times faster.
     """
     found: list[dict[str, Encoding]] = [{} for _ in draws_of]
     specs = {site.name: spec_with_estimator(site, draws_of[0][site.name]) for site in sites}
@@ -170,7 +170,7 @@ def _noise(
     draws_of: Sequence[Mapping[str, Encoding]],
     values: Mapping[str, Histogram],
 ) -> NDArray[np.float64]:
-    """Return the noise energy (R, S) of the encodings of R draws on the values of all images."""
+    """Return the noise energy (R, S) of the encodings of R draws on the whole data."""
     found = np.zeros((len(draws_of), len(sites)))
     for column, site in enumerate(sites):
         own = [encodings[site.name] for encodings in draws_of]
@@ -211,13 +211,13 @@ def _point(
 
 
 def draws(chunks: int, count: int) -> Iterator[list[int]]:
-    """Yield draws of `count` of all chunks without replacement, the same ones at each call."""
+    """Yield draws of `count` chunks without replacement; repeated calls give equal draws."""
     for seed in range(SEEDS):
         yield np.random.default_rng([seed, count]).permutation(chunks)[:count].tolist()
 
 
 def find_stop(points: list[SizePoint]) -> int | None:
-    """Return the least number of images from which on no draw has much excess noise."""
+    """Return the least number of images without a later draw of much excess noise."""
     found = None
     for point in reversed(points):
         if point.worst_db > STOP_DB:

@@ -1,4 +1,4 @@
-"""What each layer alone loses at the bits of a configuration, as far as a sensitivity knows."""
+"""The loss of each layer alone at the bits of a configuration, from a sensitivity."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from quant.simulation.plan import Side
 
 @dataclass(frozen=True, slots=True)
 class PresentLayerLoss:
-    """What one layer alone loses, by its weight and by its activation, in the unit of the metric.
+    """The loss of one layer alone, by weight and by activation, in the unit of the metric.
 
-    A side is None where it stays float, or where nothing is known at its bits.
+    A side is None for a float side, or for unknown bits.
     """
 
     layer: str
@@ -36,9 +36,9 @@ class PresentLoss:
     """The losses of layers at the present bits, the largest first.
 
     Attributes:
-        metric: points of accuracy, points of answers that change, or the KL divergence in nats.
-        layers: every layer of which something is known.
-        unknown: how many quantized tensors are not known at their bits.
+        metric: points of accuracy, points of changed answers, or the KL divergence in nats.
+        layers: the layers with a known loss.
+        unknown: number of quantized tensors without a known loss at the present bits.
     """
 
     metric: HarmMetric
@@ -47,23 +47,23 @@ class PresentLoss:
 
     @property
     def total(self) -> float:
-        """The sum over layers; a layer that gains counts as none."""
+        """The sum over layers; a gain counts as zero."""
         return sum(max(one.total, 0.0) for one in self.layers)
 
     @property
     def worst(self) -> list[str]:
-        """The fewest layers that lose most; empty where nothing is lost."""
+        """The fewest layers with the largest losses; empty without a loss."""
         return fewest_harmful_layers({one.layer: one.total for one in self.layers})
 
 
 def loss_at_present_bits(
     found: Sensitivity, chosen: Mapping[str, LayerConfig]
 ) -> PresentLoss | None:
-    """Return what each layer alone loses at its bits in `chosen`, the largest loss first.
+    """Return the loss of each layer alone at the bits in `chosen`, the largest loss first.
 
-    A loss is in points of accuracy where each known score has one, else in points of answers that
-    change, else the KL divergence in nats, which screening predicts.
-    None without scores at the output: the noise of a tensor by itself is no loss.
+    A loss is in points of accuracy if every known score has an accuracy, else in points of changed
+    answers, else the KL divergence in nats, predicted by screening. The result is None without
+    scores at the output: the noise of a tensor alone is no loss.
     """
     if found.depth is Depth.INSTANT or describes_return_to_float(found):
         return None
@@ -97,13 +97,13 @@ _METRICS = (HarmMetric.ACCURACY, HarmMetric.AGREEMENT, HarmMetric.KL)
 
 
 def _present_bits(config: LayerConfig) -> list[tuple[Side, int]]:
-    """Return the sides that are quantized, with their bits."""
+    """Return the quantized sides with the bits."""
     sides = ((Side.WEIGHTS, config.weight), (Side.ACTIVATIONS, config.activation))
     return [(side, spec.bits) for side, spec in sides if not spec.is_float]
 
 
 def _loss_of_score(score: CellScore, metric: HarmMetric) -> float | None:
-    """Return the loss: for agreement, the points of answers that are not those of float."""
+    """Return the loss; for agreement, the points of answers that differ from float."""
     value = value_in_metric(score, metric)
     if value is None or metric is not HarmMetric.AGREEMENT:
         return value

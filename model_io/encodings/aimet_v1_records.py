@@ -21,10 +21,10 @@ _TYPES = ("PER_TENSOR", "PER_CHANNEL", "PER_BLOCK", "LPBQ")
 
 
 def read_v1_record(tensor: str, parameter: bool | None, record: JsonObject) -> FileEncoding:
-    """Return the grid in a record of 1.0.0.
+    """Return the encoding in a record of 1.0.0.
 
     Raises:
-        Unreadable: a field is missing or cannot be.
+        Unreadable: a field is missing or impossible.
     """
     kind = str(record.get("dtype")).upper()
     if kind == "FLOAT":

@@ -114,7 +114,7 @@ def _nested_lists(values: Sequence[float], shape: tuple[int, ...]) -> object:
 
 
 def _v1_record(grid: FileEncoding) -> dict[str, object]:
-    """Return a record of 1.0.0: flat lists, offsets on the grid without a sign."""
+    """Return a record of 1.0.0: flat lists, offsets for codes without a sign."""
     if grid.floating:
         return {
             "name": grid.tensor,

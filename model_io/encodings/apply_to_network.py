@@ -1,4 +1,4 @@
-"""From the grids in a file to a configuration and to the grids of the simulation."""
+"""From the encodings in a file to a configuration and to the encodings of the simulation."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace

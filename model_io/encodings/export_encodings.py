@@ -117,7 +117,7 @@ def _moved_value_encodings(
 
 
 def _bias_encodings(quantized: QuantGraph, marked: MarkedOnnx) -> Iterator[FileEncoding]:
-    """Yield biases as whole numbers of 32 bits on the grid of the products, scale_x * scale_w."""
+    """Yield biases as int32 with the scale of the products, scale_x * scale_w."""
     for name, held in marked.biases.items():
         layer = quantized.graph[name]
         weight = quantized.quantizers[weight_site_name(name)]

@@ -1,4 +1,4 @@
-"""Biases as int32 on the grid of a layer's products, scale_x * scale_w, as integer kernels add."""
+"""Biases as int32 with the scale of a layer's products, scale_x * scale_w, for integer kernels."""
 
 from dataclasses import replace
 

@@ -1,1 +1,1 @@
-"""Tensors that a device recorded, beside the simulation: where they part, and why."""
+"""Tensors recorded by a device, beside the simulation: the first difference, and the reason."""

@@ -1,4 +1,4 @@
-"""A device's recorded tensors beside the simulation: the first layer that differs, and why."""
+"""A device's recorded tensors beside the simulation: the first different layer, and the reason."""
 
 from dataclasses import dataclass
 
@@ -73,7 +73,7 @@ class DumpComparison:
 
     @property
     def sentence(self) -> str:
-        """What was found, in one or two sentences."""
+        """The finding, in one or two sentences."""
         recorded = len(self.agreeing) + len(self.divergences)
         if self.first is None:
             return f"All {recorded} recorded layers agree with the simulation."
@@ -127,7 +127,7 @@ def compare_dump(quantized: QuantGraph, match: DumpMatch, inputs: Inputs) -> Ste
 
 
 def _nearest(quantized: QuantGraph, match: DumpMatch, site: str, value: Tensor) -> Tensor | None:
-    """Return the reading of a recorded tensor that is nearest to the simulated one."""
+    """Return the reading of a recorded tensor nearest to the simulated one, of shape (N, ...)."""
     tensor = match.tensors.get(site)
     if tensor is None:
         return None
@@ -145,7 +145,7 @@ def _nearest(quantized: QuantGraph, match: DumpMatch, site: str, value: Tensor) 
 def _compare_layer(
     case: LayerCase, predicted: Tensor, name: str
 ) -> tuple[LayerDivergence | None, int]:
-    """Return how a layer differs, or None, and the number of values near a tie."""
+    """Return the divergence of a layer with values (of shape (N, ...)), or None, and near ties."""
     differs = case.differs(predicted)
     if not bool(differs.any()):
         return None, 0

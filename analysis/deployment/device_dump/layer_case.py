@@ -45,12 +45,12 @@ class LayerCase:
 
     @property
     def clipped(self) -> Tensor:
-        """The values (N, ...) after the activation function, before the quantizer."""
+        """The values, of shape (N, ...), after the activation function and before the quantizer."""
         low, high = self.quantizer.clip or (None, None)
         return self.raw if low is high is None else self.raw.clamp(low, high)
 
     def quantized(self, raw: Tensor) -> Tensor:
-        """Return what the site makes of values (N, ...) before the quantizer."""
+        """Return the quantized values, of shape (N, ...), from the values before the quantizer."""
         with torch.inference_mode():
             found: Tensor = self.quantizer(raw.clone())
         return found
@@ -64,15 +64,15 @@ class LayerCase:
         return float(((steps - steps.round()).abs() > OFF_CODES).double().mean()) < MANY
 
     def differs(self, predicted: Tensor, step: Tensor | None = None) -> Tensor:
-        """Return where (N, ...) the device is farther from a prediction than rounding explains.
+        """Return, in the shape (N, ...), whether the device is farther away than rounding explains.
 
-        Half a step where the device's values are codes of the site, else a fiftieth.
+        The tolerance is half a step for device values on codes of the site, else a fiftieth.
         """
         tolerance = HALF_STEP if self.on_codes else OFF_CODES
         return (self.device - predicted).abs() > tolerance * (self.step if step is None else step)
 
     def distance_to_tie(self) -> Tensor:
-        """Return how far (N, ...) each value is from the middle between two codes, in steps."""
+        """Return the steps from the middle between two codes, in the shape (N, ...)."""
         steps = (self.clipped / self.step).double()
         return (steps - steps.floor() - 0.5).abs()
 
@@ -112,7 +112,7 @@ class LayerCase:
 
 
 def step_of(encoding: Encoding | None, predicted: Tensor) -> Tensor:
-    """Return the distance of two codes, or the tolerance of a tensor that stays float."""
+    """Return the distance of two codes, or the tolerance of a float tensor; shape () or (C,)."""
     if encoding is not None:
         return encoding.scale
     return (predicted.abs().max() * FLOAT_STEP).clamp(min=1e-30)

@@ -1,4 +1,4 @@
-"""Which layer a recorded tensor belongs to, and what the numbers in the tensor stand for."""
+"""The layer of a recorded tensor, and the meaning of the recorded numbers."""
 
 import math
 import re
@@ -48,7 +48,7 @@ _RAW_TYPES: dict[int, tuple[type[np.generic], ...]] = {
 
 
 class ChannelAxis(Enum):
-    """Where the channels of a tensor stand: after the images, at the end, or either."""
+    """The place of a tensor's channels: after the images, at the end, or either."""
 
     FIRST = "first"
     LAST = "last"
@@ -70,7 +70,7 @@ class MatchedTensor:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class DumpMatch:
-    """The recorded tensors by layer, and the names that belong to no layer."""
+    """The recorded tensors by layer, and the names without a layer."""
 
     tensors: dict[str, MatchedTensor]
     unmatched: tuple[str, ...]
@@ -82,15 +82,15 @@ def match_tensors(
     names: Mapping[str, str],
     images: int | None,
 ) -> DumpMatch:
-    """Give each layer the recorded tensor of that layer's output.
+    """Give each layer the recorded tensor of the layer's output.
 
-    `names` maps names of the dump to layers and comes first; other names are compared without
-    marks and without the endings that runtimes add. `images` is the number of images; None takes
-    the number from the tensors. Of several tensors of a layer the one after the activation
-    function counts.
+    `names` maps names of the dump to layers and comes first; other names are compared without marks
+    and without the endings that runtimes add. `images` is the number of images; None reads the
+    number from the tensors. Of several tensors of a layer, the tensor after the activation function
+    counts.
 
     Raises:
-        QuantError: `names` has a layer that is not there, or no tensor belongs to a layer.
+        QuantError: `names` has an unknown layer, or no tensor belongs to a layer.
     """
     by_name = {layer.name: layer for layer in layers}
     if wrong := [name for name in names.values() if name not in by_name]:
@@ -144,7 +144,7 @@ def _find_layer(name: str, known: Mapping[str, str]) -> str | None:
 
 
 def _is_later(name: str, other: str) -> bool:
-    """Whether a tensor's name tells of an activation function and the other name does not."""
+    """Whether a tensor's name names an activation function and the other name does not."""
     return _tells_function(name) and not _tells_function(other)
 
 
@@ -155,7 +155,7 @@ def _tells_function(name: str) -> bool:
 def _read_as(
     tensor: DumpedTensor, layer: Layer, images: int | None, layout: ChannelAxis
 ) -> tuple[NDArray[Any], ...]:
-    """Return the tensor in the shape (N, ...) of a layer, in each layout where several fit."""
+    """Return the tensor in the shape (N, ...) of a layer, in each fitting layout."""
     shape = tuple(layer.shape[1:])
     found = []
     for values in _typed(tensor, math.prod(shape), images):
@@ -174,7 +174,7 @@ def _read_as(
 
 
 def _layout(found: tuple[int, ...], shape: tuple[int, ...]) -> ChannelAxis | None:
-    """Return where the channels of a tensor stand; None where its shape does not tell."""
+    """Return the place of a tensor's channels; None for an undecided shape."""
     last = (*shape[1:], *shape[:1])
     if len(shape) < 2:
         return ChannelAxis.FIRST
@@ -184,7 +184,7 @@ def _layout(found: tuple[int, ...], shape: tuple[int, ...]) -> ChannelAxis | Non
 
 
 def _common_layout(dump: Sequence[tuple[DumpedTensor, Layer]]) -> ChannelAxis:
-    """Return the layout of those tensors whose shape tells; either where they tell nothing."""
+    """Return the layout of the tensors with a decided shape; either without such a tensor."""
     told = [
         _layout(tensor.values.shape, tuple(layer.shape[1:]))
         for tensor, layer in dump
@@ -197,7 +197,7 @@ def _common_layout(dump: Sequence[tuple[DumpedTensor, Layer]]) -> ChannelAxis:
 
 
 def _typed(tensor: DumpedTensor, size: int, images: int | None) -> list[NDArray[Any]]:
-    """Return the values, or the bytes of a raw file as the types that its length allows."""
+    """Return the values, or the bytes of a raw file in the types of matching length."""
     if not tensor.raw:
         return [tensor.values]
     content = np.ascontiguousarray(tensor.values)
@@ -208,9 +208,9 @@ def _typed(tensor: DumpedTensor, size: int, images: int | None) -> list[NDArray[
 
 
 def real_readings(tensor: MatchedTensor, encoding: Encoding | None) -> list[Tensor]:
-    """Return each reading as real numbers (N, ...), float32; codes become real by `encoding`.
+    """Return the readings as real numbers of shape (N, ...), float32; `encoding` decodes codes.
 
-    Codes of a signed type stand for those of an unsigned encoding less half of the levels, and the
+    Codes of a signed type stand for codes of an unsigned encoding minus half of the levels, and the
     other way round.
     """
     found = []

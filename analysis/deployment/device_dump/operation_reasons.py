@@ -96,7 +96,7 @@ def _with_bias(
 
 
 def _biases(case: LayerCase, step: Tensor) -> Iterator[ReasonPrediction]:
-    """Yield the bias in whole accumulator steps, in few bits, and none."""
+    """Yield the bias in whole accumulator steps, in few bits, and none; shapes follow the site."""
     if case.layer.bias is None or len(case.operation.args) < 3 or case.operation.args[2] is None:
         return
     yield _with_bias(
@@ -117,7 +117,10 @@ def _biases(case: LayerCase, step: Tensor) -> Iterator[ReasonPrediction]:
 
 
 def _accumulators(case: LayerCase, step: Tensor) -> Iterator[ReasonPrediction]:
-    """Yield an accumulator of few bits that saturates at the end, with the bias or before."""
+    """Yield an accumulator of few bits with saturation at the end, with the bias or before.
+
+    Values have the shape (N, ...).
+    """
     target: Any = case.operation.target
     channels = step.reshape(-1, *(1,) * (case.raw.dim() - 2)) if case.raw.dim() > 2 else step
     for bits in ACCUMULATORS:

@@ -165,7 +165,7 @@ def _scales(case: LayerCase) -> Iterator[ReasonPrediction]:
 
 
 def _smallest_gap(values: Tensor) -> float | None:
-    """Return the distance of neighbouring values, refined over their whole span; None if uneven."""
+    """Return the distance of neighbouring values of any shape, refined; None if uneven."""
     flat = values.flatten()
     flat = flat[:: max(1, len(flat) // SAMPLE)]
     levels = torch.unique(flat.double())

@@ -99,13 +99,13 @@ def _parts(outputs: Sequence[Tensor], head: Head) -> tuple[Tensor, Tensor, Tenso
 
 
 def as_shares(scores: Tensor) -> Tensor:
-    """Return scores as shares of 1: logits, which leave the range 0 to 1, through a sigmoid."""
+    """Return scores of any shape as shares of 1; a sigmoid converts logits outside 0 to 1."""
     inside = bool((scores >= -0.01).all() and (scores <= 1.01).all())
     return scores if inside else scores.sigmoid()
 
 
 def to_corners(boxes: Tensor) -> Tensor:
-    """Return corners (..., 4) of boxes (..., 4) given by centre x, y, width and height."""
+    """Return corners of boxes by centre x, y, width and height; both have the shape (..., 4)."""
     centre, half = boxes[..., :2], boxes[..., 2:] / 2
     return torch.cat([centre - half, centre + half], -1)
 

@@ -68,7 +68,7 @@ class BoxEvidence:
         self._sorted = None
 
     def _add_image(self, found: Detections, corners: Tensor, labels: Tensor, crowd: Tensor) -> None:
-        """Match the boxes of one image, class by class."""
+        """Match the boxes of one image, class by class; corners have the shape (M, 4)."""
         present = set(labels.tolist()) | set(found.classes.tolist())
         for label in present:
             mine, own = found.classes == label, labels == label

@@ -22,7 +22,7 @@ class ErrorEvidence:
         return sum(len(part) for part in self._sums)
 
     def add(self, outputs: Sequence[Tensor], targets: Targets) -> None:
-        """Add predictions (N, ...) and true values of as many numbers."""
+        """Add predictions of shape (N, ...), and true values of equal shape."""
         found = outputs[0]
         if not isinstance(targets, Tensor) or targets.numel() != found.numel():
             shape = tuple(targets.shape) if isinstance(targets, Tensor) else "none"

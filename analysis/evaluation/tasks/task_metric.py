@@ -1,7 +1,7 @@
-"""What the metric of a task is: evidence of each image, and a score of any weighting of images.
+"""The metric of a task: evidence of each image, and a score for any weighting of images.
 
-The score of a task such as mAP is no mean over images. So evidence is kept image by image, and a
-bootstrap over images weighs the evidence anew; both networks see the same resamples.
+The score of a task such as mAP is no mean over images. Therefore evidence is stored image by image,
+and a bootstrap over images weighs the evidence anew; both networks use equal resamples.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,23 +21,23 @@ Weights = NDArray[np.float64]
 
 
 class TaskEvidence(Protocol):
-    """What the answers of one network show, image by image."""
+    """The evidence in the answers of one network, image by image."""
 
     def add(self, outputs: Sequence[Tensor], targets: Targets) -> None:
-        """Add the outputs (N, ...) for a batch.
+        """Add the outputs of a batch, of shape (N, ...).
 
         Raises:
-            QuantError: outputs or targets are not those of the task.
+            QuantError: outputs or targets do not fit the task.
         """
 
     def __len__(self) -> int:
         """Return the number of images."""
 
     def score(self, weights: Weights) -> float:
-        """Return the metric where image i counts `weights[i]` times."""
+        """Return the metric with image i counted `weights[i]` times."""
 
     def parts(self) -> dict[str, float]:
-        """Return further scores by name, such as one for each class."""
+        """Return further scores by name, such as a score for each class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class TaskMetric:
 
 
 class TaskTally:
-    """The evidence of the float and of the quantized network on the same images."""
+    """The evidence of the float and of the quantized network on equal images."""
 
     def __init__(self, metric: TaskMetric) -> None:
         self.metric = metric
@@ -69,16 +69,16 @@ class TaskTally:
     def add_outputs(
         self, references: Sequence[Tensor], outputs: Sequence[Tensor], targets: Targets
     ) -> None:
-        """Add the outputs (N, ...) of both networks.
+        """Add the outputs of both networks, of shape (N, ...).
 
         Raises:
-            QuantError: outputs or targets are not those of the task.
+            QuantError: outputs or targets do not fit the task.
         """
         for evidence, group in zip(self._both, (references, outputs), strict=True):
             evidence.add(group, targets)
 
     def metric_result(self) -> MetricScore:
-        """Return both scores and their paired difference with intervals of 95 %."""
+        """Return both scores and the paired difference, with intervals of 95 %."""
         before, after = self._both
         ones = np.ones(len(before))
         values = before.score(ones), after.score(ones)
@@ -98,7 +98,7 @@ class TaskTally:
         )
 
     def _resampled(self) -> NDArray[np.float64]:
-        """Return both scores and their difference in each resample, (3, R)."""
+        """Return both scores and the difference in each resample, (3, R)."""
         before, after = self._both
         counts = resample_counts(len(before))[: self.metric.resamples]
         scores = np.array([[side.score(row) for row in counts] for side in (before, after)])
