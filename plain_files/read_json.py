@@ -29,7 +29,7 @@ def parse_json(content: str | bytes, most_bytes: int = MAX_BYTES) -> Any:
         raise JsonError(f"it must have at most {most_bytes} bytes, got {len(content)}")
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
-        value = json.loads(text, parse_int=_whole_number)
+        value = json.loads(text, parse_int=_checked_whole_number)
         if _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
@@ -41,7 +41,7 @@ def parse_json(content: str | bytes, most_bytes: int = MAX_BYTES) -> Any:
     return value
 
 
-def _whole_number(digits: str) -> int:
+def _checked_whole_number(digits: str) -> int:
     if len(digits) > MAX_DIGITS:
         raise JsonError(
             f"a whole number in it has {len(digits)} digits; at most {MAX_DIGITS} are read"

@@ -1,4 +1,4 @@
-"""A calibrated grid: the only place where numbers are rounded."""
+"""A calibrated encoding: the only place where numbers are rounded."""
 
 from dataclasses import dataclass
 

@@ -124,7 +124,7 @@ def encode_all_statistics(
     """
     if spec.estimator is not Estimator.MSE or any(stream.count == 0 for stream in streams):
         return [encode_statistics(stream, spec) for stream in streams]
-    # a symmetric grid with nothing below zero has other limits, and one search has one pair of them
+    # a symmetric encoding of values above zero has other limits; a search has one pair of limits
     signed = [spec.symmetric and stream.low < 0 for stream in streams]
     found: dict[int, Encoding] = {}
     for sign in set(signed):
@@ -156,7 +156,7 @@ def search_best_range(
     `low` and `high` have shape (R,) or (); `error` maps an encoding of the shape to a number per
     element. The full range is a candidate, so the result is never worse than min-max.
     """
-    low, high = low.clamp(max=0.0), high.clamp(min=0.0)  # as every grid has it
+    low, high = low.clamp(max=0.0), high.clamp(min=0.0)  # an encoding holds zero
     best = _Best(low, high, lambda a, b: error(encode_range(a, b, spec)))
     for ratio in BOTH_ENDS:
         best.attempt_range(low * ratio, high * ratio)

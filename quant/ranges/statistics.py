@@ -9,7 +9,7 @@ from torch import Tensor
 from quant.errors import CalibrationError
 
 # Bins on either side of zero. The largest value always falls in the outer half, so at least
-# 4096 bins lie between zero and it: sixteen for every step of an 8-bit grid.
+# 4096 bins lie between zero and it: sixteen for every step of an 8-bit encoding.
 SIDE = 8192
 LOGIT_ROWS = 512
 # Values that are counted at a time: they and their bins lie in the cache.

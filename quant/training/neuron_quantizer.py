@@ -115,7 +115,7 @@ class NeuronQuantizer(TrainableQuantizer):
         self.register_buffer("ratios", torch.ones(count, *shape))
         self.register_buffer("searched", torch.tensor(-1))
         self.search_channel_scales(0)
-        if fixed is not None:  # exactly the grid that the network has, until a step is taken
+        if fixed is not None:  # exactly the encoding of the network, until the first step
             self.scales.copy_(fixed.scale.expand(shape).expand_as(self.scales))
             self.ratios.copy_(self.scales / self._channel_sizes(weight.detach()))
 

@@ -9,7 +9,7 @@ from quant.training.settings import TrainingSettings
 from quant.training.trainable import Trainable
 
 MOST_BITS = 4
-"""Wider grids are not followed: there a jump changes little."""
+"""Wider encodings are not followed: there a jump changes little."""
 MOMENTUM = 0.01
 OSCILLATES = 0.005
 """A weight oscillates whose jumps back come at least this often, as an average over steps."""
