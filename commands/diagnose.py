@@ -7,6 +7,7 @@ import typer
 
 from commands.app import app
 from commands.experiment.complete import complete_experiment, with_stored_training
+from commands.experiment.model_source import source_of_model, with_model_source
 from commands.experiment.options import EXPERIMENT, ExperimentOptions, experiment_options
 from commands.inputs import check_onnx_import, open_network, open_preprocess
 from commands.options import (
@@ -92,7 +93,12 @@ def diagnose_network(
         task = DiagnosisTask(Study.of_split(network, images, store), tried, wish, store)
         found = watch_steps(run_diagnosis(task))
         if write_experiment is not None:
-            Path(write_experiment).write_text(text_of(found.experiment), encoding="utf-8")
+            text = with_model_source(text_of(found.experiment), model)
+            Path(write_experiment).write_text(text, encoding="utf-8")
         answer = summarize_diagnosis(found, network.graph)
-        told = {"notes": [*notes, *images.notes], "import_check": checked}
+        told = {
+            "model_source": source_of_model(model),
+            "notes": [*notes, *images.notes],
+            "import_check": checked,
+        }
         write_answer(out, add_warnings({**answer, **told}, how.notes if how else ()))

@@ -8,6 +8,7 @@ import typer
 from analysis.evaluation.tasks.kinds import Head, TaskKind
 from commands.app import app
 from commands.experiment.complete import complete_experiment, with_stored_training
+from commands.experiment.model_source import source_of_model
 from commands.experiment.options import CONFIG, EXPERIMENT, ExperimentOptions, experiment_options
 from commands.inputs import check_onnx_import, open_network, open_preprocess, open_user_metric
 from commands.options import (
@@ -116,6 +117,7 @@ def evaluate_network(
         found = summarize_run(run, network, (*notes, *images.notes))
         sanity = watch_steps(check_float_network(network, images.score, run.evaluation.float_top1))
         warnings = (*(how.notes if how else ()), *sanity.warning_sentences())
-        write_answer(out, add_warnings({**found, "import_check": checked}, warnings))
+        told = {"model_source": source_of_model(model), "import_check": checked}
+        write_answer(out, add_warnings({**found, **told}, warnings))
         if run.evaluation.metric_problem:
             raise ValueError(run.evaluation.metric_problem)

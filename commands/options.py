@@ -10,6 +10,14 @@ from analysis.evaluation.tasks.kinds import Head, TaskKind
 ModelOption = Annotated[
     str, typer.Option("--model", help="A sample's name, an .onnx, .pt2 or .safetensors file.")
 ]
+ModelOfExperimentOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="A sample's name, an .onnx, .pt2 or .safetensors file.",
+        show_default="the model that the experiment's file names",
+    ),
+]
 BuilderOption = Annotated[
     str | None,
     typer.Option(help="path.py:function that makes the network of a .safetensors file. It is run."),

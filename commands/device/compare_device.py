@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from commands.app import app
+from commands.experiment.model_source import model_of_experiment
 from commands.experiment.options import ExperimentOptions
 from commands.inputs import open_network, open_preprocess
 from commands.options import (
@@ -14,7 +15,7 @@ from commands.options import (
     DataOption,
     JsonOption,
     LabelOption,
-    ModelOption,
+    ModelOfExperimentOption,
     PreprocessOption,
     SeedOption,
     ShapeOption,
@@ -25,7 +26,7 @@ from commands.output import add_warnings, errors_as_sentences, print_line, watch
 @app.command("compare-device")
 def compare_device(
     *,
-    model: ModelOption,
+    model: ModelOfExperimentOption = None,
     experiment: Annotated[Path, typer.Option(help="The experiment (JSON) that the device runs.")],
     dump: Annotated[
         Path, typer.Option(help="An .npz or .npy file, or a folder of .npy, .raw or .bin files.")
@@ -59,6 +60,7 @@ def compare_device(
     with errors_as_sentences(out):
         options = ExperimentOptions(experiment=experiment, seed=seed)
         record = options.read()
+        model = model_of_experiment(model, experiment)
         from analysis.split import ImageChoice  # noqa: PLC0415
         from commands.device.dump_work import (  # noqa: PLC0415
             DumpTask,

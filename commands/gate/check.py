@@ -7,6 +7,7 @@ import typer
 
 from analysis.evaluation.tasks.kinds import Head, TaskKind
 from commands.app import app
+from commands.experiment.model_source import model_of_experiment
 from commands.experiment.options import ExperimentOptions
 from commands.inputs import open_network, open_preprocess, open_user_metric
 from commands.options import (
@@ -17,7 +18,7 @@ from commands.options import (
     JsonOption,
     LabelOption,
     MachineOption,
-    ModelOption,
+    ModelOfExperimentOption,
     PreprocessOption,
     SamplesOption,
     SeedOption,
@@ -39,7 +40,7 @@ BROKEN, UNDECIDED = 1, 3
 @app.command("check")
 def check_conditions(
     *,
-    model: ModelOption,
+    model: ModelOfExperimentOption = None,
     experiment: Annotated[Path, typer.Option(help="The experiment (JSON) that is checked.")],
     fail_if: Annotated[
         list[str],
@@ -95,6 +96,7 @@ def check_conditions(
         from commands.gate.score_both import CheckTask, score_both  # noqa: PLC0415
         from commands.work.make_report import open_run_store  # noqa: PLC0415
 
+        model = model_of_experiment(model, experiment)
         conditions = [read_condition(text) for text in fail_if]
         options = ExperimentOptions(experiment=experiment, machine=machine, seed=seed)
         own_metric, how = open_user_metric(metric), open_preprocess(preprocess, label_column, model)

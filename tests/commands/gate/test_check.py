@@ -13,6 +13,7 @@ from analysis.gate.decide import check_run
 from analysis.runs.experiment import Experiment
 from analysis.runs.experiment_file import write_experiment_json
 from cli import app
+from commands.experiment.model_source import with_model_source
 from commands.gate.outcome_files import outcome_as_junit, outcome_as_markdown
 from quant.config import uniform_config
 from tests.analysis.results import layer_cost, report, run
@@ -99,3 +100,15 @@ def test_names_from_files_make_neither_markup_nor_broken_xml() -> None:
     told = outcome_as_markdown(decisions, evil, None)
     assert "a \\| \\<b\\>" in told
     assert "\\@team" in told
+
+
+def test_the_file_of_an_experiment_names_the_model(files: dict[str, Path], tmp_path: Path) -> None:
+    file = tmp_path / "e.json"
+    file.write_text(with_model_source(files["w8"].read_text(), MODEL))
+    asked = ["check", "--experiment", str(file), "--fail-if", "energy > 1 mJ", "--samples", "8"]
+    found = CliRunner().invoke(app, asked)
+    assert found.exit_code == 0, found.stderr
+    assert json.loads(found.stdout)["conditions"][0]["outcome"] == "holds"
+    nameless = CliRunner().invoke(app, [*asked[:2], str(files["w8"]), *asked[3:]])
+    assert nameless.exit_code == 2
+    assert "w8.json names none. Name the model with --model." in nameless.stderr
