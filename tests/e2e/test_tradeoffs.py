@@ -39,7 +39,7 @@ def test_a_proposal_is_measured_and_a_point_goes_to_configure(own_server: str, p
     picked = main(page).get_by_text(re.compile(r"^Mixed, [\d.]+ % energy on bitfusion_like,"))
     expect(picked).to_be_visible()
     name = picked.inner_text().partition(" on bitfusion_like")[0]
-    button(page, "Load into Configure").click()
+    button(page, "Use this configuration").click()
     expect(frame(page)).to_contain_text(name)
 
     frame(page).page.get_by_role("link", name="Configure").click()

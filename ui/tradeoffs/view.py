@@ -191,7 +191,7 @@ def _point_buttons(
         done = False
     row = st.container(horizontal=True)
     if row.button(
-        "Load into Configure",
+        "Use this configuration",
         key="tradeoffs.load",
         icon=":material/tune:",
         type="primary",
