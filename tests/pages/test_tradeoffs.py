@@ -43,6 +43,14 @@ def found(visit: Visit) -> Visit:
     return visit.press("tradeoffs.find").wait()
 
 
+def found_without_extras(visit: Visit) -> Visit:
+    """Find the front of the network without repairs, and measure no point with it."""
+    visit.at.multiselect(key="tradeoffs.recipes").set_value([])
+    visit.at.number_input(key="tradeoffs.measured").set_value(0)
+    visit.run()
+    return found(visit)
+
+
 def table(visit: Visit) -> pd.DataFrame:
     (frame,) = (f.value for f in visit.at.dataframe if "predicted" in "".join(map(str, f.value)))
     assert isinstance(frame, pd.DataFrame)
@@ -81,7 +89,7 @@ def test_a_front_is_one_click_and_outlives_the_page(opened: Visit) -> None:
 
 
 def test_a_front_outlives_a_restart(opened: Visit) -> None:
-    before = front_of(found(opened)).fronts["bitfusion_like"]
+    before = front_of(found_without_extras(opened)).fronts["bitfusion_like"]
     work = opened.work
     work.tradeoffs, work.sensitivity = TradeoffWork(), SensitivityWork()  # as after a restart
     assert work.parts is not None
@@ -100,7 +108,7 @@ def test_weights_choose_their_granularity_where_that_is_allowed(opened: Visit) -
     opened.run()
     network = opened.work.network
     assert network is not None
-    answer = front_of(found(opened))
+    answer = front_of(found_without_extras(opened))
     for noise in answer.noises:
         assert [other.sweep.sides for other in noise.others] == [(Side.WEIGHTS,)]
     proposals = answer.fronts["bitfusion_like"].proposals
@@ -124,7 +132,7 @@ def _grains(proposal: Proposal, network: Network) -> set[Granularity | None]:
 
 def test_costs_that_are_no_sums_are_explained(opened: Visit) -> None:
     opened.choose("tradeoffs.quantity", Quantity.LATENCY)
-    found(opened)
+    found_without_extras(opened)
     assert "the slower of computing and moving data" in opened.words
 
 
