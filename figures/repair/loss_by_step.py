@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from analysis.diagnosis.flow.contents import FlowStep, StepOutcome
+from analysis.diagnosis.flow.goal import points_text
 from figures.style.layout import escape_markup, finish_figure
 from figures.style.palette import FLOAT
 
@@ -66,5 +67,5 @@ def loss_by_step(steps: Sequence[FlowStep], goal: float) -> go.Figure:
 def _steps_title(measured: Sequence[FlowStep], goal: float) -> str:
     kept = [step for step in measured if step.outcome is StepOutcome.PASSED and step.adopted]
     if kept:
-        return f"{escape_markup(kept[-1].name)} brings the loss within {goal:g} points"
-    return f"Where {goal:g} points are kept, and where not"
+        return f"{escape_markup(kept[-1].name)} brings the loss within {points_text(goal)}"
+    return f"Where a loss of {points_text(goal)} is kept, and where not"

@@ -156,4 +156,5 @@ def show_losses(found: Diagnosis) -> None:
         hide_index=True,
         width="stretch",
         column_config={"points lost alone": st.column_config.NumberColumn(format="%.2f")},
+        placeholder="",
     )

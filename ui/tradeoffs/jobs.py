@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from accelerator.machine import Machine
 from analysis.cost.quantity import Quantity
+from analysis.diagnosis.flow.goal import points_text
 from analysis.mixed_precision.forecast import learn_forecast
 from analysis.mixed_precision.pareto_front import (
     Front,
@@ -219,7 +220,7 @@ def _solve_target(
 ) -> Proposal:
     quantity = found.wish.quantity
     if target.against == Against.POINTS:
-        name = f"Least {quantity} within {_points_text(target.most)} of float"
+        name = f"Least {quantity} within {points_text(target.most)} of float"
         best = search.cheapest_choice(quantity, most_loss=target.most / 100, name=name)
         if best.prediction.loss is not None and best.prediction.loss > target.most / 100 + ROUNDING:
             raise BudgetError("No choice of bits and repairs keeps the bound.")
@@ -234,10 +235,6 @@ def _solve_target(
     return search.least_noise_choice([Budget(quantity, target.most * worth)], name)
 
 
-def _points_text(count: float) -> str:
-    return "1 point" if count == 1 else f"{count:g} points"
-
-
 def _unreachable_sentence(search: RecipeSearch, quantity: Quantity, target: PointRequest) -> str:
     """Say how close the best choice comes to an unreachable bound."""
     wanted = f"{target.most:g} {target.against}"
@@ -245,7 +242,7 @@ def _unreachable_sentence(search: RecipeSearch, quantity: Quantity, target: Poin
         best = search.least_noise_choice(())
         lost = 100 * (best.prediction.loss or 0.0)
         repairs = name_of_recipe(best.recipe) or "no repair"
-        most, lost_text = _points_text(target.most), _points_text(round(lost, 1))
+        most, lost_text = points_text(target.most), points_text(round(lost, 1))
         return (
             f"Nothing on {search.machine.name} keeps at most {most} below float: "
             f"the best choice, with {repairs}, is predicted to lose {lost_text}. "

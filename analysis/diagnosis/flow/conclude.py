@@ -10,7 +10,7 @@ from analysis.diagnosis.flow.contents import (
     NamedCause,
     StepOutcome,
 )
-from analysis.diagnosis.flow.goal import Standing
+from analysis.diagnosis.flow.goal import Standing, points_text
 from analysis.diagnosis.flow.state import FlowState
 from analysis.diagnosis.flow.trials import Trials
 
@@ -49,17 +49,16 @@ def conclude_diagnosis(trials: Trials, state: FlowState) -> Diagnosis:
     """Return the diagnosis: the cheapest recipe that keeps the goal, or the nearest recipe."""
     best, goal = state.nearest_trial, trials.goal
     met = best.standing is Standing.KEPT
-    unit = "points" if best.loss.labelled else "% of the answers"
+    limit = points_text(goal.points) if best.loss.labelled else f"{goal.points:g} % of the answers"
     name = best.experiment.content_name
     sentence = (
         f"{name} keeps the goal ({goal.goal_text}): loses {best.loss.loss_text}."
         if met
-        else f"No recipe here keeps {goal.points:g} {unit}; nearest is {name}: loses "
-        f"{best.loss.loss_text}."
+        else f"No recipe here keeps {limit}; nearest is {name}: loses {best.loss.loss_text}."
     )
     if not met and best.loss.points <= goal.points:
         sentence = (
-            f"{name} loses {best.loss.loss_text}: within {goal.points:g} {unit} as measured, but "
+            f"{name} loses {best.loss.loss_text}: within {limit} as measured, but "
             f"{len(trials.study.scored_images)} images cannot decide."
         )
     useless = [

@@ -11,6 +11,11 @@ from quant.errors import ConfigError, QuantError
 _GOAL = re.compile(r"\s*(?:drop\s*<=\s*)?(\d+(?:\.\d*)?|\.\d+)\s*")
 
 
+def points_text(count: float) -> str:
+    """Return a number of points in words, such as "1 point" or "0.5 points"."""
+    return "1 point" if count == 1 else f"{count:g} points"
+
+
 class Standing(StrEnum):
     """Where a measured loss stands beside the goal, by the paired interval of 95 %."""
 

@@ -28,4 +28,4 @@ def test_each_measured_step_has_a_mark_with_its_interval_and_the_title_names_the
     assert passed.error_x.arrayminus == pytest.approx((0.5,))
     assert failed.y == ("1. As &lt;b&gt;configured",)
     assert figure.layout.shapes[0].x0 == 1.0
-    assert takeaway(figure) == "Equalize brings the loss within 1 points"
+    assert takeaway(figure) == "Equalize brings the loss within 1 point"
