@@ -45,8 +45,12 @@ def test_a_sweep_is_paused_survives_a_reload_and_ends(fresh_server: str, page: P
     images = main(page).get_by_role("spinbutton", name="Images")
     images.fill("16")
     images.press("Enter")
-    button(page, "Resume").click()
-    expect(main(page)).to_contain_text("cells are known on 16 images")
+    known = main(page).get_by_text("cells are known on 16 images")
+    # a fast machine may have had 16 images behind it when the sweep was paused
+    expect(button(page, "Resume").or_(known).first).to_be_visible()
+    if button(page, "Resume").is_visible():
+        button(page, "Resume").click()
+    expect(known).to_be_visible()
     expect(main(page)).to_contain_text("sees harm in")
 
 
