@@ -20,6 +20,7 @@ def heading(page: Page, name: str) -> None:
 def go(page: Page, name: str) -> None:
     page.get_by_test_id("stSidebarNav").get_by_role("link", name=name).click()
     heading(page, name)
+    settle(page)
 
 
 def button(page: Page, name: str) -> Locator:
@@ -34,11 +35,21 @@ def radio(page: Page, name: str) -> None:
 def choose(page: Page, label: str, option: str) -> None:
     page.get_by_role("combobox", name=label).click()
     page.get_by_role("option", name=option, exact=True).click()
+    settle(page)
 
 
 def idle(page: Page) -> None:
     """Wait until no job is under way and the page is drawn: until then, what is in it may go."""
     expect(frame(page).get_by_test_id("stProgress")).to_have_count(0)
+    expect(page.locator("[data-test-script-state=notRunning]")).to_be_visible()
+
+
+def settle(page: Page) -> None:
+    """Give the server time to begin with what was done, and wait until the page is drawn.
+
+    What a person does before that is lost where the page is drawn anew under the hand.
+    """
+    page.wait_for_timeout(500)
     expect(page.locator("[data-test-script-state=notRunning]")).to_be_visible()
 
 

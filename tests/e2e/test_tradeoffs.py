@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.steps import button, click_in_chart, frame, heading, idle, main
+from tests.e2e.steps import button, click_in_chart, frame, heading, idle, main, settle
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("patience")]
 
@@ -22,6 +22,7 @@ def test_a_proposal_is_measured_and_a_point_goes_to_configure(own_server: str, p
 
     main(page).get_by_role("combobox", name=re.compile("Bound in")).first.click()
     page.get_by_role("option", name="% of W8A8").click()
+    settle(page)
     most = main(page).get_by_role("spinbutton", name="At most")
     most.fill("50")
     most.press("Enter")
