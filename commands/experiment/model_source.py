@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from plain_files.read_json import JsonObject
+from commands.inputs import read_text_file
+from plain_files.read_json import JsonObject, parse_json
 
 KEY = "model_source"
 
@@ -30,7 +31,7 @@ def model_of_experiment(model: str | None, experiment: Path) -> str:
         return model
     from sample_models.registry import SAMPLES  # noqa: PLC0415  imports torch
 
-    plain = json.loads(experiment.read_text(encoding="utf-8"))
+    plain = parse_json(read_text_file(experiment))
     named = plain.get(KEY) if isinstance(plain, dict) else None
     if isinstance(named, str) and (named in SAMPLES or Path(named).is_file()):
         return named

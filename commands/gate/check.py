@@ -96,11 +96,11 @@ def check_conditions(
         from commands.gate.score_both import CheckTask, score_both  # noqa: PLC0415
         from commands.work.make_report import open_run_store  # noqa: PLC0415
 
-        model = model_of_experiment(model, experiment)
         conditions = [read_condition(text) for text in fail_if]
         options = ExperimentOptions(experiment=experiment, machine=machine, seed=seed)
+        first = options.read().experiment.seed  # says what is wrong with the file
+        model = model_of_experiment(model, experiment)
         own_metric, how = open_user_metric(metric), open_preprocess(preprocess, label_column, model)
-        first = options.read().experiment.seed
         choice = ImageChoice(data, how, samples, calibration, first)
         network = open_network(model, builder, input_shape)
         store = open_run_store(runs, None)

@@ -112,3 +112,12 @@ def test_the_file_of_an_experiment_names_the_model(files: dict[str, Path], tmp_p
     nameless = CliRunner().invoke(app, [*asked[:2], str(files["w8"]), *asked[3:]])
     assert nameless.exit_code == 2
     assert "w8.json names none. Name the model with --model." in nameless.stderr
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 100_000])
+def test_a_broken_experiment_is_told_before_its_model_is_sought(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "e.json"
+    file.write_text(text)
+    found = CliRunner().invoke(app, ["check", "--experiment", str(file), "--fail-if", "drop > 1"])
+    assert found.exit_code == 2
+    assert "An experiment must be JSON" in found.stderr
