@@ -50,7 +50,7 @@ SamplesOption = Annotated[int | None, typer.Option(help="Score on so many images
 CalibrationOption = Annotated[int, typer.Option(help="Images to choose ranges from.")]
 TrainedOption = Annotated[
     str | None,
-    typer.Option(help="Name of a training: its weights and grids; its bits if none are named."),
+    typer.Option(help="Name of a training: its weights and encodings; its bits if none are named."),
 ]
 TrainingsOption = Annotated[Path, typer.Option("--runs", help="Folder that keeps trainings.")]
 TaskOption = Annotated[

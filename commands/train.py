@@ -52,7 +52,7 @@ def train_network(
     samples: SamplesOption = None,
     calibration: CalibrationOption = 256,
     method: Annotated[
-        TrainingMethod, typer.Option(help="How weights come to lie on their grids.")
+        TrainingMethod, typer.Option(help="How weights learn to be quantized.")
     ] = TrainingMethod.LEARNED_STEP,
     steps: Annotated[int, typer.Option(help="Batches to train on.", min=0)] = 400,
     batch: Annotated[int, typer.Option(help="Images of a step.", min=2)] = 32,
@@ -74,7 +74,8 @@ def train_network(
         OptimizerKind.ADAM
     ),
     dampening: Annotated[
-        float, typer.Option(help="Weight of the distance of weights from their grid.", min=0)
+        float,
+        typer.Option(help="Weight of the distance of weights from their quantized values.", min=0),
     ] = 0.0,
     freeze_oscillating: Annotated[
         float, typer.Option(help="Share of flips from which a weight is frozen; 0: never.", min=0)

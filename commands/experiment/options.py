@@ -58,7 +58,7 @@ AdaroundOption = Annotated[bool, typer.Option("--adaround", help="Learn the roun
 IterationsOption = Annotated[int, typer.Option(help="Steps for each layer.")]
 EncodingsOption = Annotated[
     str | None,
-    typer.Option(help="Use the grids of a file (AIMET JSON), or own: those of the ONNX file."),
+    typer.Option(help="Use the encodings of a file (AIMET JSON), or own: those of the ONNX file."),
 ]
 
 Command = Callable[..., None]
