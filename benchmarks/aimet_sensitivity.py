@@ -9,7 +9,7 @@ interpreter. Each side runs in a process of its own, and they take turns, so tha
 machine hits both. Timed is only the question itself, W8A8 on one layer after the other: for AIMET
 `perform_per_layer_analysis_by_enabling_quant_wrappers`, for us the exact sweep of both sides at 8
 bits with nothing in its store. Models, images, calibration and ranges are ready before on both
-sides. Our sweep counts every layer that has a grid of its own, the network's input among them;
+sides. Our sweep counts every layer that has an encoding of its own, the network's input among them;
 AIMET counts its wrapped modules.
 """
 

@@ -52,7 +52,7 @@ from quant.config import QuantConfig, uniform_config
 from quant.graph.float_graph import FloatGraph
 from quant.inputs import Inputs, first_output_of
 from quant.passes.calibrate import Calibration
-from quant.passes.use_grids import UseGrids
+from quant.passes.use_encodings import UseEncodings
 from quant.progress import drain_steps
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.training.neuron_widths import trained_channel_widths
@@ -157,7 +157,7 @@ def simulate(ground: Ground, config: QuantConfig, state: TrainedState | None = N
         return quantize_graph(graph, config, ground.calibration, ground.input_range)
     trained = state.trained_graph(graph)
     quantized = quantize_graph(trained, config, ground.calibration, ground.input_range)
-    kept = UseGrids(state.encodings).apply_at_once(quantized).kept
+    kept = UseEncodings(state.encodings).apply_at_once(quantized).kept
     assert not kept, kept
     return quantized
 

@@ -68,8 +68,8 @@ def convert_to_pt2(loaded: LoadedModel, out: Path) -> Converted:
             "model as it is and report it."
         )
     left = (
-        f"The file holds the float network; {len(loaded.encodings)} grids of the quantized file "
-        "stay behind. Export encodings to keep them."
+        f"The file holds the float network; {len(loaded.encodings)} encodings of the quantized "
+        "file stay behind. Export encodings to keep them."
     )
     notes = (left,) if loaded.encodings else ()
     report = None if loaded.report is None else asdict(loaded.report)

@@ -32,7 +32,7 @@ class Given:
     Attributes:
         source: name of the file for people.
         config: bits, symmetry and granularity of the file; uncovered tensors stay float.
-        grids: the file's encodings by site.
+        encodings: the file's encodings by site.
         uncovered: sites without an encoding in the file.
         unused: tensors of the file with an unused encoding, and why.
         exact: tensors of 32 bits, such as biases, computed exactly here.
@@ -41,7 +41,7 @@ class Given:
 
     source: str
     config: QuantConfig
-    grids: dict[str, Encoding]
+    encodings: dict[str, Encoding]
     uncovered: tuple[str, ...] = ()
     unused: dict[str, str] = field(default_factory=dict)
     exact: int = 0
@@ -51,7 +51,7 @@ class Given:
         """Return a sentence for what was taken from the file, and for what was left."""
         rules = len(self.config.rules)
         beside = f"{rules} {'rule' if rules == 1 else 'rules'} beside its default"
-        start = f"{len(self.grids)} encodings of {self.source} are used as they are"
+        start = f"{len(self.encodings)} encodings of {self.source} are used as they are"
         found = [f"{start}; the configuration has {beside}."]
         if self.uncovered:
             found.append(

@@ -35,7 +35,7 @@ def quantize_for_export(study: Study, experiment: Experiment) -> Steps[Stage]:
     )
     if calibrated.statistics or not study.needs_images(config):
         stage = plain_quantized_stage(network, config, calibrated)
-    else:  # a file may have all grids
+    else:  # a file may hold all encodings
         bare = quantize_graph(network.graph, config, None, calibrated.input_range)
         stage = Stage(network, calibrated, bare)
     repaired = apply_whole_recipe(stage, recipe, config, study.calibration)

@@ -60,7 +60,7 @@ class Explanation:
 
     layer: str
     bits: Mapping[Side, int]
-    grid_of: str | None
+    encoding_owner: str | None
     cost: LayerCost | None
     network: CostReport
     options: tuple[Option, ...]

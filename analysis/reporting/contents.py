@@ -42,7 +42,7 @@ class LayerChoice:
     weight: str
     output_bits: int
     output: str
-    grid_of: str = ""
+    encoding_owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,7 +193,7 @@ def layer_choices(network: Network, config: QuantConfig) -> tuple[LayerChoice, .
                 weight="" if weight is None else describe_spec(weight.spec),
                 output_bits=output.spec.bits,
                 output=describe_spec(output.spec),
-                grid_of=output.shared_with or "",
+                encoding_owner=output.shared_with or "",
             )
         )
     return tuple(rows)

@@ -16,12 +16,12 @@ from quant.passes.equalize import Equalize, Equalized
 from quant.passes.methods import Method, Reach
 from quant.passes.recipe import Pass, Recipe, check_recipe_order, is_float_pass
 from quant.passes.smooth import Smooth, Smoothed
-from quant.passes.use_grids import GridsUsed, UseGrids
+from quant.passes.use_encodings import EncodingsUsed, UseEncodings
 from quant.progress import Progress, Steps, drain_steps, part_of_progress
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.training.state.use_training import UseTraining
 
-Outcome = Equalized | Absorbed | Smoothed | Corrected | AdaRoundResult | GridsUsed
+Outcome = Equalized | Absorbed | Smoothed | Corrected | AdaRoundResult | EncodingsUsed
 SMOOTH_TITLE = "Smooth activations"
 MOST_IMAGES = 512  # that are held at once for the passes that learn from data
 
@@ -53,8 +53,8 @@ def title_of_pass(step: Pass) -> str:
             return f"Correct biases ({method})"
         case AdaRound(iterations=iterations):
             return f"AdaRound ({iterations} iterations)"
-        case UseGrids(source=source, grids=grids):
-            return f"Encodings of {source} ({len(grids)} tensors)"
+        case UseEncodings(source=source, encodings=encodings):
+            return f"Encodings of {source} ({len(encodings)} tensors)"
         case UseTraining(state=state, source=source):
             return f"Training {source} ({state.record.steps} steps)"
 
@@ -79,7 +79,7 @@ def apply_recipe_pass(
         return (yield from _use_trained_state(stage, step, config, images))
     batches = _calibration_batches(stage.network, images) if pass_needs_images(step) else []
     outcome: Outcome
-    if isinstance(step, CorrectBias | AdaRound | UseGrids):
+    if isinstance(step, CorrectBias | AdaRound | UseEncodings):
         outcome = yield from step(stage.network.graph, stage.quantized, batches)
         return stage, outcome
     raise QuantError(f"A recipe is made of known passes; got {type(step).__name__}.")
@@ -150,23 +150,23 @@ def _apply_float_pass(
 
 def _use_trained_state(
     stage: Stage, step: UseTraining, config: QuantConfig, images: Data | None
-) -> Steps[tuple[Stage, GridsUsed]]:
+) -> Steps[tuple[Stage, EncodingsUsed]]:
     """Use trained weights and encodings; a layer with edited bits gets a new range."""
     yield Progress(0.0, title_of_pass(step))
     network = replace(stage.network, graph=step(stage.network.graph))
     if stage.calibrated.statistics or not config_needs_data(network, config):
         trained = plain_quantized_stage(network, config, stage.calibrated)
-    else:  # the training has all grids
+    else:  # the training holds all encodings
         bare = quantize_graph(network.graph, config, None, stage.calibrated.input_range)
         trained = Stage(network, stage.calibrated, bare)
-    used = UseGrids(step.state.encodings, step.source).apply_at_once(trained.quantized)
+    used = UseEncodings(step.state.encodings, step.source).apply_at_once(trained.quantized)
     if used.kept and images is not None and config_needs_data(network, config):
         # ranges of the untrained network do not suit trained weights
         steps = calibrate_network(network, images, stage.calibrated.input_range)
         trained = plain_quantized_stage(
             network, config, (yield from part_of_progress(steps, 0.1, 1.0))
         )
-        used = UseGrids(step.state.encodings, step.source).apply_at_once(trained.quantized)
+        used = UseEncodings(step.state.encodings, step.source).apply_at_once(trained.quantized)
     return trained, used
 
 

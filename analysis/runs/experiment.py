@@ -12,7 +12,7 @@ from quant.passes.equalize import Equalize
 from quant.passes.methods import Method, Reach
 from quant.passes.recipe import Pass, Recipe, is_float_pass
 from quant.passes.smooth import Smooth
-from quant.passes.use_grids import UseGrids
+from quant.passes.use_encodings import UseEncodings
 from quant.spec import FLOAT_BITS, Granularity, QuantSpec
 from quant.training.state.use_training import UseTraining
 
@@ -72,7 +72,7 @@ class Experiment:
         """The passes in order: encodings of a file first, then the recipe."""
         if self.encodings is None or not self.uses_encodings:
             return self.recipe
-        return (UseGrids(self.encodings.grids, self.encodings.source), *self.recipe)
+        return (UseEncodings(self.encodings.encodings, self.encodings.source), *self.recipe)
 
     def with_config(self, config: QuantConfig) -> "Experiment":
         """Return the experiment with another configuration, without the user's name."""
@@ -139,7 +139,7 @@ def _words_of_repair(step: Pass) -> str:
             return "bias corrected" if method is Method.EMPIRICAL else "bias corrected analytically"
         case AdaRound():
             return "AdaRound"
-        case UseGrids(source=source):
+        case UseEncodings(source=source):
             return f"encodings of {source}"
         case UseTraining(source=source):
             return f"trained {source}"

@@ -23,7 +23,7 @@ from quant.passes.equalize import Equalize
 from quant.passes.methods import Method, Reach
 from quant.passes.recipe import Pass, Recipe, check_recipe_order
 from quant.passes.smooth import Smooth
-from quant.passes.use_grids import UseGrids
+from quant.passes.use_encodings import UseEncodings
 from quant.training.state.use_training import UseTraining
 
 FORMAT, VERSION = "quantscope-experiment", 1
@@ -182,7 +182,7 @@ def pass_to_plain(step: Pass) -> JsonObject:
     Raises:
         QuantError: users' recipes cannot contain the pass.
     """
-    if isinstance(step, UseGrids):
+    if isinstance(step, UseEncodings):
         raise QuantError("Encodings of a file belong to the experiment, not to its recipe.")
     if isinstance(step, UseTraining):  # its weights stay in the folder of runs
         return {"pass": TRAINING, "source": step.source, "digest": step.state.digest}

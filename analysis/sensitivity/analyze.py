@@ -86,7 +86,7 @@ def analyze_exactly(
         ranking = yield from part_of_progress(rank_layers_worst_first(study, sweep), 0.0, before)
     work = run_exact_sweep(asked, data, cells, workers, ranking, reuse=reuse)
     macs = yield from part_of_progress(work, before, 1.0)
-    whole = asked.grids.program.macs_between(0, len(asked.grids.program)) * len(data)
+    whole = asked.encodings.program.macs_between(0, len(asked.encodings.program)) * len(data)
     forwards = macs / whole if whole else 0.0
     return gather_scores(asked, cells, time.monotonic() - start, forwards)
 

@@ -46,8 +46,8 @@ def tensor_noise_sensitivity(study: Study, sweep: Sweep) -> Sensitivity:
 class _Local:
     """The noise of single tensors; measured values are cached."""
 
-    def __init__(self, grids: SiteEncodings, calibrated: Calibrated) -> None:
-        self.grids, self._calibrated = grids, calibrated
+    def __init__(self, encodings: SiteEncodings, calibrated: Calibrated) -> None:
+        self.encodings, self._calibrated = encodings, calibrated
         self._weights: dict[tuple[str, int], float] = {}
 
     def question_sqnr_db(self, question: Question) -> float | None:
@@ -60,7 +60,9 @@ class _Local:
 
     def _tensor_levels_db(self, question: Question) -> Iterator[float | None]:
         layer, bits = question.layer, question.bits
-        if question.side.includes_role(Side.WEIGHTS) and self.grids.site_names(layer, Side.WEIGHTS):
+        if question.side.includes_role(Side.WEIGHTS) and self.encodings.site_names(
+            layer, Side.WEIGHTS
+        ):
             yield self.weight_sqnr_db(layer, bits)
         if question.side.includes_role(Side.ACTIVATIONS):
             yield self._activation_sqnr_db(layer, bits)
@@ -68,17 +70,17 @@ class _Local:
     def weight_sqnr_db(self, layer: str, bits: int) -> float:
         """Return the SQNR of a layer's weight."""
         if (layer, bits) not in self._weights:
-            (site,) = self.grids.site_names(layer, Side.WEIGHTS)
-            graph = self.grids.network.graph
+            (site,) = self.encodings.site_names(layer, Side.WEIGHTS)
+            graph = self.encodings.network.graph
             weight = graph.stored_tensor(str(graph[layer].weight)).detach()
-            rounded = self.grids.encodings_at_bits([site], bits)[site].fake_quantize(weight)
+            rounded = self.encodings.encodings_at_bits([site], bits)[site].fake_quantize(weight)
             self._weights[layer, bits] = sqnr_db(weight, rounded)
         return self._weights[layer, bits]
 
     def _activation_sqnr_db(self, layer: str, bits: int) -> float | None:
-        (site,) = self.grids.site_names(layer, Side.ACTIVATIONS)
+        (site,) = self.encodings.site_names(layer, Side.ACTIVATIONS)
         statistics = self._calibrated.statistics.get(site)
         if statistics is None or statistics.count == 0:
             return None
-        grid = self.grids.encodings_at_bits([site], bits)[site]
-        return fit_statistics_encoding(statistics, grid, QuantSpec(bits)).sqnr_db
+        encoding = self.encodings.encodings_at_bits([site], bits)[site]
+        return fit_statistics_encoding(statistics, encoding, QuantSpec(bits)).sqnr_db

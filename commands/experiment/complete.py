@@ -28,7 +28,7 @@ def complete_experiment(
         ValueError: the file cannot be read, or the recipe changes the tensors of the encodings.
     """
     from quant.passes.recipe import check_recipe_order  # noqa: PLC0415
-    from quant.passes.use_grids import UseGrids  # noqa: PLC0415
+    from quant.passes.use_encodings import UseEncodings  # noqa: PLC0415
 
     experiment = record.experiment
     notes: tuple[str, ...] = ()
@@ -37,7 +37,7 @@ def complete_experiment(
     if options.encodings is not None:
         given = _file_encodings(network, options.encodings)
         config = experiment.config if options.names_config else given.config
-        check_recipe_order((UseGrids(given.grids, given.source), *experiment.recipe))
+        check_recipe_order((UseEncodings(given.encodings, given.source), *experiment.recipe))
         experiment = replace(experiment, encodings=given, config=config)
         return experiment, (*notes, *given.sentences())
     if record.encodings is None:

@@ -213,8 +213,8 @@ def _explain_layer(found: Explanation) -> Iterator[str]:
             f"{format_count(found.cost.macs)} MACs and "
             f"{format_bytes(found.cost.dram_bits / 8)} to or from DRAM; the bound is {bound}."
         )
-    if found.grid_of is not None:
-        yield f"The output shares the encoding of {found.grid_of}; choose the bits there."
+    if found.encoding_owner is not None:
+        yield f"The output shares the encoding of {found.encoding_owner}; choose the bits there."
     for side, bits in found.bits.items():
         yield _side_sentence(found, side, bits)
     if found.cost is not None and found.cost.macs:

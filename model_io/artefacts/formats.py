@@ -48,11 +48,11 @@ def _describe_read_back(source: ArtefactSource, text: str) -> str:
     Raises:
         ModelError: an encoding differs after reading.
     """
-    grids = read_aimet_encodings(text, source.name).grids
+    encodings = read_aimet_encodings(text, source.name).encodings
     graph = source.graph
     found = apply_file_encodings(
-        grids, graph, encoding_targets_by_tensor(graph, {}), source.name
-    ).grids
+        encodings, graph, encoding_targets_by_tensor(graph, {}), source.name
+    ).encodings
     wanted = {n: q.encoding for n, q in source.quantized.quantizers.items() if q.encoding}
     differ = [
         n for n, e in wanted.items() if n in found and not torch.equal(e.scale, found[n].scale)
@@ -60,7 +60,7 @@ def _describe_read_back(source: ArtefactSource, text: str) -> str:
     if differ or set(wanted) != set(found):
         names = sorted(differ or set(wanted) ^ set(found))
         raise ModelError(f"Encodings must come back as they went; {names[0]!r} does not.")
-    return f"Read again: the scales of all {len(wanted)} grids are the same to the bit."
+    return f"Read again: the scales of all {len(wanted)} encodings are the same to the bit."
 
 
 def _make_pt2_program(source: ArtefactSource) -> Artefact:

@@ -20,7 +20,7 @@ class Encodings:
     """The encodings in a file; `version` is the version of the file format."""
 
     version: str
-    grids: tuple[FileEncoding, ...]
+    encodings: tuple[FileEncoding, ...]
 
 
 def is_encodings_text(text: str) -> bool:
@@ -47,12 +47,12 @@ def read_aimet_encodings(content: str | bytes, shown: str) -> Encodings:
         if len(found) >= MOST_RECORDS:
             raise ModelError(f"{shown} must hold at most {MOST_RECORDS} tensors, got more.")
         try:
-            grid = _GRIDS[version](readable_tensor_name(name), parameter, record)
+            encoding = _GRIDS[version](readable_tensor_name(name), parameter, record)
         except Unreadable as problem:
             raise ModelError(
                 f"The encoding of {str(name)[:80]!r} in {shown} {problem}. Export it again."
             ) from None
-        found[grid.tensor, parameter] = grid
+        found[encoding.tensor, parameter] = encoding
     return Encodings(version, tuple(found.values()))
 
 

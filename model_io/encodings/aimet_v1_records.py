@@ -43,12 +43,12 @@ def read_v1_record(tensor: str, parameter: bool | None, record: JsonObject) -> F
     if type_ == "LPBQ":  # bw is the width of a block's whole scale and its codes together
         bits = read_whole_number(record.get("compressed_bw"), "compressed_bw", 2, bits)
         scale, offset = _lpbq_block_scales(record, scale), -(1 << (bits - 1))
-    grid = _encoding_from_offsets(
+    encoding = _encoding_from_offsets(
         tensor, bits, _truth_value(record.get("is_sym")), scale, offset, parameter, block
     )
     if read_number_array(record.get("zero_point_shift") or 0, "zero_point_shift").any():
-        return replace(grid, problem=zero_missing_reason(tensor))
-    return grid if type_ == "PER_TENSOR" else replace(grid, shape=(scale.size,))
+        return replace(encoding, problem=zero_missing_reason(tensor))
+    return encoding if type_ == "PER_TENSOR" else replace(encoding, shape=(scale.size,))
 
 
 def read_v061_records(tensor: str, parameter: bool | None, records: object) -> FileEncoding:
@@ -68,10 +68,10 @@ def read_v061_records(tensor: str, parameter: bool | None, records: object) -> F
     steps = [_scale_and_offset(record, bits) for record in records]
     scale = read_positive_scales([step[0] for step in steps], "scale")
     symmetric = all(_truth_value(record.get("is_symmetric")) for record in records)
-    grid = _encoding_from_offsets(
+    encoding = _encoding_from_offsets(
         tensor, bits, symmetric, scale, [s[1] for s in steps], parameter, None
     )
-    return grid if len(records) == 1 else replace(grid, shape=(len(records),))
+    return encoding if len(records) == 1 else replace(encoding, shape=(len(records),))
 
 
 def _scale_and_offset(record: JsonObject, bits: int) -> tuple[object, object]:

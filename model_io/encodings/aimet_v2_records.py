@@ -35,7 +35,7 @@ def read_v2_record(tensor: str, parameter: bool | None, record: JsonObject) -> F
             tensor,
             8,
             parameter=parameter,
-            problem=f"A grid must be of whole numbers, got {kind} for {tensor!r}. "
+            problem=f"An encoding must be of whole numbers, got {kind} for {tensor!r}. "
             "Choose one here instead.",
         )
     match = _INTEGER.fullmatch(kind) if isinstance(kind, str) else None
@@ -71,7 +71,7 @@ def _complete_encoding(
     middle = 0 if start.signed else 1 << (start.bits - 1)
     symmetric = bool((zero_point == middle).all())
     whole_zero = tuple(int(z) for z in np.round(zero_point).ravel().tolist())
-    grid = replace(
+    encoding = replace(
         start,
         symmetric=symmetric,
         scale=tuple(scale.ravel().tolist()),
@@ -82,8 +82,8 @@ def _complete_encoding(
         problem=problem,
     )
     if symmetric and not start.signed:  # the same steps around zero, as the simulation has them
-        return replace(grid, signed=True, zero_point=(0,) * len(whole_zero))
-    return grid
+        return replace(encoding, signed=True, zero_point=(0,) * len(whole_zero))
+    return encoding
 
 
 def _lpbq_scales(record: JsonObject) -> NDArray[np.float32]:

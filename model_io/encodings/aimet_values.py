@@ -62,6 +62,6 @@ def read_zero_points(value: object, shape: tuple[int, ...]) -> NDArray[np.float6
 def zero_missing_reason(tensor: str) -> str:
     """Return the reason why QuantScope cannot use an encoding without zero."""
     return (
-        f"Zero must be on the grid, got one of {tensor!r} that is shifted by a part of a step. "
-        "Choose its grid here instead."
+        f"Zero must be exact, got an encoding of {tensor!r} that is shifted by a part of a step. "
+        "Choose its encoding here instead."
     )

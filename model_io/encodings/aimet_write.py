@@ -23,12 +23,14 @@ _TYPES = {
 
 
 def write_aimet_encodings(
-    grids: Sequence[FileEncoding], version: str = "2.0.0", settings: dict[str, object] | None = None
+    encodings: Sequence[FileEncoding],
+    version: str = "2.0.0",
+    settings: dict[str, object] | None = None,
 ) -> str:
     """Return the encodings of a network as JSON text for AIMET's tool chain.
 
     Args:
-        grids: encodings of weights, of activations and, for integer biases, of biases.
+        encodings: encodings of weights, of activations and, for integer biases, of biases.
         version: "2.0.0" or "1.0.0".
         settings: the `quantizer_args` of 1.0.0.
 
@@ -39,26 +41,32 @@ def write_aimet_encodings(
         raise ModelError(f"Encodings are written as {' or '.join(VERSIONS)}, got {version!r}.")
     whole: dict[str, object]
     if version == "2.0.0":
-        records = [_v2_record(widen_to_type(grid)) for grid in grids if not grid.floating]
+        records = [
+            _v2_record(widen_to_type(encoding)) for encoding in encodings if not encoding.floating
+        ]
         whole = {"producer": PRODUCER, "version": version, "encodings": records}
     else:
         whole = {
             "producer": PRODUCER,
             "version": version,
-            "activation_encodings": [_v1_record(grid) for grid in grids if not grid.parameter],
-            "param_encodings": [_v1_record(grid) for grid in grids if grid.parameter],
+            "activation_encodings": [
+                _v1_record(encoding) for encoding in encodings if not encoding.parameter
+            ],
+            "param_encodings": [
+                _v1_record(encoding) for encoding in encodings if encoding.parameter
+            ],
             "quantizer_args": settings or {},
             "excluded_layers": [],
         }
     return json.dumps(whole, indent=2, allow_nan=False)
 
 
-def version_notes(grids: Iterable[FileEncoding], version: str) -> tuple[str, ...]:
+def version_notes(encodings: Iterable[FileEncoding], version: str) -> tuple[str, ...]:
     """Return the losses of a version, a sentence for each loss."""
     if version != "2.0.0":
         return ()
-    grids = tuple(grids)
-    wide = Counter(grid.bits for grid in grids if grid.bits not in _WIDTHS)
+    encodings = tuple(encodings)
+    wide = Counter(encoding.bits for encoding in encodings if encoding.bits not in _WIDTHS)
     notes = [
         f"{count} {'tensor' if count == 1 else 'tensors'} of {bits} bits: 2.0.0 has no such type, "
         f"so the next wider one, of {integer_type_bits(bits)} bits, holds the same steps; it "
@@ -66,11 +74,11 @@ def version_notes(grids: Iterable[FileEncoding], version: str) -> tuple[str, ...
         "1.0.0 keeps the width."
         for bits, count in sorted(wide.items())
     ]
-    floating = sum(grid.floating for grid in grids)
+    floating = sum(encoding.floating for encoding in encodings)
     if floating:
         notes.append(
-            f"{floating} tensors stay float and have no record; a converter may give them a grid "
-            "of its own unless told not to."
+            f"{floating} tensors stay float and have no record; a converter may give them "
+            "encodings of its own unless told not to."
         )
     return tuple(notes)
 
@@ -80,28 +88,28 @@ def integer_type_bits(bits: int) -> int:
     return next(width for width in _WIDTHS if width >= bits)
 
 
-def widen_to_type(grid: FileEncoding) -> FileEncoding:
+def widen_to_type(encoding: FileEncoding) -> FileEncoding:
     """Return an encoding in the integer type of 2.0.0; activations are unsigned, as in AIMET."""
-    bits = integer_type_bits(grid.bits)
-    if not grid.signed or grid.parameter:
-        return replace(grid, bits=bits)
-    shifted = tuple(zero + (1 << (bits - 1)) for zero in grid.zero_point)
-    return replace(grid, bits=bits, signed=False, zero_point=shifted)
+    bits = integer_type_bits(encoding.bits)
+    if not encoding.signed or encoding.parameter:
+        return replace(encoding, bits=bits)
+    shifted = tuple(zero + (1 << (bits - 1)) for zero in encoding.zero_point)
+    return replace(encoding, bits=bits, signed=False, zero_point=shifted)
 
 
-def _v2_record(grid: FileEncoding) -> dict[str, object]:
+def _v2_record(encoding: FileEncoding) -> dict[str, object]:
     """Return a record of 2.0.0; fields with a default value are left out."""
     record: dict[str, object] = {
-        "name": grid.tensor,
-        "output_dtype": f"{'' if grid.signed else 'u'}int{grid.bits}",
-        "y_scale": _nested_lists(grid.scale, grid.shape),
+        "name": encoding.tensor,
+        "output_dtype": f"{'' if encoding.signed else 'u'}int{encoding.bits}",
+        "y_scale": _nested_lists(encoding.scale, encoding.shape),
     }
-    if any(grid.zero_point):
-        record["y_zero_point"] = _nested_lists(grid.zero_point, grid.shape)
-    if grid.axis is not None:
-        record["axis"] = grid.axis
-    if grid.block_size is not None:
-        record["block_size"] = grid.block_size
+    if any(encoding.zero_point):
+        record["y_zero_point"] = _nested_lists(encoding.zero_point, encoding.shape)
+    if encoding.axis is not None:
+        record["axis"] = encoding.axis
+    if encoding.block_size is not None:
+        record["block_size"] = encoding.block_size
     return record
 
 
@@ -113,33 +121,33 @@ def _nested_lists(values: Sequence[float], shape: tuple[int, ...]) -> object:
     return [_nested_lists(values[i * step : (i + 1) * step], shape[1:]) for i in range(shape[0])]
 
 
-def _v1_record(grid: FileEncoding) -> dict[str, object]:
+def _v1_record(encoding: FileEncoding) -> dict[str, object]:
     """Return a record of 1.0.0: flat lists, offsets for codes without a sign."""
-    if grid.floating:
+    if encoding.floating:
         return {
-            "name": grid.tensor,
+            "name": encoding.tensor,
             "enc_type": "PER_TENSOR",
             "dtype": "FLOAT",
-            "bw": grid.bits,
+            "bw": encoding.bits,
         }
-    least = 1 << (grid.bits - 1) if grid.signed else 0
+    least = 1 << (encoding.bits - 1) if encoding.signed else 0
     record: dict[str, object] = {
-        "name": grid.tensor,
-        "enc_type": _TYPES[grid.scale_granularity],
+        "name": encoding.tensor,
+        "enc_type": _TYPES[encoding.scale_granularity],
         "dtype": "INT",
-        "bw": grid.bits,
-        "is_sym": grid.symmetric,
-        "scale": list(_order_outputs_first(grid, grid.scale)),
-        "offset": [-zero - least for zero in _order_outputs_first(grid, grid.zero_point)],
+        "bw": encoding.bits,
+        "is_sym": encoding.symmetric,
+        "scale": list(_order_outputs_first(encoding, encoding.scale)),
+        "offset": [-zero - least for zero in _order_outputs_first(encoding, encoding.zero_point)],
     }
-    if grid.block_size is not None:
-        record["block_size"] = grid.block_size
+    if encoding.block_size is not None:
+        record["block_size"] = encoding.block_size
     return record
 
 
-def _order_outputs_first(grid: FileEncoding, values: Sequence[T]) -> Sequence[T]:
+def _order_outputs_first(encoding: FileEncoding, values: Sequence[T]) -> Sequence[T]:
     """Return the values of blocks ordered by output channel, as 1.0.0 prescribes."""
-    if grid.block_size is None or grid.axis != 0:
+    if encoding.block_size is None or encoding.axis != 0:
         return values
-    blocks, outputs = grid.shape[:2]
+    blocks, outputs = encoding.shape[:2]
     return [values[block * outputs + out] for out in range(outputs) for block in range(blocks)]

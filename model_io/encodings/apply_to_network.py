@@ -70,8 +70,10 @@ def read_network_encodings(content: str | bytes, network: "NamedNetwork", shown:
         ModelError: the file holds no encodings, or no encodings of the network.
     """
     text = content if isinstance(content, str) else content.decode(errors="replace")
-    grids = read_aimet_encodings(text, shown).grids
-    return replace(apply_file_encodings(grids, network.graph, network.targets, shown), text=text)
+    encodings = read_aimet_encodings(text, shown).encodings
+    return replace(
+        apply_file_encodings(encodings, network.graph, network.targets, shown), text=text
+    )
 
 
 def resolve_encodings(source: str, text: str, network: "NamedNetwork", own: Given | None) -> Given:
@@ -143,13 +145,13 @@ def encoding_targets_by_tensor(
     found |= {tensor: EncodingTarget(site.name) for tensor, site in weights.items()}
     owners = {tensor.rpartition(".")[0]: site for tensor, site in weights.items()}
     ends = _last_nodes_by_path(graph)
-    grids = {site.node: site.name for site in sites if site.side is Side.ACTIVATIONS}
+    encodings = {site.node: site.name for site in sites if site.side is Side.ACTIVATIONS}
     for tensor, place in places.items():
         if place.weight:
             target = _find_weight_target(graph, place, owners.get(place.paths[0]))
         else:
             node = next((ends[path] for path in place.paths if path in ends), None)
-            target = _find_activation_target(node, grids)
+            target = _find_activation_target(node, encodings)
         if target.site or tensor not in found:  # else the name can only be meant as ours
             found[tensor] = target
     return found
@@ -177,16 +179,16 @@ def _find_weight_target(graph: FloatGraph, place: TensorPlace, site: Site | None
     return EncodingTarget(site.name, flipped=place.flipped, folded=folded)
 
 
-def _find_activation_target(node: fx.Node | None, grids: Mapping[str, str]) -> EncodingTarget:
+def _find_activation_target(node: fx.Node | None, encodings: Mapping[str, str]) -> EncodingTarget:
     """Return the site with the encoding of a value: its own site, or the site behind moves."""
     if node is None:
-        return EncodingTarget(reason="it is inside a layer, which has one grid, at its end")
-    direct = node.name in grids
-    while node.name not in grids and is_pass_through(node):
+        return EncodingTarget(reason="it is inside a layer, which has one encoding, at its end")
+    direct = node.name in encodings
+    while node.name not in encodings and is_pass_through(node):
         node = node.all_input_nodes[0]
-    if node.name not in grids:
-        return EncodingTarget(reason="it is inside a layer, which has one grid, at its end")
-    return EncodingTarget(grids[node.name], direct=direct)
+    if node.name not in encodings:
+        return EncodingTarget(reason="it is inside a layer, which has one encoding, at its end")
+    return EncodingTarget(encodings[node.name], direct=direct)
 
 
 def apply_file_encodings(
@@ -209,12 +211,12 @@ def apply_file_encodings(
     sites = {site.name: site for site in plan_sites(graph, QuantConfig())}
     taking = _Taking(graph, sites)
     found = tuple(found)
-    exact = [grid for grid in found if not grid.floating and grid.bits > _MOST_BITS]
-    rest = [(grid, targets.get(grid.tensor)) for grid in found if grid not in exact]
-    for grid, target in sorted(rest, key=lambda pair: pair[1] is None or not pair[1].direct):
-        taking.take_tensor(grid, target)
+    exact = [encoding for encoding in found if not encoding.floating and encoding.bits > _MOST_BITS]
+    rest = [(encoding, targets.get(encoding.tensor)) for encoding in found if encoding not in exact]
+    for encoding, target in sorted(rest, key=lambda pair: pair[1] is None or not pair[1].direct):
+        taking.take_tensor(encoding, target)
     if not taking.specs:
-        names = ", ".join(repr(grid.tensor) for grid in found[:3])
+        names = ", ".join(repr(encoding.tensor) for encoding in found[:3])
         raise ModelError(
             f"The tensors in {source} must be those of {graph.layers[-1].name!r} and the other "
             f"layers of this model, got {names or 'none'}. Choose the model that they belong to."
@@ -226,7 +228,7 @@ def apply_file_encodings(
         if site.name not in taking.specs and site.shared_with not in taking.specs
     )
     return Given(
-        source, infer_config(graph, wishes), taking.grids, uncovered, taking.unused, len(exact)
+        source, infer_config(graph, wishes), taking.encodings, uncovered, taking.unused, len(exact)
     )
 
 
@@ -236,40 +238,40 @@ class _Taking:
     def __init__(self, graph: FloatGraph, sites: dict[str, Site]) -> None:
         self.graph, self.sites = graph, sites
         self.specs: dict[str, QuantSpec] = {}
-        self.grids: dict[str, Encoding] = {}
+        self.encodings: dict[str, Encoding] = {}
         self.unused: dict[str, str] = {}
 
-    def take_tensor(self, grid: FileEncoding, target: EncodingTarget | None) -> None:
+    def take_tensor(self, record: FileEncoding, target: EncodingTarget | None) -> None:
         """Accept one tensor of the file, or record the reason for the refusal."""
         if target is None or not target.site:
-            unknown = _CONSTANT if grid.parameter else _UNKNOWN
-            self.unused[grid.tensor] = unknown if target is None else target.reason
+            unknown = _CONSTANT if record.parameter else _UNKNOWN
+            self.unused[record.tensor] = unknown if target is None else target.reason
             return
         site = self.sites[target.site]
         start = WEIGHT_DEFAULT if site.side is Side.WEIGHTS else ACTIVATION_DEFAULT
-        if grid.floating:
+        if record.floating:
             self.specs.setdefault(site.name, replace(start, bits=FLOAT_BITS))
             return
         try:
-            encoding = self._simulated_encoding(grid, site, target)
+            encoding = self._simulated_encoding(record, site, target)
         except ModelError as error:
-            self.unused[grid.tensor] = str(error)
+            self.unused[record.tensor] = str(error)
             return
         if site.name in self.specs:
-            if not equal_activation_encodings(self.grids.get(site.name), encoding):
-                self.unused[grid.tensor] = f"{site.name!r} has another grid, which stays on it"
+            if not equal_activation_encodings(self.encodings.get(site.name), encoding):
+                self.unused[record.tensor] = f"{site.name!r} has another record, which stays on it"
             return
-        self.specs[site.name] = replace(start, **grid.spec_fields())
-        self.grids[site.name] = encoding
+        self.specs[site.name] = replace(start, **record.spec_fields())
+        self.encodings[site.name] = encoding
 
     def _simulated_encoding(
-        self, grid: FileEncoding, site: Site, target: EncodingTarget
+        self, record: FileEncoding, site: Site, target: EncodingTarget
     ) -> Encoding:
         if site.side is not Side.WEIGHTS:
-            return simulated_activation_encoding(grid)
+            return simulated_activation_encoding(record)
         layer = self.graph[site.layer]
         return simulated_weight_encoding(
-            grid, layer.weight_shape, layer.channel_axis, flipped=target.flipped
+            record, layer.weight_shape, layer.channel_axis, flipped=target.flipped
         )
 
     def specs_by_layer(self) -> dict[str, LayerSpecs]:

@@ -51,9 +51,9 @@ def export_network_encodings(
     Raises:
         ModelError: a range is missing, or the version is unknown.
     """
-    grids = tuple(network_encodings(quantized, marked))
-    text = write_aimet_encodings(grids, version, _quantizer_args(default))
-    return ExportedEncodings(text, version_notes(grids, version), len(grids))
+    encodings = tuple(network_encodings(quantized, marked))
+    text = write_aimet_encodings(encodings, version, _quantizer_args(default))
+    return ExportedEncodings(text, version_notes(encodings, version), len(encodings))
 
 
 def network_encodings(quantized: QuantGraph, marked: MarkedOnnx) -> Iterator[FileEncoding]:
@@ -62,11 +62,11 @@ def network_encodings(quantized: QuantGraph, marked: MarkedOnnx) -> Iterator[Fil
     weights: list[FileEncoding] = []
     for site in quantized.sites:
         held = marked.tensors[site.name]
-        grid = _site_encoding(quantized, site, held)
+        encoding = _site_encoding(quantized, site, held)
         if site.side is Side.WEIGHTS:
-            weights.append(grid)
+            weights.append(encoding)
         else:
-            activations[held.name] = grid
+            activations[held.name] = encoding
     yield from activations.values()
     yield from _moved_value_encodings(activations, marked)
     yield from weights
@@ -79,7 +79,7 @@ def _site_encoding(quantized: QuantGraph, site: Site, held: FileTensor) -> FileE
         return float_tensor_record(held.name, parameter=site.side is Side.WEIGHTS)
     if encoding is None:
         raise ModelError(
-            f"Every grid must be known before it is written, got none for {site.name!r}. "
+            f"Every encoding must be known before it is written, got none for {site.name!r}. "
             "Calibrate first."
         )
     if site.side is not Side.WEIGHTS:
@@ -107,11 +107,15 @@ def _moved_value_encodings(
         # a ReLU before the layer's encoding belongs to the layer; several inputs can differ
         if not new or len(sources) != 1 or node.op_type == "Relu":
             continue
-        grid = known[sources[0]]
-        if node.input[0] != sources[0] or grid.floating or not only_moves_values(node, constants):
+        encoding = known[sources[0]]
+        if (
+            node.input[0] != sources[0]
+            or encoding.floating
+            or not only_moves_values(node, constants)
+        ):
             continue
         for name in new:
-            known[name] = replace(grid, tensor=name)
+            known[name] = replace(encoding, tensor=name)
             if name not in outputs or name not in activations:
                 yield known[name]
 

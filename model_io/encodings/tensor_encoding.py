@@ -126,29 +126,34 @@ def file_encoding_of(
     )
 
 
-def simulated_activation_encoding(grid: FileEncoding) -> Encoding:
+def simulated_activation_encoding(encoding: FileEncoding) -> Encoding:
     """Return the encoding of an activation in the simulation.
 
     Raises:
         ModelError: the encoding has several scales, or is unusable.
     """
-    _check_has_scale(grid)
-    if len(grid.scale) != 1:
+    _check_has_scale(encoding)
+    if len(encoding.scale) != 1:
         raise ModelError(
-            f"The activation {grid.tensor!r} must have one scale, got {len(grid.scale)}: a scale "
+            f"The activation {encoding.tensor!r} must have one scale, got "
+            f"{len(encoding.scale)}: a scale "
             "for each channel cannot leave the sum. Calibrate it instead."
         )
-    scale = torch.tensor(grid.scale[0], dtype=torch.float32)
-    return Encoding(scale, torch.tensor(float(grid.zero_point[0])), *grid.code_limits)
+    scale = torch.tensor(encoding.scale[0], dtype=torch.float32)
+    return Encoding(scale, torch.tensor(float(encoding.zero_point[0])), *encoding.code_limits)
 
 
 def simulated_weight_encoding(
-    grid: FileEncoding, shape: tuple[int, ...], channel_axis: int, *, flipped: bool | None = None
+    encoding: FileEncoding,
+    shape: tuple[int, ...],
+    channel_axis: int,
+    *,
+    flipped: bool | None = None,
 ) -> Encoding:
     """Return the encoding of a weight in the simulation.
 
     Args:
-        grid: the encoding in the file.
+        encoding: the encoding in the file.
         shape: shape of the weight in the simulation.
         channel_axis: axis of the output channels in the simulation.
         flipped: whether the file holds the matrix transposed; None reads the answer from the axis
@@ -157,66 +162,67 @@ def simulated_weight_encoding(
     Raises:
         ModelError: the scales do not fit the weight, or the encoding is unusable.
     """
-    _check_has_scale(grid)
-    if grid.scale_granularity is Granularity.PER_TENSOR:
-        scale, zero_point = _scale_and_zero_tensors(grid)
-        return Encoding(scale.reshape(()), zero_point.reshape(()), *grid.code_limits)
-    wanted = channel_axis if grid.block_size is None else 1 - channel_axis
+    _check_has_scale(encoding)
+    if encoding.scale_granularity is Granularity.PER_TENSOR:
+        scale, zero_point = _scale_and_zero_tensors(encoding)
+        return Encoding(scale.reshape(()), zero_point.reshape(()), *encoding.code_limits)
+    wanted = channel_axis if encoding.block_size is None else 1 - channel_axis
     if flipped is None:
-        flipped = len(shape) == 2 and grid.axis is not None and grid.axis % 2 != wanted
-    if grid.axis is not None:  # what the file's axis is in the simulation
-        axis = grid.axis % len(shape)
+        flipped = len(shape) == 2 and encoding.axis is not None and encoding.axis % 2 != wanted
+    if encoding.axis is not None:  # what the file's axis is in the simulation
+        axis = encoding.axis % len(shape)
         axis = 1 - axis if flipped and axis < 2 else axis
         if axis != wanted:
-            what = "channels" if grid.block_size is None else "blocks"
+            what = "channels" if encoding.block_size is None else "blocks"
             raise ModelError(
-                f"The {what} of {grid.tensor!r} must lie along axis {wanted} of its weight "
-                f"{shape}, got axis {axis}. Let the grid be chosen here instead."
+                f"The {what} of {encoding.tensor!r} must lie along axis {wanted} of its weight "
+                f"{shape}, got axis {axis}. Let the encoding be chosen here instead."
             )
-    spread = _spread_by_channel if grid.block_size is None else _spread_by_block
+    spread = _spread_by_channel if encoding.block_size is None else _spread_by_block
     scale, zero_point = (
-        spread(held, grid, shape, channel_axis, flipped) for held in _scale_and_zero_tensors(grid)
+        spread(held, encoding, shape, channel_axis, flipped)
+        for held in _scale_and_zero_tensors(encoding)
     )
-    return Encoding(scale, zero_point, *grid.code_limits)
+    return Encoding(scale, zero_point, *encoding.code_limits)
 
 
 def _spread_by_channel(
-    values: Tensor, grid: FileEncoding, shape: tuple[int, ...], axis: int, _flipped: bool
+    values: Tensor, encoding: FileEncoding, shape: tuple[int, ...], axis: int, _flipped: bool
 ) -> Tensor:
     if values.numel() != shape[axis]:
         raise ModelError(
-            f"{grid.tensor!r} must have a scale for each of {shape[axis]} channels, got "
+            f"{encoding.tensor!r} must have a scale for each of {shape[axis]} channels, got "
             f"{values.numel()}. Check that the file belongs to this model."
         )
     return values.reshape([-1 if place == axis else 1 for place in range(len(shape))])
 
 
 def _spread_by_block(
-    values: Tensor, grid: FileEncoding, shape: tuple[int, ...], axis: int, flipped: bool
+    values: Tensor, encoding: FileEncoding, shape: tuple[int, ...], axis: int, flipped: bool
 ) -> Tensor:
     """Return a value of shape (outputs, inputs, 1, ...): inputs of a block have equal values."""
     outputs, inputs = shape[axis], shape[1 - axis]
-    size = grid.block_size or 1
+    size = encoding.block_size or 1
     blocks = -(-inputs // size)
     if values.numel() != outputs * blocks:
         raise ModelError(
-            f"{grid.tensor!r} must have {outputs} x {blocks} scales for blocks of {size}, got "
+            f"{encoding.tensor!r} must have {outputs} x {blocks} scales for blocks of {size}, got "
             f"{values.numel()}. Check that the file belongs to this model."
         )
-    channels_last = len(grid.shape) > 1 and (axis == 1) != flipped
+    channels_last = len(encoding.shape) > 1 and (axis == 1) != flipped
     table = values.reshape(blocks, outputs).T if channels_last else values.reshape(outputs, blocks)
     spread = table.repeat_interleave(size, 1)[:, :inputs]
     whole = spread.reshape(outputs, inputs, *(1 for _ in shape[2:]))
     return whole.movedim(0, axis).contiguous()
 
 
-def _scale_and_zero_tensors(grid: FileEncoding) -> tuple[Tensor, Tensor]:
-    scale = torch.from_numpy(np.array(grid.scale, np.float32))
-    return scale, torch.tensor([float(zero) for zero in grid.zero_point])
+def _scale_and_zero_tensors(encoding: FileEncoding) -> tuple[Tensor, Tensor]:
+    scale = torch.from_numpy(np.array(encoding.scale, np.float32))
+    return scale, torch.tensor([float(zero) for zero in encoding.zero_point])
 
 
-def _check_has_scale(grid: FileEncoding) -> None:
-    if grid.problem:
-        raise ModelError(grid.problem)
-    if grid.floating:
-        raise ModelError(f"{grid.tensor!r} stays float: it has no grid. Leave it out.")
+def _check_has_scale(encoding: FileEncoding) -> None:
+    if encoding.problem:
+        raise ModelError(encoding.problem)
+    if encoding.floating:
+        raise ModelError(f"{encoding.tensor!r} stays float: it has no encoding. Leave it out.")

@@ -66,7 +66,7 @@ class ImportReport:
             (self.transposes, f"{self.transposes} pairs of transposes undid one another."),
             (self.widened, "Half precision was widened to float32."),
             (self.outside, f"{self.outside} tensors came from files beside the model."),
-            (self.encodings, f"Quantizers were taken out: {self.encodings} grids were read."),
+            (self.encodings, f"Quantizers were taken out: {self.encodings} encodings were read."),
             (self.freed_batch, f"Any batch runs, though the file has one of {self.freed_batch}."),
             (self.left_out, f"Outputs of whole numbers are left out: {', '.join(self.left_out)}."),
             (True, f"Beside ONNX Runtime on {self.inputs} inputs: {apart}."),

@@ -108,6 +108,6 @@ def _check_calibrated(quantized: QuantGraph) -> None:
     ]
     if missing:
         raise ModelError(
-            f"Every grid must be known before it is written, got none for {missing[0]!r} and "
+            f"Every encoding must be known before it is written, got none for {missing[0]!r} and "
             f"{len(missing) - 1} others. Calibrate first."
         )

@@ -68,7 +68,7 @@ class QdqBuilder:
         for place, value in enumerate(source.input):
             node.input[place] = self.writer.read.get(value, node.input[place])
         codes = self._fused_clip_codes(node)
-        if codes is not None:  # limits behind the grid clip instead
+        if codes is not None:  # limits behind the encoding clip instead
             self._write_value_pair(node.output[0], node.input[0], codes)
             return
         moved = self._moved_encoding(source)
@@ -87,16 +87,18 @@ class QdqBuilder:
         moved: StoredEncoding | None = None,
     ) -> None:
         """Write the pair of a quantized value; `source` holds the float value."""
-        grid = self._value_encoding(value, moved)
-        if grid is None:
+        encoding = self._value_encoding(value, moved)
+        if encoding is None:
             return
-        self.writer.grids[value] = grid
-        codes = codes or ((grid.qmin, grid.qmax) if value in self._places else grid.type_limits)
-        if grid.is_narrower_than_type and value in self._places:
-            self.narrow[value] = (grid.qmin, grid.qmax)
-        if codes != grid.type_limits:
-            source = self.writer.write_limited_pair(value, source, grid, codes)
-        self.writer.read[value] = self.writer.write_pair(value, source, grid)
+        self.writer.encodings[value] = encoding
+        codes = codes or (
+            (encoding.qmin, encoding.qmax) if value in self._places else encoding.type_limits
+        )
+        if encoding.is_narrower_than_type and value in self._places:
+            self.narrow[value] = (encoding.qmin, encoding.qmax)
+        if codes != encoding.type_limits:
+            source = self.writer.write_limited_pair(value, source, encoding, codes)
+        self.writer.read[value] = self.writer.write_pair(value, source, encoding)
 
     def _value_encoding(self, value: str, moved: StoredEncoding | None) -> StoredEncoding | None:
         """Return the encoding of a value: own, early, or moved along."""
@@ -111,8 +113,8 @@ class QdqBuilder:
         if quantizer.encoding is None:
             return None
         least = _BYTE if tensor in self._moved_on else 0
-        grid = store_activation(quantizer.encoding, least)
-        return self._stored.setdefault((id(quantizer.encoding), grid.kind), grid)
+        encoding = store_activation(quantizer.encoding, least)
+        return self._stored.setdefault((id(quantizer.encoding), encoding.kind), encoding)
 
     def _find_moved_tensors(self) -> frozenset[str]:
         """Return the quantized tensors that moves read: no runtime moves 4-bit numbers."""
@@ -130,8 +132,8 @@ class QdqBuilder:
         if node.name in self._layers or not only_moves_values(node, self.writer.constants):
             return None
         count = len(node.input) if node.op_type == "Concat" else 1
-        found = [self.writer.grids.get(value) for value in node.input[:count]]
-        return found[0] if all(grid is found[0] for grid in found) else None
+        found = [self.writer.encodings.get(value) for value in node.input[:count]]
+        return found[0] if all(encoding is found[0] for encoding in found) else None
 
     def _fused_clip_codes(self, node: NodeProto) -> tuple[int, int] | None:
         """Return the codes of a clip that works better behind the quantizer, else None.
@@ -143,19 +145,19 @@ class QdqBuilder:
         quantizer = self._places.get(node.output[0])
         if quantizer is None or quantizer.encoding is None or quantizer.clip is None:
             return None
-        grid = self._activation_encoding(quantizer, node.output[0])
-        if grid is None or node.op_type not in ("Relu", "Clip"):
+        encoding = self._activation_encoding(quantizer, node.output[0])
+        if encoding is None or node.op_type not in ("Relu", "Clip"):
             return None
-        low, high = (_limit_code(grid, limit) for limit in quantizer.clip)
-        least, most = grid.type_limits
+        low, high = (_limit_code(encoding, limit) for limit in quantizer.clip)
+        least, most = encoding.type_limits
         needless = (low is None or low <= least) and (high is None or high >= most)
-        if needless and not (grid.is_four_bits and node.op_type == "Clip"):
+        if needless and not (encoding.is_four_bits and node.op_type == "Clip"):
             return None
-        if node.name in self._layers and not grid.is_four_bits:
+        if node.name in self._layers and not encoding.is_four_bits:
             return None
         return (
-            grid.qmin if low is None else max(low, grid.qmin),
-            grid.qmax if high is None else min(high, grid.qmax),
+            encoding.qmin if low is None else max(low, encoding.qmin),
+            encoding.qmax if high is None else min(high, encoding.qmax),
         )
 
     def _round_limits(self, node: NodeProto) -> None:
@@ -166,8 +168,8 @@ class QdqBuilder:
         for place, value in enumerate(node.input[1:], 1):
             if value:
                 limit = torch.tensor(self.writer.constant_array(value))
-                on_grid = quantizer.encoding.fake_quantize(limit).numpy()
-                node.input[place] = self.writer.add_constant(f"{node.name}/limit_{place}", on_grid)
+                rounded = quantizer.encoding.fake_quantize(limit).numpy()
+                node.input[place] = self.writer.add_constant(f"{node.name}/limit_{place}", rounded)
 
     def export_notes(self) -> tuple[str, ...]:
         """Return a sentence for each unexpected property."""
@@ -175,9 +177,9 @@ class QdqBuilder:
         quantizers = self.quantized.quantizers.values()
         floating = sum(quantizer.encoding is None for quantizer in quantizers)
         found = {
-            f"{len(self.narrow)} grids are narrower than the type that they are stored in, such as "
-            "6 bits in uint8: weights keep to the narrow limits, and limits between two pairs keep "
-            "activations there.": self.narrow,
+            f"{len(self.narrow)} encodings are narrower than the type that they are stored in, "
+            "such as 6 bits in uint8: weights keep to the narrow limits, and limits between two "
+            "pairs keep activations there.": self.narrow,
             f"The biases of {_abbreviate_layers(coarse)} have a power of two times scale_x * "
             "scale_w as their "
             "scale, since int32 would not hold them.": coarse,
@@ -214,9 +216,9 @@ def _abbreviate_layers(layers: list[str]) -> str:
     return f"{len(layers)} layers, such as {layers[0]},"
 
 
-def _limit_code(grid: StoredEncoding, limit: float | None) -> int | None:
+def _limit_code(encoding: StoredEncoding, limit: float | None) -> int | None:
     """Return the code of a limit."""
     if limit is None:
         return None
     # in float32, like the division of the quantizer
-    return int(np.rint(np.float32(limit) / grid.scale)) + int(grid.zero_point)
+    return int(np.rint(np.float32(limit) / encoding.scale)) + int(encoding.zero_point)

@@ -48,7 +48,7 @@ class Parameters:
         if site not in self.quantized.quantizers:
             return
         encoding = self.quantized.quantizers[site].encoding
-        x = self.writer.grids.get(source)
+        x = self.writer.encodings.get(source)
         if encoding is None:
             return
         bias = self.marked.biases.get(layer.name)
@@ -59,33 +59,33 @@ class Parameters:
         raised = raise_weight_scales(encoding, torch.tensor(held), x)
         if raised is not encoding:
             self.raised[layer.name] = raised
-        grid = self._write_weight(layer, raised)
-        self._write_bias(layer, bias.name, held, x.scale * grid.scale)
+        stored = self._write_weight(layer, raised)
+        self._write_bias(layer, bias.name, held, x.scale * stored.scale)
 
     def _write_weight(self, layer: Layer, encoding: Encoding) -> StoredEncoding:
         """Write a weight as integers, or as real numbers with a pair."""
         site = weight_site_name(layer.name)
         tensor = self.marked.tensors[site]
-        grid = store_weight(encoding, self.quantized.quantizers[site].site.spec, layer, tensor)
+        stored = store_weight(encoding, self.quantized.quantizers[site].site.spec, layer, tensor)
         own_bits = self.quantized.quantizers[site].site.spec.channel_bits
         if own_bits:
             self.channel_bits[tensor.name] = write_widths_text(own_bits)
-        if grid.is_narrower_than_type:
-            self.narrow[tensor.name] = (grid.qmin, grid.qmax)
+        if stored.is_narrower_than_type:
+            self.narrow[tensor.name] = (stored.qmin, stored.qmax)
         own = self.quantized.graph.stored_tensor(str(layer.weight)).detach()
         if self.style is WeightStyle.FLOAT:
-            inside = own.clamp(encoding.low, encoding.high) if grid.is_narrower_than_type else own
+            inside = own.clamp(encoding.low, encoding.high) if stored.is_narrower_than_type else own
             if encoding.channel_bits is not None:  # the pair would round one bit to zero
                 inside = encoding.fake_quantize(own)
             source = self.writer.add_constant(tensor.name, inside.numpy().transpose(tensor.axes))
-            self.writer.read[tensor.name] = self.writer.write_pair(tensor.name, source, grid)
-            return grid
+            self.writer.read[tensor.name] = self.writer.write_pair(tensor.name, source, stored)
+            return stored
         codes = encoding.quantize(own).numpy().transpose(tensor.axes)
         whole = self.writer.add_constant(
-            f"{tensor.name}_quantized", codes.astype(grid.zero_point.dtype)
+            f"{tensor.name}_quantized", codes.astype(stored.zero_point.dtype)
         )
-        self.writer.read[tensor.name] = self.writer.write_dequantize(tensor.name, whole, grid)
-        return grid
+        self.writer.read[tensor.name] = self.writer.write_dequantize(tensor.name, whole, stored)
+        return stored
 
     def _write_bias(
         self, layer: Layer, name: str, bias: NDArray[np.float32], product: NDArray[np.float32]

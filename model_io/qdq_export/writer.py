@@ -18,7 +18,7 @@ class Writer:
         nodes: the nodes so far.
         constants: the constants; unused constants are left out at the end.
         read: the replacement of a value for later nodes.
-        grids: the encoding of a value.
+        encodings: the encoding of a value.
     """
 
     def __init__(self, constants: Iterable[TensorProto], outputs: Iterable[str]) -> None:
@@ -26,7 +26,7 @@ class Writer:
         self.constants = {tensor.name: tensor for tensor in constants}
         self.outputs = frozenset(outputs)
         self.read: dict[str, str] = {}
-        self.grids: dict[str, StoredEncoding] = {}
+        self.encodings: dict[str, StoredEncoding] = {}
         # the encoding stays referenced, so that no other object gets the same id
         self._names: dict[int, tuple[StoredEncoding, list[str]]] = {}
 
@@ -47,52 +47,52 @@ class Writer:
         self.nodes.append(helper.make_node(operator, inputs, [output], name, **more))
         return output
 
-    def encoding_tensor_names(self, value: str, grid: StoredEncoding) -> list[str]:
+    def encoding_tensor_names(self, value: str, encoding: StoredEncoding) -> list[str]:
         """Return the names of scale and zero point; values with a common encoding share names."""
-        if id(grid) not in self._names:
+        if id(encoding) not in self._names:
             made = [
-                self.add_constant(f"{value}_scale", grid.scale),
-                self.add_constant(f"{value}_zero_point", grid.zero_point),
+                self.add_constant(f"{value}_scale", encoding.scale),
+                self.add_constant(f"{value}_zero_point", encoding.zero_point),
             ]
-            self._names[id(grid)] = grid, made
-        return self._names[id(grid)][1]
+            self._names[id(encoding)] = encoding, made
+        return self._names[id(encoding)][1]
 
-    def write_pair(self, value: str, source: str, grid: StoredEncoding) -> str:
+    def write_pair(self, value: str, source: str, encoding: StoredEncoding) -> str:
         """Write QuantizeLinear and DequantizeLinear behind `source`; return the result's name."""
         whole = self.write_node(
             "QuantizeLinear",
-            [source, *self.encoding_tensor_names(value, grid)],
+            [source, *self.encoding_tensor_names(value, encoding)],
             f"{value}_QuantizeLinear",
             f"{value}_QuantizeLinear_Output",
-            **grid.attributes,
+            **encoding.attributes,
         )
-        return self.write_dequantize(value, whole, grid)
+        return self.write_dequantize(value, whole, encoding)
 
-    def write_dequantize(self, value: str, whole: str, grid: StoredEncoding) -> str:
+    def write_dequantize(self, value: str, whole: str, encoding: StoredEncoding) -> str:
         """Write DequantizeLinear behind integers and return the result's name."""
         return self.write_node(
             "DequantizeLinear",
-            [whole, *self.encoding_tensor_names(value, grid)],
+            [whole, *self.encoding_tensor_names(value, encoding)],
             f"{value}_DequantizeLinear",
             value if value in self.outputs else f"{value}{_SUFFIX}",
-            **grid.attributes,
+            **encoding.attributes,
         )
 
     def write_limited_pair(
-        self, value: str, source: str, grid: StoredEncoding, codes: tuple[int, int]
+        self, value: str, source: str, encoding: StoredEncoding, codes: tuple[int, int]
     ) -> str:
         """Write a pair with the full type, then limits to the codes in use."""
-        self.encoding_tensor_names(value, grid)
-        result = self.write_pair(f"{value}_wide", source, grid)
-        zero = int(grid.zero_point)
+        self.encoding_tensor_names(value, encoding)
+        result = self.write_pair(f"{value}_wide", source, encoding)
+        zero = int(encoding.zero_point)
         # ONNX Runtime 1.31 fails at a clip before four bits
-        operators = ("Max", "Min") if grid.is_four_bits else ("Clip",)
+        operators = ("Max", "Min") if encoding.is_four_bits else ("Clip",)
         limits = [
-            self.add_constant(f"{value}_{end}", np.float32(code - zero) * grid.scale)
+            self.add_constant(f"{value}_{end}", np.float32(code - zero) * encoding.scale)
             for end, code in zip(("low", "high"), codes, strict=True)
         ]
         for operator in operators:
-            given = [result, limits.pop(0)] if grid.is_four_bits else [result, *limits]
+            given = [result, limits.pop(0)] if encoding.is_four_bits else [result, *limits]
             name = f"{value}_{operator}"
             result = self.write_node(operator, given, name, f"{name}_Output")
         return result

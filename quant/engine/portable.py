@@ -37,7 +37,7 @@ class Constant:
 class PortableOperation:
     """One operation; `target` is the operator's name, such as "aten.conv2d.default".
 
-    `grid` and `weight_grid` name the sites of the result and of the weight. `clip` holds the limits
+    `site` and `weight_site` name the sites of the result and of the weight. `clip` holds the limits
     of a plain clip. `macs` and `size` (bytes of the result) count for one image; `shape` has a
     batch of 1.
     """
@@ -46,8 +46,8 @@ class PortableOperation:
     target: str
     args: tuple[Any, ...] = ()
     kwargs: tuple[tuple[str, Any], ...] = ()
-    grid: str | None = None
-    weight_grid: str | None = None
+    site: str | None = None
+    weight_site: str | None = None
     clip: tuple[float | None, float | None] | None = None
     macs: int = 0
     size: int = 0
@@ -96,7 +96,7 @@ def make_portable_graph(graph: FloatGraph, sites: tuple[Site, ...]) -> Portable:
         CaptureError: the graph calls a function without a name.
     """
     weights = {site.node: site.name for site in sites if site.side is Side.WEIGHTS}
-    grids = {site.node: site.name for site in sites if site.side is Side.ACTIVATIONS}
+    site_names = {site.node: site.name for site in sites if site.side is Side.ACTIVATIONS}
     macs = {layer.node: layer.macs for layer in graph.layers}
     operations: list[PortableOperation] = []
     constants: dict[str, Tensor] = {}
@@ -114,8 +114,8 @@ def make_portable_graph(graph: FloatGraph, sites: tuple[Site, ...]) -> Portable:
                     kwargs=tuple(
                         (key, _portable_arguments(value)) for key, value in node.kwargs.items()
                     ),
-                    grid=grids.get(node.name),
-                    weight_grid=weights.get(node.name),
+                    site=site_names.get(node.name),
+                    weight_site=weights.get(node.name),
                     clip=clip_limits(node) if node.op == "call_function" else None,
                     macs=macs.get(node.name, 0),
                     size=BYTES * torch.Size(shape_of_node(node)).numel()

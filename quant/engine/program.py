@@ -106,11 +106,11 @@ class Program:
     def _run_step(self, step: EngineStep, values: Values, settings: Settings) -> None:
         name = step.operation.name
         if step.site is not None:
-            grid = settings.get(step.site)
-            if isinstance(grid, Encoding):
-                values[name] = grid.fake_quantize(values[name])
+            encoding = settings.get(step.site)
+            if isinstance(encoding, Encoding):
+                values[name] = encoding.fake_quantize(values[name])
             return
-        weight = settings.get(step.operation.weight_grid or "")
+        weight = settings.get(step.operation.weight_site or "")
         if step.convolution is not None:
             bias = step.convolution.bias
             packed = weight if isinstance(weight, Tensor) else self._packed[name]
@@ -132,22 +132,22 @@ class Program:
             values[name] = step.function(*arguments, **keywords)
 
     @wait_while_tracing
-    def settle_weights(self, grids: Mapping[str, Encoding]) -> dict[str, Encoding | Tensor]:
+    def settle_weights(self, encodings: Mapping[str, Encoding]) -> dict[str, Encoding | Tensor]:
         """Return settings with quantized weights in the kernel's order, shape (O, I, ...)."""
-        found: dict[str, Encoding | Tensor] = dict(grids)
+        found: dict[str, Encoding | Tensor] = dict(encodings)
         for step in self._steps:
-            site = step.operation.weight_grid
-            if step.site is None and site is not None and site in grids:
-                found[site] = self._settle_weight(step, grids[site])
+            site = step.operation.weight_site
+            if step.site is None and site is not None and site in encodings:
+                found[site] = self._settle_weight(step, encodings[site])
         return found
 
-    def _settle_weight(self, step: EngineStep, grid: Encoding) -> Tensor:
+    def _settle_weight(self, step: EngineStep, encoding: Encoding) -> Tensor:
         if step.convolution is not None:
-            weight = grid.fake_quantize(self._constants[step.convolution.weight])
+            weight = encoding.fake_quantize(self._constants[step.convolution.weight])
             return step.convolution.pack_weight(weight, self.portable.batch or PACKED_FOR)
         place = _weight_position(step.operation)
         stored: Tensor = fill_arguments(step.operation.args[place], {}, self._constants)
-        return grid.fake_quantize(stored)
+        return encoding.fake_quantize(stored)
 
     def _pack_float_weights(self) -> dict[str, Tensor]:
         return {
@@ -220,10 +220,10 @@ def _engine_steps(portable: Portable, *, fuse: bool) -> Iterable[EngineStep]:
                 if clip is not None:
                     taken.add(clip.name)
                     found = replace(found, clip=clip.clip)
-                    result = replace(operation, name=clip.name, grid=clip.grid)
+                    result = replace(operation, name=clip.name, site=clip.site)
                 yield EngineStep(result, convolution=found)
-        if result.grid is not None:
-            yield EngineStep(result, site=result.grid)
+        if result.site is not None:
+            yield EngineStep(result, site=result.site)
 
 
 def _weight_position(operation: PortableOperation) -> int:
@@ -247,7 +247,7 @@ def _clip_after_operation(
     operation: PortableOperation, users: Mapping[str, list[PortableOperation]]
 ) -> PortableOperation | None:
     """Return the clip that alone takes the operation's result directly."""
-    if operation.grid is not None or len(users[operation.name]) != 1:
+    if operation.site is not None or len(users[operation.name]) != 1:
         return None
     user = users[operation.name][0]
     return user if can_fuse_clip(user.clip) and user.source_names == (operation.name,) else None
@@ -278,7 +278,7 @@ def _restart_positions(steps: tuple[EngineStep, ...]) -> dict[str, int]:
     """Return the position before the first step of each site."""
     found: dict[str, int] = {}
     for place, step in enumerate(steps):
-        site = step.site if step.site is not None else step.operation.weight_grid
+        site = step.site if step.site is not None else step.operation.weight_site
         if site is not None:
             found.setdefault(site, place)
     return found

@@ -7,11 +7,11 @@ from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.methods import Method
 from quant.passes.smooth import Smooth
-from quant.passes.use_grids import UseGrids
+from quant.passes.use_encodings import UseEncodings
 from quant.training.state.use_training import UseTraining
 
 FloatPass = Equalize | AbsorbBias | Smooth
-QuantPass = CorrectBias | AdaRound | UseGrids | UseTraining
+QuantPass = CorrectBias | AdaRound | UseEncodings | UseTraining
 Pass = FloatPass | QuantPass
 Recipe = tuple[Pass, ...]
 
@@ -66,7 +66,7 @@ def check_recipe_order(recipe: Recipe) -> None:
                 f"A recipe holds each pass once; got {kind.__name__} {kinds.count(kind)} times. "
                 "Remove one."
             )
-    if UseGrids in kinds:
+    if UseEncodings in kinds:
         _check_given_encodings(recipe, kinds)
     if UseTraining in kinds:
         _check_training_steps(recipe, kinds)
@@ -105,7 +105,7 @@ def _check_given_encodings(recipe: Recipe, kinds: list[type]) -> None:
             "Given encodings belong to the weights as they came; got them together with "
             f"{changing[0]}, which changes weights. Remove one of both."
         )
-    if kinds[0] is not UseGrids:
+    if kinds[0] is not UseEncodings:
         raise RecipeError(
             "Given encodings must come first, since other passes repair what encodings do; got "
             f"{kinds[0].__name__} before them. Move them up."

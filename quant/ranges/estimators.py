@@ -102,11 +102,13 @@ def encode_statistics(statistics: Statistics, spec: QuantSpec) -> Encoding:
     elif spec.estimator is Estimator.MSE:
         counts, edges = search_bins(statistics)
         low, high = search_best_range(
-            low, high, spec, lambda grid: histogram_error(counts, edges, grid)
+            low, high, spec, lambda encoding: histogram_error(counts, edges, encoding)
         )
     elif spec.estimator is Estimator.CROSS_ENTROPY:
         rows = _rows_of_logits(statistics)
-        low, high = search_best_range(low, high, spec, lambda grid: _cross_entropy_loss(rows, grid))
+        low, high = search_best_range(
+            low, high, spec, lambda encoding: _cross_entropy_loss(rows, encoding)
+        )
     elif spec.estimator is Estimator.BATCH_NORM:
         raise CalibrationError("The batch-norm estimator takes moments, not statistics.")
     return encode_range(low, high, spec)
@@ -143,7 +145,7 @@ def _search_all_streams(
     histograms = [search_bins(stream, bins) for stream in streams]
     counts, edges = map(torch.stack, zip(*histograms, strict=True))
     low, high = search_best_range(
-        low, high, spec, lambda grid: histogram_error(counts, edges, grid)
+        low, high, spec, lambda encoding: histogram_error(counts, edges, encoding)
     )
     return [encode_range(*limits, spec) for limits in zip(low, high, strict=True)]
 

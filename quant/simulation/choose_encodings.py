@@ -39,9 +39,9 @@ def search_activation_sites(
             if spec.estimator is Estimator.MSE:
                 alike[spec].append(site.name)
     return {
-        name: grid
+        name: encoding
         for spec, names in alike.items()
-        for name, grid in zip(
+        for name, encoding in zip(
             names, encode_all_statistics([calibration[name] for name in names], spec), strict=True
         )
     }

@@ -51,8 +51,8 @@ def project_weight(weight: Tensor, start: Encoding, rounds: int = ROUNDS) -> Enc
     """
     scale = start.scale
     for _ in range(rounds):
-        grid = Encoding(scale, start.zero_point, start.qmin, start.qmax, start.channel_bits)
-        codes = grid.quantize(weight)
+        encoding = Encoding(scale, start.zero_point, start.qmin, start.qmax, start.channel_bits)
+        codes = encoding.quantize(weight)
         above = (weight * codes).sum_to_size(scale.shape)
         below = codes.square().sum_to_size(scale.shape)
         found = above / below.clamp(min=1.0)

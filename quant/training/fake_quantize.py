@@ -16,7 +16,7 @@ OPEN = (-float("inf"), float("inf"))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class GridLimits:
+class CodeLimits:
     """The whole numbers of an encoding, and the clip before.
 
     `qmin` and `qmax` are numbers, or tensors that broadcast like the scale. `floor` and `cap` are
@@ -38,7 +38,7 @@ class GridLimits:
 
 
 def fake_quantize_learned(
-    x: Tensor, scale: Tensor, zero_point: Tensor, limits: GridLimits
+    x: Tensor, scale: Tensor, zero_point: Tensor, limits: CodeLimits
 ) -> Tensor:
     """Return `x` fake-quantized, of x's shape; gradients reach x, scale and zero point.
 
@@ -51,7 +51,7 @@ def fake_quantize_learned(
     return result
 
 
-def fake_quantize_plain(x: Tensor, scale: Tensor, zero_point: Tensor, limits: GridLimits) -> Tensor:
+def fake_quantize_plain(x: Tensor, scale: Tensor, zero_point: Tensor, limits: CodeLimits) -> Tensor:
     """Return the result of `fake_quantize_learned`, of x's shape, by torch on any device."""
     steps = torch.div(_clip_to_limits(x, limits), scale).round_()
     low, high = limits.qmin - zero_point, limits.qmax - zero_point
@@ -61,7 +61,7 @@ def fake_quantize_plain(x: Tensor, scale: Tensor, zero_point: Tensor, limits: Gr
     return steps.mul_(scale)
 
 
-def _clip_to_limits(x: Tensor, limits: GridLimits) -> Tensor:
+def _clip_to_limits(x: Tensor, limits: CodeLimits) -> Tensor:
     floor, cap = limits.floor, limits.cap
     if not isinstance(floor, Tensor) and not isinstance(cap, Tensor):
         return x if limits.has_open_clip else x.clamp(floor, cap)
@@ -77,7 +77,7 @@ class SavingContext(FunctionCtx):
 class _RowsContext(SavingContext):
     """The context of `_FakeQuantize`."""
 
-    limits: GridLimits
+    limits: CodeLimits
     rows: "_Rows | None"
 
 
@@ -86,7 +86,7 @@ class _FakeQuantize(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: _RowsContext, x: Tensor, scale: Tensor, zero_point: Tensor, limits: GridLimits
+        ctx: _RowsContext, x: Tensor, scale: Tensor, zero_point: Tensor, limits: CodeLimits
     ) -> Tensor:
         x, scale, zero_point = x.detach(), scale.detach(), zero_point.detach()
         rows = _Rows.rows_of_tensor(x, scale, limits)
@@ -116,7 +116,7 @@ class _FakeQuantize(torch.autograd.Function):
 
 
 def _pull_by_torch(
-    gradient: Tensor, x: Tensor, y: Tensor, scale: Tensor, zero_point: Tensor, limits: GridLimits
+    gradient: Tensor, x: Tensor, y: Tensor, scale: Tensor, zero_point: Tensor, limits: CodeLimits
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return gradients at x (x's shape) and log(scale), and the sum outside (scale's shape)."""
     value = _clip_to_limits(x, limits)
@@ -144,12 +144,12 @@ class _Rows:
     Neither: the memory has one encoding.
     """
 
-    limits: GridLimits
+    limits: CodeLimits
     by_row: bool
     by_channel: bool
 
     @classmethod
-    def rows_of_tensor(cls, x: Tensor, scale: Tensor, limits: GridLimits) -> "_Rows | None":
+    def rows_of_tensor(cls, x: Tensor, scale: Tensor, limits: CodeLimits) -> "_Rows | None":
         """Return the view (R, K) of x (float32 in dense memory of the CPU); None if impossible."""
         if (
             limits.binary is not None
@@ -216,8 +216,8 @@ class _Rows:
             channels = x.shape[1]
             g, values, found, ends = (_memory_as_rows(one, channels) for one in tensors)
             sums = np.empty((len(values), 2), np.float32)
-            caps, ends_of_grid = self._channel_caps(channels), (bounds[0, 0], bounds[0, 1])
-            kernels.pull_channel_gradients(g, values, found, ends_of_grid, caps, ends, sums)
+            caps, ends_of_codes = self._channel_caps(channels), (bounds[0, 0], bounds[0, 1])
+            kernels.pull_channel_gradients(g, values, found, ends_of_codes, caps, ends, sums)
             totals = sums.sum(0, dtype=np.float64)[None]
         elif self.by_row:
             g, values, found, ends = (_memory_as_rows(one, x.numel() // len(x)) for one in tensors)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from quant.encoding import Encoding
 from quant.simulation.plan import Site
-from quant.training.fake_quantize import GridLimits, fake_quantize_learned
+from quant.training.fake_quantize import CodeLimits, fake_quantize_learned
 
 ZERO_POINT_SHARE = 8
 """A zero point moves by rate x levels / 8 a step (our choice)."""
@@ -149,7 +149,7 @@ class TrainableQuantizer(nn.Module):
 class LearnedQuantizer(TrainableQuantizer):
     """Quantizes values with a learned encoding, after the clip of the replaced quantizer.
 
-    `grid` may belong to another site. `clip` is (floor, cap), None without a limit; `caps` are
+    `learned` may belong to another site. `clip` is (floor, cap), None without a limit; `caps` are
     tensors (C, 1, 1) instead, as equalization leaves clips.
     """
 
@@ -159,13 +159,13 @@ class LearnedQuantizer(TrainableQuantizer):
     def __init__(
         self,
         site: Site,
-        grid: LearnedEncoding,
+        learned: LearnedEncoding,
         clip: tuple[float | None, float | None] | None = None,
         caps: tuple[Tensor | None, Tensor] | None = None,
     ) -> None:
         super().__init__()
         self.site = site
-        self.grid = grid
+        self.learned = learned
         floor, cap = (clip or (None, None)) if caps is None else caps
         self.floor, self.cap = _plain_limit(floor, -float("inf")), _plain_limit(cap, float("inf"))
         self.register_buffer(
@@ -175,25 +175,25 @@ class LearnedQuantizer(TrainableQuantizer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map a tensor to a quantized tensor of equal shape."""
-        limits = GridLimits(
-            *self.grid.code_limits,
+        limits = CodeLimits(
+            *self.learned.code_limits,
             self.floor if self.floors is None else self.floors,
             self.cap if self.caps is None else self.caps,
-            self.grid.binary,
+            self.learned.binary,
         )
-        return fake_quantize_learned(x, self.grid.scale, self.grid.zero_point, limits)
+        return fake_quantize_learned(x, self.learned.scale, self.learned.zero_point, limits)
 
     def encoding(self) -> Encoding:
         """Return the present encoding."""
-        return self.grid.encoding()
+        return self.learned.encoding()
 
     def rated_parameters(self) -> Iterable[RatedParameter]:
         """Yield scale and zero point; a shared encoding is yielded for every site."""
-        yield from self.grid.rated_parameters(self.site.name)
+        yield from self.learned.rated_parameters(self.site.name)
 
     def rescale_encoding(self, factor: Tensor) -> None:
         """Multiply the scale by positive factors of the scale's shape."""
-        self.grid.rescale_encoding(factor)
+        self.learned.rescale_encoding(factor)
 
 
 def _plain_limit(value: float | Tensor | None, default: float) -> float:

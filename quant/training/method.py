@@ -35,16 +35,16 @@ class LearnedStep:
         self,
         graph: FloatGraph,
         site: Site,
-        grid: LearnedEncoding,
+        encoding: LearnedEncoding,
         clip: tuple[float | None, float | None] | None,
         caps: tuple[Tensor | None, Tensor] | None,
     ) -> TrainableQuantizer:
-        """Return the quantizer of an activation's site; sites may share `grid`.
+        """Return the quantizer of an activation's site; sites may share `encoding`.
 
         `caps` have shape (C, 1, 1).
         """
         del graph
-        return LearnedQuantizer(site, grid, clip, caps)
+        return LearnedQuantizer(site, encoding, clip, caps)
 
     def learned_encoding(self, site: Site, start: Encoding) -> LearnedEncoding:
         """Return the learned encoding of a site; symmetric encodings have a fixed zero point."""

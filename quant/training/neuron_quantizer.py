@@ -237,9 +237,9 @@ def _encoding_of_widths(scale: Tensor, widths: Tensor) -> Encoding:
     return Encoding(scale.clone(), torch.zeros_like(scale), low, high, own)
 
 
-def _widths_of_encoding(grid: Encoding, shape: list[int]) -> Tensor:
+def _widths_of_encoding(encoding: Encoding, shape: list[int]) -> Tensor:
     """Return the widths of an encoding's channels, int8 of the given shape."""
-    bits = torch.tensor(grid.bits) if grid.channel_bits is None else grid.channel_bits
+    bits = torch.tensor(encoding.bits) if encoding.channel_bits is None else encoding.channel_bits
     return bits.to(torch.int8).expand(shape).clone()
 
 

@@ -77,14 +77,14 @@ def trained_channel_widths(
     """Return the widths of channels in the encodings of a training, by layer."""
     found = {}
     for layer in graph.layers:
-        grid = encodings.get(weight_site_name(layer.name))
-        if grid is None or layer.weight is None:
+        encoding = encodings.get(weight_site_name(layer.name))
+        if encoding is None or layer.weight is None:
             continue
-        own = grid.channel_bits
+        own = encoding.channel_bits
         several = own is not None and own.dim() > 0
         found[layer.name] = (
             tuple(own.flatten().tolist())
             if own is not None and several
-            else (grid.bits,) * layer.weight_shape[layer.channel_axis]
+            else (encoding.bits,) * layer.weight_shape[layer.channel_axis]
         )
     return found

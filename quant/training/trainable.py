@@ -176,7 +176,7 @@ def _exchange_quantizers(
     products: dict[str, fx.Node],
     undo: list[tuple[fx.Node, object, tuple[object, ...]]],
 ) -> dict[str, TrainableQuantizer]:
-    grids: dict[str, LearnedEncoding] = {}
+    encodings: dict[str, LearnedEncoding] = {}
     sites = {site.name: site for site in quantized.sites}
     found: dict[str, TrainableQuantizer] = {}
     for name, node in products.items():
@@ -188,10 +188,10 @@ def _exchange_quantizers(
             weight = quantized.graph.stored_tensor(str(quantized.graph[site.layer].weight))
             learned = method.make_weight_quantizer(quantized.graph, site, product.encoding, weight)
         else:
-            grid = _learned_encoding_of(site, product.encoding, grids, method)
+            encoding = _learned_encoding_of(site, product.encoding, encodings, method)
             caps = _take_clip_caps(quantized, node, undo)
             learned = method.make_activation_quantizer(
-                quantized.graph, site, grid, product.clip, caps
+                quantized.graph, site, encoding, product.clip, caps
             )
         quantized.module.add_submodule(name, learned)
         found[site.name] = learned
@@ -199,18 +199,18 @@ def _exchange_quantizers(
 
 
 def _learned_encoding_of(
-    site: Site, start: Encoding, grids: dict[str, LearnedEncoding], method: LearnedStep
+    site: Site, start: Encoding, encodings: dict[str, LearnedEncoding], method: LearnedStep
 ) -> LearnedEncoding:
     """Return the learned encoding of a site: the shared site's encoding if the starts are equal."""
-    source = grids.get(str(site.shared_with))
+    source = encodings.get(str(site.shared_with))
     same = source is not None and (
         torch.equal(source.start_scale, start.scale)
         and torch.equal(source.start_zero_point, start.zero_point)
         and (source.qmin, source.qmax) == (start.qmin, start.qmax)
     )
-    grid = source if source is not None and same else method.learned_encoding(site, start)
-    grids[site.name] = grid
-    return grid
+    encoding = source if source is not None and same else method.learned_encoding(site, start)
+    encodings[site.name] = encoding
+    return encoding
 
 
 def _take_clip_caps(

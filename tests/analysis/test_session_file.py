@@ -136,9 +136,9 @@ def old(**changes: Any) -> dict[str, Any]:
     plain = raw(version=1)
     del plain["experiment"]
     machine = plain_from_result(load_preset("bitfusion_like"))
-    grids = {"source": "mine.encodings", "text": "{}"}
+    encodings = {"source": "mine.encodings", "text": "{}"}
     before = {"machine": machine, "config": CONFIG.to_dict(), "config_name": "mine"}
-    return {**plain, **before, "grids": grids, **changes}
+    return {**plain, **before, "grids": encodings, **changes}
 
 
 def test_a_session_of_version_1_is_read_as_an_experiment_without_repairs() -> None:

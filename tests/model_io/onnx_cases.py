@@ -301,15 +301,15 @@ def indexing() -> Iterator[OperatorCase]:
     keep = np.array([True, False, True])
     yield from cases("Compress", real(3, 2), keep, opsets=(9, 11), axis=0)
     yield from cases("Compress", real(3, 2), keep, opsets=(11,))
-    grid = real(1, 4, 4, 2, low=-1.2, high=1.2)
+    encoding = real(1, 4, 4, 2, low=-1.2, high=1.2)
     for mode in ("bilinear", "nearest"):
         for padding in ("zeros", "border", "reflection"):
             for corners in (0, 1):
                 yield from cases(
-                    "GridSample", real(1, 2, 5, 6), grid, opsets=(16,), mode=mode,
+                    "GridSample", real(1, 2, 5, 6), encoding, opsets=(16,), mode=mode,
                     padding_mode=padding, align_corners=corners,
                 )  # fmt: skip
-    yield from cases("GridSample", real(1, 2, 5, 6), grid, opsets=(20,), mode="linear")
+    yield from cases("GridSample", real(1, 2, 5, 6), encoding, opsets=(20,), mode="linear")
 
 
 def creation() -> Iterator[OperatorCase]:

@@ -227,7 +227,7 @@ def test_encodings_go_out_and_come_in_again(export: Visit) -> None:
     assert "encodings of mine.encodings are used as they are" in visit.words
     visit.open(RUNS).press("Run").wait()
     run = work.store.all_runs()[0]
-    assert run.recipe == (f"Encodings of mine.encodings ({len(given.grids)} tensors)",)
+    assert run.recipe == (f"Encodings of mine.encodings ({len(given.encodings)} tensors)",)
     # a preset does without them, Undo brings them back
     visit.open(CONFIGURE).press("configure.apply")
     held = [work.experiment.encodings]

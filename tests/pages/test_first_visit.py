@@ -177,7 +177,7 @@ def test_the_grids_of_a_file_are_found_again(visit: Visit) -> None:
     given = work.experiment.encodings
     assert work.experiment.display_name == "encodings of mine.encodings"
     assert given is not None
-    assert given.grids["blocks.1.expand.0"].scale == 0.5
+    assert given.encodings["blocks.1.expand.0"].scale == 0.5
 
 
 def test_grids_that_are_not_there_any_more_are_told(visit: Visit, runs: Path) -> None:

@@ -114,7 +114,7 @@ def test_the_grids_of_a_file_come_with_it(visit: Visit) -> None:
     assert work.config == config
     assert again is not None
     assert again is not given
-    assert again.grids["blocks.1.expand.0"].scale == 0.5
+    assert again.encodings["blocks.1.expand.0"].scale == 0.5
     assert "encodings of mine.encodings" in visit.words
 
 

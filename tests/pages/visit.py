@@ -21,8 +21,8 @@ PATIENCE_S = 600  # a busy machine is slow; a test that hangs is found all the s
 
 def encodings_of(layer: str) -> str:
     """Return an AIMET file that has a grid of steps of a half for the output of one layer."""
-    grid = {"name": layer, "y_scale": 0.5, "y_zero_point": 0, "output_dtype": "uint8"}
-    return json.dumps({"version": "2.0.0", "encodings": [grid]})
+    encoding = {"name": layer, "y_scale": 0.5, "y_zero_point": 0, "output_dtype": "uint8"}
+    return json.dumps({"version": "2.0.0", "encodings": [encoding]})
 
 
 def leave_choices(runs: Path, **other: Any) -> None:

@@ -48,15 +48,20 @@ KINDS = (
 )
 
 
-def row(grid: Encoding, rank: int) -> Encoding:
+def row(encoding: Encoding, rank: int) -> Encoding:
     """Return per-tensor grids of shape (R,) or () as (R, 1, ...): one for each row of values."""
     shape = (-1, *(1,) * rank)
-    return Encoding(grid.scale.reshape(shape), grid.zero_point.reshape(shape), grid.qmin, grid.qmax)
+    return Encoding(
+        encoding.scale.reshape(shape),
+        encoding.zero_point.reshape(shape),
+        encoding.qmin,
+        encoding.qmax,
+    )
 
 
 def squared_error(values: Tensor) -> Score:
     """Return a function: grids of shape (R,) to the summed squared error of `values` on each."""
-    return lambda grid: (row(grid, 1).fake_quantize(values) - values).square().sum(1)
+    return lambda encoding: (row(encoding, 1).fake_quantize(values) - values).square().sum(1)
 
 
 def candidates(low: float, high: float, spec: QuantSpec) -> tuple[Tensor, Tensor]:

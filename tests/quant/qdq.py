@@ -31,7 +31,7 @@ class QdqBuilder:
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: list[onnx.TensorProto] = []
         # the grid on which the value of a torch node lies
-        self.grids: dict[fx.Node, Encoding] = {}
+        self.encodings: dict[fx.Node, Encoding] = {}
 
     def build(self) -> onnx.ModelProto:
         names: dict[str, str] = {}
@@ -67,14 +67,16 @@ class QdqBuilder:
         self.initializers.append(numpy_helper.from_array(array, name))
         return name
 
-    def on_grid(self, source: str, output: str, encoding: Encoding) -> str:
+    def write_pair(self, source: str, output: str, encoding: Encoding) -> str:
         """Write a Q/DQ pair of uint8; return the name of its result."""
         assert (encoding.qmin, encoding.qmax) == (0, 255)
-        grid = self._grid(output, encoding.scale, encoding.zero_point, "uint8")
-        whole = self.emit("QuantizeLinear", [source, *grid], f"{output}.quantized")
-        return self.emit("DequantizeLinear", [whole, *grid], output)
+        inputs = self._encoding_inputs(output, encoding.scale, encoding.zero_point, "uint8")
+        whole = self.emit("QuantizeLinear", [source, *inputs], f"{output}.quantized")
+        return self.emit("DequantizeLinear", [whole, *inputs], output)
 
-    def _grid(self, name: str, scale: Tensor, zero_point: Tensor, kind: str) -> list[str]:
+    def _encoding_inputs(
+        self, name: str, scale: Tensor, zero_point: Tensor, kind: str
+    ) -> list[str]:
         return [
             self.constant(f"{name}.scale", scale),
             self.constant(f"{name}.zero_point", zero_point, kind),
@@ -84,16 +86,16 @@ class QdqBuilder:
         assert isinstance(quantizer, Quantizer)
         encoding, source = quantizer.encoding, node.all_input_nodes[0]
         assert encoding is not None
-        self.grids[node] = encoding
+        self.encodings[node] = encoding
         if quantizer.site.side is Side.WEIGHTS:
             self._weight(node.name, self.graph.graph.stored_tensor(str(source.target)), encoding)
             return
         clip = quantizer.clip
         if clip is None or encoding_subsumes_clip(encoding, clip):
-            self.on_grid(source.name, node.name, encoding)
+            self.write_pair(source.name, node.name, encoding)
             return
         # clipped behind the grid, at its nearest steps, so that nothing parts it from the operation
-        whole = self.on_grid(source.name, f"{node.name}.unclipped", encoding)
+        whole = self.write_pair(source.name, f"{node.name}.unclipped", encoding)
         limits = [
             self.constant(f"{node.name}.{end}", encoding.fake_quantize(torch.tensor(limit)))
             if limit is not None
@@ -101,23 +103,25 @@ class QdqBuilder:
             for end, limit in zip(("low", "high"), clip, strict=True)
         ]
         clipped = self.emit("Clip", [whole, *limits], f"{node.name}.clipped")
-        self.on_grid(clipped, node.name, encoding)
+        self.write_pair(clipped, node.name, encoding)
 
     def _weight(self, name: str, weight: Tensor, encoding: Encoding) -> None:
         assert (encoding.qmin, encoding.qmax) == (-128, 127)
         whole = self.constant(f"{name}.whole", encoding.quantize(weight), "int8")
-        grid = self._grid(name, encoding.scale.flatten(), encoding.zero_point.flatten(), "int8")
-        self.emit("DequantizeLinear", [whole, *grid], name, axis=0)
+        inputs = self._encoding_inputs(
+            name, encoding.scale.flatten(), encoding.zero_point.flatten(), "int8"
+        )
+        self.emit("DequantizeLinear", [whole, *inputs], name, axis=0)
 
     def bias(self, node: fx.Node) -> str:
         """Write the bias of an operation on the grid of its products; return its name."""
         source, weight, target = node.all_input_nodes[:3]
-        scale = self.grids[source].scale * self.grids[weight].scale.flatten()
+        scale = self.encodings[source].scale * self.encodings[weight].scale.flatten()
         value = self.graph.graph.stored_tensor(str(target.target)).double() / scale.double()
         name = f"{node.name}.bias"
         whole = self.constant(f"{name}.whole", value.round(), "int32")
-        grid = self._grid(name, scale, torch.zeros_like(scale), "int32")
-        return self.emit("DequantizeLinear", [whole, *grid], name, axis=0)
+        inputs = self._encoding_inputs(name, scale, torch.zeros_like(scale), "int32")
+        return self.emit("DequantizeLinear", [whole, *inputs], name, axis=0)
 
 
 def _convolution(builder: QdqBuilder, node: fx.Node) -> None:
@@ -152,11 +156,11 @@ def _global_average(builder: QdqBuilder, node: fx.Node) -> None:
 
 def _flatten(builder: QdqBuilder, node: fx.Node) -> None:
     source = node.all_input_nodes[0]
-    builder.grids[node] = builder.grids[source]
+    builder.encodings[node] = builder.encodings[source]
     shape = builder.constant(f"{node.name}.shape", torch.tensor([0, -1]), "int64")
     # Q/DQ on both sides let ONNX Runtime move whole numbers
     moved = builder.emit("Reshape", [source.name, shape], f"{node.name}.moved")
-    builder.on_grid(moved, node.name, builder.grids[node])
+    builder.write_pair(moved, node.name, builder.encodings[node])
 
 
 OPERATORS: dict[str, Callable[[QdqBuilder, fx.Node], None]] = {

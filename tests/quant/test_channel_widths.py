@@ -12,7 +12,7 @@ from quant.encoding import Encoding
 from quant.errors import CalibrationError, ConfigError
 from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
-from quant.passes.use_grids import UseGrids, encoding_misfit
+from quant.passes.use_encodings import UseEncodings, encoding_misfit
 from quant.ranges.estimators import encode_weight
 from quant.simulation.plan import Side
 from quant.simulation.quant_graph import quantize_graph
@@ -39,7 +39,7 @@ def mlp() -> FloatGraph:
     return capture_graph(net.eval(), (5,))
 
 
-def grid_by_hand(row: Tensor, bits: int, scale: float) -> list[float]:
+def codes_by_hand(row: Tensor, bits: int, scale: float) -> list[float]:
     """Return a row on its grid, value by value, in plain Python."""
     low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
     if bits == 1:
@@ -54,11 +54,11 @@ def test_each_channel_lies_on_its_own_grid(estimator: Estimator, axis: int) -> N
     weight[2] = weight[2].abs()  # a channel without negative values keeps a signed grid
     spec = dataclasses.replace(mixed(1, 2, 4, 8), estimator=estimator)
     encoding = encode_weight(weight if axis == 0 else weight.T, spec, axis)
-    on_grid = encoding.fake_quantize(weight if axis == 0 else weight.T)
-    rows, scales = (on_grid if axis == 0 else on_grid.T), encoding.scale.flatten().tolist()
+    rounded = encoding.fake_quantize(weight if axis == 0 else weight.T)
+    rows, scales = (rounded if axis == 0 else rounded.T), encoding.scale.flatten().tolist()
     for row, found, bits, scale in zip(weight, rows, (1, 2, 4, 8), scales, strict=True):
-        assert found.tolist() == pytest.approx(grid_by_hand(row, bits, scale), abs=1e-7)
-    assert torch.equal(on_grid, encoding.fake_quantize(on_grid))  # what is on the grid stays
+        assert found.tolist() == pytest.approx(codes_by_hand(row, bits, scale), abs=1e-7)
+    assert torch.equal(rounded, encoding.fake_quantize(rounded))  # what is on the grid stays
     alone = [encode_weight(row[None], dataclasses.replace(spec.with_bits(b)), 0) for row, b in
              zip(weight, (1, 2, 4, 8), strict=True)]  # fmt: skip
     for place in (0, 1, 3):
@@ -148,15 +148,15 @@ def test_the_simulation_and_given_grids(mlp: FloatGraph) -> None:
         first, weight=SpecChange(channel_bits=(1, 2, 4, 8))
     )
     quantized = quantize_graph(mlp, config, {}, (-3.0, 3.0))
-    grid = quantized.quantizers[f"{first} weight"].encoding
-    assert grid is not None
+    encoding = quantized.quantizers[f"{first} weight"].encoding
+    assert encoding is not None
     weight = mlp.stored_tensor(str(mlp[first].weight))
-    on_grid = quantized.quantizers[f"{first} weight"](weight)
-    assert [len(row.unique()) <= 2**b for row, b in zip(on_grid, (1, 2, 4, 8), strict=True)]
+    rounded = quantized.quantizers[f"{first} weight"](weight)
+    assert [len(row.unique()) <= 2**b for row, b in zip(rounded, (1, 2, 4, 8), strict=True)]
     site = next(s for s in quantized.sites if s.name == f"{first} weight")
-    assert encoding_misfit(grid, site) == ""
+    assert encoding_misfit(encoding, site) == ""
     plain = quantize_graph(mlp, uniform_config(8, 32), {}, (-3.0, 3.0))
-    found = UseGrids({f"{first} weight": grid}).apply_at_once(plain)
+    found = UseEncodings({f"{first} weight": encoding}).apply_at_once(plain)
     assert found.used == ()
     assert "other widths of channels" in found.kept[f"{first} weight"]
     # bits of others change, those of channels stay; a width for the layer takes their place

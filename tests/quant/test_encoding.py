@@ -16,7 +16,7 @@ WIDE = {name: (np.iinfo(name).min, np.iinfo(name).max) for name in ("uint16", "i
 SCALES = (0.125, 0.1, 0.0123456)
 
 
-def grid(kind: str, scale: Tensor, zero_point: Tensor) -> Encoding:
+def encoding(kind: str, scale: Tensor, zero_point: Tensor) -> Encoding:
     qmin, qmax = (LIMITS | WIDE)[kind]
     return Encoding(scale, zero_point.float(), qmin, qmax)
 
@@ -49,19 +49,19 @@ def test_per_tensor_equals_onnx_runtime_on_ties_neighbours_and_random_values(
     low, high = LIMITS[kind]
     zero_point = torch.tensor(round(low + share * (high - low)))
     x = values(scale, 600, 100_000)
-    assert_equal_to_onnx(grid(kind, torch.tensor(scale), zero_point), x, kind)
+    assert_equal_to_onnx(encoding(kind, torch.tensor(scale), zero_point), x, kind)
 
 
 def test_four_million_values_on_an_odd_zero_point_equal_onnx_runtime() -> None:
     x = values(0.05, 4000, 4_000_000)
-    assert_equal_to_onnx(grid("uint8", torch.tensor(0.05), torch.tensor(77)), x, "uint8")
+    assert_equal_to_onnx(encoding("uint8", torch.tensor(0.05), torch.tensor(77)), x, "uint8")
 
 
 @pytest.mark.parametrize(("kind", "scale"), list(product(WIDE, SCALES)))
 def test_sixteen_bits_equal_onnx_runtime(kind: str, scale: float) -> None:
     zero_point = torch.tensor(12_345 if kind == "int16" else 32_767)
     x = values(scale, 70_000, 100_000)
-    assert_equal_to_onnx(grid(kind, torch.tensor(scale), zero_point), x, kind)
+    assert_equal_to_onnx(encoding(kind, torch.tensor(scale), zero_point), x, kind)
 
 
 @pytest.mark.parametrize(("kind", "axis"), list(product(LIMITS, (0, 1, 3))))
@@ -73,7 +73,7 @@ def test_per_channel_equals_onnx_runtime_on_every_axis(kind: str, axis: int) -> 
     zero_point = torch.randint(low, high + 1, (7,)).reshape(shape)
     whole = torch.randint(-300, 300, (7, 7, 11, 7)).float() / 2
     x = torch.cat([whole * scale, torch.randn(7, 7, 11, 7) * scale * 100], 2)
-    assert_equal_to_onnx(grid(kind, scale, zero_point), x, kind, axis)
+    assert_equal_to_onnx(encoding(kind, scale, zero_point), x, kind, axis)
 
 
 def test_half_steps_round_to_the_even_whole_number_before_the_zero_point_is_added() -> None:

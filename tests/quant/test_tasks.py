@@ -118,8 +118,8 @@ def test_a_program_restarts_anywhere_with_the_same_bits(name: str) -> None:
     calibration = drain_steps(Calibrate()(graph, [task.draw(24, 7)]))
     quantized = quantize_graph(graph, uniform_config(8, 8), calibration)
     program = compile_program(graph, sites, fuse=False)
-    grids = {n: q.encoding for n, q in quantized.quantizers.items() if q.encoding is not None}
-    settings, x = program.settle_weights(grids), task.draw(3)
+    encodings = {n: q.encoding for n, q in quantized.quantizers.items() if q.encoding is not None}
+    settings, x = program.settle_weights(encodings), task.draw(3)
     with torch.inference_mode():
         whole = tensors_of_batch(quantized.run(x))
         for site in sites:

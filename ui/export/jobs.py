@@ -27,7 +27,7 @@ from model_io.errors import ModelError
 from model_io.runtime.onnx_runtime import open_bytes
 from quant.config import QuantConfig
 from quant.inputs import tensors_of_batch
-from quant.passes.use_grids import UseGrids
+from quant.passes.use_encodings import UseEncodings
 from quant.progress import Progress, Steps, part_of_progress
 from ui.answers.forecast import deepest_sensitivity
 from ui.job_kind import JobKind
@@ -74,8 +74,8 @@ class ExportRequest:
         seen = "" if images is None else images.digest
         titles = [title_of_pass(step) for step in self.experiment.all_passes]
         for step in self.experiment.all_passes:  # of two files of one name
-            if isinstance(step, UseGrids):
-                titles += [f"{n} {float(e.scale.sum())!r}" for n, e in step.grids.items()]
+            if isinstance(step, UseEncodings):
+                titles += [f"{n} {float(e.scale.sum())!r}" for n, e in step.encodings.items()]
         return _short_hash(f"{self.network.digest} {seen} {self.config.to_json()} {titles}")
 
     def artefact_key(self, form: str) -> str:

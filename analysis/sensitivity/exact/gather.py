@@ -24,7 +24,7 @@ class SweepQuestions:
     `keys` has the questions, with questions about the whole network last.
     """
 
-    grids: SiteEncodings
+    encodings: SiteEncodings
     sweep: Sweep
     keys: Mapping[Question, str]
     float_key: str
@@ -50,28 +50,32 @@ def ask_sweep_questions(study: Study, sweep: Sweep, cells: Cells) -> SweepQuesti
     Raises:
         ConfigError: a layer or a rule does not fit the network.
     """
-    network, data, grids = study.network, study.scored_images, study.site_encodings(sweep.config)
-    questions = list(questions_of_sweep(network, sweep, grids))
+    network, data, encodings = (
+        study.network,
+        study.scored_images,
+        study.site_encodings(sweep.config),
+    )
+    questions = list(questions_of_sweep(network, sweep, encodings))
     if sweep.view is View.ALL_BUT:
         questions += [Question("", b, s, sweep.view) for s in sweep.sides for b in sweep.bits]
-    key_of_float = float_network_key(grids)
+    key_of_float = float_network_key(encodings)
     known = cells.answered_chunks(data.source_digest(), key_of_float)
     return SweepQuestions(
-        grids,
+        encodings,
         sweep,
-        {question: question_key(grids, question) for question in questions},
+        {question: question_key(encodings, question) for question in questions},
         key_of_float,
-        divide_into_chunks(data, _images_per_chunk(network, grids, sweep), known),
+        divide_into_chunks(data, _images_per_chunk(network, encodings, sweep), known),
         len(data),
         study.figures_by_digest,
     )
 
 
-def _images_per_chunk(network: Network, grids: SiteEncodings, sweep: Sweep) -> int:
+def _images_per_chunk(network: Network, encodings: SiteEncodings, sweep: Sweep) -> int:
     """Return the number of images in a chunk, as the cache and the memory allow."""
     if network.graph.batch is not None:
         return network.graph.batch
-    program = grids.program
+    program = encodings.program
     largest = max(program.checkpoint_bytes([place]) for place in range(len(program) + 1))
     return min(network.forward_batch_size, batch_that_fits(sweep.memory_bytes, largest))
 
@@ -89,7 +93,7 @@ def gather_scores(
     contents = cells.rows_by_question([*asked.keys.values(), asked.float_key])
     order = [chunk.key for chunk in asked.chunks]
     reference = contents[asked.float_key]
-    outputs = len(asked.grids.program.outputs)
+    outputs = len(asked.encodings.program.outputs)
     found = [
         score
         for question, key in asked.keys.items()
@@ -131,7 +135,7 @@ def _score_question(
 def _figures_of_rows(asked: SweepQuestions, reference: bytes, contents: bytes) -> Figures:
     """Return the figures of rows; the study caches the figures, since a page asks every second."""
     key = hashlib.blake2b(reference + contents, digest_size=16).digest()
-    known, outputs = asked.figures, len(asked.grids.program.outputs)
+    known, outputs = asked.figures, len(asked.encodings.program.outputs)
     found = known.get(key)
     if found is None:
         if len(known) >= MOST_FIGURES:

@@ -105,7 +105,7 @@ class _OpenWork:
 
     def __init__(self, asked: SweepQuestions, data: Dataset, cells: Cells, *, reuse: bool) -> None:
         self._asked, self._data, self._reuse = asked, data, reuse
-        self.program = asked.grids.program
+        self.program = asked.encodings.program
         self.macs, self._answered = 0, 0.0
         keys = [*asked.keys.values(), asked.float_key]
         self._done = cells.known_answers(keys)
@@ -179,18 +179,20 @@ class _OpenWork:
         key = self._asked.keys[question]
         if self._asked.base_question(question) is None:
             return ChunkQuestion(key, on=self._encodings_of_question(question))
-        return ChunkQuestion(key, off=self._asked.grids.site_names(question.layer, question.side))
+        return ChunkQuestion(
+            key, off=self._asked.encodings.site_names(question.layer, question.side)
+        )
 
     def _encodings_of_question(self, question: Question) -> Mapping[str, Encoding]:
-        grids = self._asked.grids
-        return grids.encodings_at_bits(
-            grids.site_names(question.layer or None, question.side), question.bits
+        encodings = self._asked.encodings
+        return encodings.encodings_at_bits(
+            encodings.site_names(question.layer or None, question.side), question.bits
         )
 
     def _read_chunk(self, chunk: Chunk) -> tuple[Inputs, Tensor | None]:
         data = images_of_chunk(self._data, chunk)
         batch = next(iter(data.batches(len(data))))
-        network = self._asked.grids.network
+        network = self._asked.encodings.network
         if not network.is_classifier:
             return batch.inputs, None
         check_label_range(batch.labels, network.output_count)
@@ -201,7 +203,7 @@ class _OpenWork:
 
     def _share_of_network(self, question: Question) -> float:
         """Return the share of the network that a question runs."""
-        sites = self._asked.grids.site_names(question.layer or None, question.side)
+        sites = self._asked.encodings.site_names(question.layer or None, question.side)
         whole = self.program.macs_between(0, len(self.program))
         before = self.program.macs_between(0, self.program.restart_position(sites))
         return 1 + QUESTION_OVERHEAD - (before / whole if whole else 0.0)

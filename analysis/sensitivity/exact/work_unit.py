@@ -133,7 +133,7 @@ class _Work:
         """Run the layers from the first site with a difference between question and base."""
         with single_threaded():
             settings = {
-                site: grid for site, grid in self._settings.items() if site not in trial.off
+                site: encoding for site, encoding in self._settings.items() if site not in trial.off
             }
             settings.update(self._program.settle_weights(trial.on))
             if not self._unit.reuse:

@@ -30,11 +30,11 @@ class Levels:
     limits: Floats
 
 
-def levels_of_encodings(grids: Sequence[Encoding]) -> Levels:
+def levels_of_encodings(encodings: Sequence[Encoding]) -> Levels:
     """Return per-tensor encodings as arrays for the products."""
-    lows = [grid.qmin - int(grid.zero_point) for grid in grids]
-    highs = [grid.qmax - int(grid.zero_point) for grid in grids]
-    scales = np.array([float(grid.scale) for grid in grids], np.float32)
+    lows = [encoding.qmin - int(encoding.zero_point) for encoding in encodings]
+    highs = [encoding.qmax - int(encoding.zero_point) for encoding in encodings]
+    scales = np.array([float(encoding.scale) for encoding in encodings], np.float32)
     return Levels(scales, np.array([lows, highs], np.float32))
 
 
@@ -75,15 +75,15 @@ def _encoding_products(
             x = moved[image, start : start + PIECE_VALUES]
             y = base[image, start : start + PIECE_VALUES]
             g = pull[image, start : start + PIECE_VALUES]
-            for grid in range(len(scales)):
-                scale, low, high = scales[grid], limits[0, grid], limits[1, grid]
+            for encoding in range(len(scales)):
+                scale, low, high = scales[encoding], limits[0, encoding], limits[1, encoding]
                 steps = np.float32(1) / scale
                 total = np.float32(0)
                 for place in range(len(x)):
                     level = np.rint(x[place] * steps)
                     level = min(max(level, low), high)
                     total += g[place] * (level * scale - y[place])
-                found[grid, image] += total
+                found[encoding, image] += total
     return found
 
 

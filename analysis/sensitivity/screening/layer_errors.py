@@ -44,11 +44,11 @@ class LocalProducts:
     def __init__(
         self,
         backward: Backward,
-        grids: SiteEncodings,
+        encodings: SiteEncodings,
         questions: Iterable[Question],
         memory_bytes: int,
     ) -> None:
-        self._backward, self._grids = backward, grids
+        self._backward, self._encodings = backward, encodings
         self._free_input_letters = memory_bytes
         self._packed: dict[tuple[str, int], Tensor] = {}
         self._shifts: dict[str, Tensor] = {}
@@ -123,9 +123,9 @@ class LocalProducts:
         )
 
     def _input_levels(self, local: Local, widths: Sequence[int]) -> Levels:
-        sites = self._grids.site_names(local.layer.name, Side.ACTIVATIONS)
+        sites = self._encodings.site_names(local.layer.name, Side.ACTIVATIONS)
         return levels_of_encodings(
-            [self._grids.encodings_at_bits(sites, bits)[sites[0]] for bits in widths]
+            [self._encodings.encodings_at_bits(sites, bits)[sites[0]] for bits in widths]
         )
 
     def _pack_quantized_weight(self, local: Local, bits: int) -> Tensor:
@@ -153,10 +153,10 @@ class LocalProducts:
     def _weight_at_widths(self, local: Local, widths: Sequence[int]) -> tuple[Tensor, list[Tensor]]:
         """Return a layer's weight, and the weight quantized at the widths, in one shape."""
         layer = local.layer
-        sites = self._grids.site_names(layer.name, Side.WEIGHTS)
-        stored = self._grids.network.graph.stored_tensor(str(layer.weight)).detach()
-        grids = [self._grids.encodings_at_bits(sites, bits)[sites[0]] for bits in widths]
-        return stored, [grid.fake_quantize(stored) for grid in grids]
+        sites = self._encodings.site_names(layer.name, Side.WEIGHTS)
+        stored = self._encodings.network.graph.stored_tensor(str(layer.weight)).detach()
+        encodings = [self._encodings.encodings_at_bits(sites, bits)[sites[0]] for bits in widths]
+        return stored, [encoding.fake_quantize(stored) for encoding in encodings]
 
     def _fits_in_memory(self, made: Tensor) -> bool:
         """Whether memory has room for a tensor of any shape; the answer reserves the room."""

@@ -93,15 +93,15 @@ class _Screening:
     def __init__(self, study: Study, sweep: Sweep, *, turns: bool) -> None:
         network = study.network
         self._network, self._sweep, self._turns = network, sweep, turns
-        self._grids = study.site_encodings(sweep.config)
-        self._asked = questions_of_sweep(network, sweep, self._grids)
+        self._encodings = study.site_encodings(sweep.config)
+        self._asked = questions_of_sweep(network, sweep, self._encodings)
         # in the view ALL_BUT every layer adds to the noise around the other layers
         layers = sweep.layers if sweep.view is View.ONLY else None
         own = replace(sweep, view=View.ONLY, layers=layers)
-        self._questions = questions_of_sweep(network, own, self._grids)
+        self._questions = questions_of_sweep(network, own, self._encodings)
         self._backward = Backward(network.graph)
         self._products = LocalProducts(
-            self._backward, self._grids, self._questions, sweep.memory_bytes
+            self._backward, self._encodings, self._questions, sweep.memory_bytes
         )
         self._generator = torch.Generator().manual_seed(SEED)
         self._signal: list[Tensor] = []
@@ -114,8 +114,8 @@ class _Screening:
     def choose_encodings(self) -> Steps[None]:
         """Choose the ranges of the sites."""
         for place, question in enumerate(self._questions):
-            sites = self._grids.site_names(question.layer, question.side)
-            self._grids.encodings_at_bits(sites, question.bits)
+            sites = self._encodings.site_names(question.layer, question.side)
+            self._encodings.encodings_at_bits(sites, question.bits)
             yield Progress(
                 SHARE_OF_GRIDS * (place + 1) / len(self._questions),
                 f"Screening: ranges of {question.layer} at {question.bits} bits",

@@ -48,14 +48,16 @@ def test_ranges_come_from_images(data: Dataset) -> None:
 def test_a_file_may_have_all_of_them(data: Dataset) -> None:
     study, config = Study(network(), calibration=data), uniform_config(8, 8)
     known = drain_steps(quantize_for_export(study, experiment(config))).quantized
-    grids = {name: q.encoding for name, q in known.quantizers.items() if q.encoding is not None}
-    taken = drain_steps(quantize_for_export(Study(network()), experiment(config, grids))).quantized
+    encodings = {name: q.encoding for name, q in known.quantizers.items() if q.encoding is not None}
+    taken = drain_steps(
+        quantize_for_export(Study(network()), experiment(config, encodings))
+    ).quantized
     inputs = CASES["kitchen"].inputs(4)
     with torch.inference_mode():
         assert torch.equal(taken(inputs), known(inputs))
-    del grids["conv1"]
+    del encodings["conv1"]
     with pytest.raises(CalibrationError, match="'conv1'"):
-        drain_steps(quantize_for_export(Study(network()), experiment(config, grids)))
+        drain_steps(quantize_for_export(Study(network()), experiment(config, encodings)))
 
 
 def test_without_images_or_file_it_says_what_to_do() -> None:

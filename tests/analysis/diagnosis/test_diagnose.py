@@ -93,8 +93,8 @@ def tried(question: Question, remedy: Remedy, config: QuantConfig = CONFIG) -> R
 def test_the_numbers_are_those_of_the_weight_on_its_grid() -> None:
     graph = network().graph
     weight = graph.stored_tensor(str(graph[DEPTHWISE.layer].weight)).detach()
-    grid = encode_weight(weight, CONFIG.default.weight, 0)
-    expected = sqnr_db(weight, grid.fake_quantize(weight))
+    encoding = encode_weight(weight, CONFIG.default.weight, 0)
+    expected = sqnr_db(weight, encoding.fake_quantize(weight))
     assert value(card(), "Weight: SQNR at 8 bits") == pytest.approx(expected, abs=0.051)
     largest = weight.abs().flatten(1).amax(1)
     alive = largest[largest > 1e-6 * largest.max()]
@@ -170,9 +170,9 @@ def test_the_grid_of_an_average_pool_is_changed_where_it_is_chosen() -> None:
 
 def test_alone_means_that_all_else_is_float() -> None:
     solo = single_layer_config(book(), question_config(book(), CONFIG, DEPTHWISE), DEPTHWISE)
-    grids = [site for site in plan_sites(network().graph, solo) if not site.spec.is_float]
-    assert [(site.layer, site.side) for site in grids] == [(DEPTHWISE.layer, Side.WEIGHTS)]
-    assert grids[0].spec == CONFIG.default.weight
+    encodings = [site for site in plan_sites(network().graph, solo) if not site.spec.is_float]
+    assert [(site.layer, site.side) for site in encodings] == [(DEPTHWISE.layer, Side.WEIGHTS)]
+    assert encodings[0].spec == CONFIG.default.weight
 
 
 def test_a_trial_begins_where_the_exact_sweep_stands() -> None:

@@ -109,7 +109,7 @@ def test_a_pool_is_told_whose_grid_it_has_and_its_options_move_that_grid() -> No
     net, place = network("kitchen"), load_preset("bitfusion_like")
     pool = next(layer for layer in net.graph.layers if layer.kind == "average-pool")
     found = explain_layer_bits(net, uniform_config(8, 8), pool.name, place)
-    assert found.grid_of not in (None, pool.name)
+    assert found.encoding_owner not in (None, pool.name)
     assert set(found.bits) == {Side.ACTIVATIONS}
     four = found.option_of_width(Side.ACTIVATIONS, 4)
     assert four is not None

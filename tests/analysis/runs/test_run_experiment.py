@@ -216,9 +216,9 @@ def test_layer_sqnr_by_hand() -> None:
     config = QuantConfig(uniform_config(32, 32).default, (Rule("0", weight=SpecChange(bits=8)),))
     graph = quantize_graph(small.graph, config)
     inputs = torch.tensor([[1.0, 2.0]])
-    grid = graph.quantizers["0 weight"].encoding
-    assert grid is not None
-    error = (weight - grid.fake_quantize(weight)) @ inputs[0]
+    encoding = graph.quantizers["0 weight"].encoding
+    assert encoding is not None
+    error = (weight - encoding.fake_quantize(weight)) @ inputs[0]
     wanted = 10 * math.log10(float((weight @ inputs[0]).square().sum() / error.square().sum()))
     assert measure_layer_sqnr(small, graph, inputs)["0"] == pytest.approx(wanted, rel=1e-4)
     assert measure_layer_sqnr(small, graph, inputs)["input"] == math.inf

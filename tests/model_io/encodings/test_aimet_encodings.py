@@ -93,7 +93,7 @@ TABLES: dict[str, Any] = {
 
 def read(raw: Any) -> dict[str, FileEncoding]:
     found = read_aimet_encodings(json.dumps(raw), "file.encodings")
-    return {grid.tensor: grid for grid in found.grids}
+    return {encoding.tensor: encoding for encoding in found.encodings}
 
 
 def f32(*values: float) -> tuple[float, ...]:
@@ -236,37 +236,37 @@ def network(bits: int) -> list[FileEncoding]:
 def test_version_1_comes_back_as_it_went(bits: int) -> None:
     sent = network(bits)
     assert version_notes(sent, "1.0.0") == ()
-    got = {grid.tensor: grid for grid in back(sent, "1.0.0").grids}
-    for grid in sent:
-        flat = got[grid.tensor]
+    got = {encoding.tensor: encoding for encoding in back(sent, "1.0.0").encodings}
+    for encoding in sent:
+        flat = got[encoding.tensor]
         # axes are not in the file: scales go by output channel
-        assert replace(flat, axis=grid.axis, shape=grid.shape) == replace(
-            grid, scale=flat.scale, zero_point=flat.zero_point
+        assert replace(flat, axis=encoding.axis, shape=encoding.shape) == replace(
+            encoding, scale=flat.scale, zero_point=flat.zero_point
         )
-        assert sorted(flat.scale) == sorted(grid.scale)
+        assert sorted(flat.scale) == sorted(encoding.scale)
 
 
 @pytest.mark.parametrize("bits", [2, 4, 8, 16])
 def test_version_2_comes_back_as_it_went(bits: int) -> None:
     sent = network(bits)
     assert version_notes(sent[:-1], "2.0.0") == ()
-    got = {grid.tensor: grid for grid in back(sent, "2.0.0").grids}
-    assert set(got) == {grid.tensor for grid in sent if not grid.floating}
-    for grid in sent[:-1]:
-        found = got[grid.tensor]
-        assert found.scale == grid.scale, "every float32 is the same to the bit"
+    got = {encoding.tensor: encoding for encoding in back(sent, "2.0.0").encodings}
+    assert set(got) == {encoding.tensor for encoding in sent if not encoding.floating}
+    for encoding in sent[:-1]:
+        found = got[encoding.tensor]
+        assert found.scale == encoding.scale, "every float32 is the same to the bit"
         assert (found.shape, found.axis, found.block_size) == (
-            grid.shape, grid.axis, grid.block_size,
+            encoding.shape, encoding.axis, encoding.block_size,
         )  # fmt: skip
         # symmetric is not in the file: a zero in the middle means it
         low, high = limits(found)
-        assert (low, high) == limits(grid)
+        assert (low, high) == limits(encoding)
 
 
-def limits(grid: FileEncoding) -> tuple[list[int], list[int]]:
+def limits(encoding: FileEncoding) -> tuple[list[int], list[int]]:
     """Return what matters of integers: the distance of both ends from zero."""
-    least, most = grid.code_limits
-    return [least - z for z in grid.zero_point], [most - z for z in grid.zero_point]
+    least, most = encoding.code_limits
+    return [least - z for z in encoding.zero_point], [most - z for z in encoding.zero_point]
 
 
 @pytest.mark.parametrize(("bits", "held"), [(3, 4), (5, 8), (6, 8), (7, 8), (9, 16), (12, 16)])
@@ -276,25 +276,25 @@ def test_widths_without_a_type_keep_their_steps_in_the_next_one(bits: int, held:
     assert f"{len(sent) - 1} tensors of {bits} bits" in note
     assert f"of {held} bits" in note
     assert "1 tensors stay float" in floats
-    got = {grid.tensor: grid for grid in back(sent, "2.0.0").grids}
-    for grid in sent[:-1]:
-        found = got[grid.tensor]
-        assert (found.bits, found.scale) == (held, grid.scale)
-        if not grid.symmetric:
-            assert [-z for z in grid.zero_point] == limits(found)[0] or found.symmetric
+    got = {encoding.tensor: encoding for encoding in back(sent, "2.0.0").encodings}
+    for encoding in sent[:-1]:
+        found = got[encoding.tensor]
+        assert (found.bits, found.scale) == (held, encoding.scale)
+        if not encoding.symmetric:
+            assert [-z for z in encoding.zero_point] == limits(found)[0] or found.symmetric
 
 
-def back(grids: list[FileEncoding], version: str) -> Encodings:
-    return read_aimet_encodings(write_aimet_encodings(grids, version), "back.encodings")
+def back(encodings: list[FileEncoding], version: str) -> Encodings:
+    return read_aimet_encodings(write_aimet_encodings(encodings, version), "back.encodings")
 
 
 def test_activations_go_out_without_a_sign_and_parameters_keep_theirs() -> None:
     spec = QuantSpec(8, symmetric=True)
-    grid = encode_range(torch.tensor(-1.0), torch.tensor(1.0), spec)
-    made = [file_encoding_of("act", grid, spec), file_encoding_of("w", grid, spec, 0)]
+    encoding = encode_range(torch.tensor(-1.0), torch.tensor(1.0), spec)
+    made = [file_encoding_of("act", encoding, spec), file_encoding_of("w", encoding, spec, 0)]
     act, w = json.loads(write_aimet_encodings(made))["encodings"]
     assert (act["output_dtype"], act["y_zero_point"]) == ("uint8", 128)
-    assert w == {"name": "w", "output_dtype": "int8", "y_scale": float(grid.scale)}
+    assert w == {"name": "w", "output_dtype": "int8", "y_scale": float(encoding.scale)}
     lists = json.loads(write_aimet_encodings(made, "1.0.0"))
     for (record,) in (lists["activation_encodings"], lists["param_encodings"]):
         assert record["offset"] == [-128]
@@ -315,10 +315,10 @@ def test_a_weight_has_the_same_grid_again(
     weight = torch.randn(6, 70)
     spec = QuantSpec(4, symmetric=False, granularity=granularity, group_size=32)
     sent = encode_weight(weight, spec, 0)
-    (grid,) = back([file_encoding_of("w", sent, spec, 0, flipped=flipped)], version).grids
+    (encoding,) = back([file_encoding_of("w", sent, spec, 0, flipped=flipped)], version).encodings
     told = flipped if version == "2.0.0" else False
     for known in (told, None):
-        same(sent, simulated_weight_encoding(grid, (6, 70), 0, flipped=known))
+        same(sent, simulated_weight_encoding(encoding, (6, 70), 0, flipped=known))
 
 
 @pytest.mark.parametrize(("shape", "axis"), [((5, 40, 3, 3), 0), ((40, 5, 3, 3), 1)])
@@ -329,8 +329,8 @@ def test_a_kernel_has_the_same_grid_again(
 ) -> None:
     spec = QuantSpec(8, granularity=granularity, group_size=16)
     sent = encode_weight(torch.randn(shape), spec, axis)
-    (grid,) = back([file_encoding_of("w", sent, spec, axis)], version).grids
-    same(sent, simulated_weight_encoding(grid, shape, axis))
+    (encoding,) = back([file_encoding_of("w", sent, spec, axis)], version).encodings
+    same(sent, simulated_weight_encoding(encoding, shape, axis))
 
 
 def same(first: Encoding, second: Encoding) -> None:
@@ -341,12 +341,12 @@ def same(first: Encoding, second: Encoding) -> None:
 
 
 def test_an_activation_has_the_same_grid_again() -> None:
-    for grid in read(LISTS).values():
-        if grid.parameter or grid.floating:
+    for encoding in read(LISTS).values():
+        if encoding.parameter or encoding.floating:
             continue
-        found = simulated_activation_encoding(grid)
-        assert float(found.scale) == grid.scale[0]
-        assert (found.qmin, found.qmax) == grid.code_limits
+        found = simulated_activation_encoding(encoding)
+        assert float(found.scale) == encoding.scale[0]
+        assert (found.qmin, found.qmax) == encoding.code_limits
 
 
 @pytest.mark.parametrize(
@@ -364,8 +364,8 @@ def test_grids_that_do_not_fit_the_weight(name: str, shape: tuple[int, ...], sai
 
 
 def test_a_scale_for_each_input_channel_is_no_grid_here() -> None:
-    grid = replace(read(NEW)["w"], axis=1)
+    encoding = replace(read(NEW)["w"], axis=1)
     with pytest.raises(ModelError, match="along axis 0"):
-        simulated_weight_encoding(grid, (3, 3), 0, flipped=False)
+        simulated_weight_encoding(encoding, (3, 3), 0, flipped=False)
     with pytest.raises(ModelError, match="one scale"):
-        simulated_activation_encoding(grid)
+        simulated_activation_encoding(encoding)

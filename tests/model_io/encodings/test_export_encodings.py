@@ -20,7 +20,7 @@ from model_io.errors import ModelError
 from model_io.onnx_export.float_onnx import MarkedOnnx
 from quant.config import LayerConfig, uniform_config
 from quant.passes.calibrate import Calibrate
-from quant.passes.use_grids import UseGrids
+from quant.passes.use_encodings import UseEncodings
 from quant.progress import drain_steps
 from quant.simulation.plan import Side
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
@@ -48,11 +48,11 @@ def test_every_name_is_a_tensor_of_the_file_and_every_site_has_one(name: str, ve
     weights = {tensor.name for tensor in graph.initializer}
     values = {value for node in graph.node for value in node.output}
     values |= {value.name for value in graph.input}
-    for grid in read_aimet_encodings(found.text, "e").grids:
-        assert grid.tensor in weights | values
+    for encoding in read_aimet_encodings(found.text, "e").encodings:
+        assert encoding.tensor in weights | values
         if version == "1.0.0":
-            assert (grid.tensor in weights) == grid.parameter
-    names = {grid.tensor for grid in read_aimet_encodings(found.text, "e").grids}
+            assert (encoding.tensor in weights) == encoding.parameter
+    names = {encoding.tensor for encoding in read_aimet_encodings(found.text, "e").encodings}
     assert {tensor.name for tensor in marked.tensors.values()} <= names
     assert len(names) == found.tensors
 
@@ -65,11 +65,11 @@ def test_they_bring_the_simulation_back(name: str, version: str) -> None:
     text = export_network_encodings(quantized, marked, version, LayerConfig()).text
     graph = graph_of(name)
     given = apply_file_encodings(
-        read_aimet_encodings(text, "e").grids, graph, encoding_targets_by_tensor(graph, {}), "e"
+        read_aimet_encodings(text, "e").encodings, graph, encoding_targets_by_tensor(graph, {}), "e"
     )
     assert not given.uncovered
     back = quantize_graph(graph, given.config)
-    assert not UseGrids(given.grids).apply_at_once(back).kept
+    assert not UseEncodings(given.encodings).apply_at_once(back).kept
     inputs = CASES[name].inputs(8)
     with torch.inference_mode():
         assert torch.equal(back(inputs), quantized(inputs))

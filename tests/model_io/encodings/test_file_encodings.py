@@ -42,7 +42,7 @@ from quant.graph.float_graph import FloatGraph
 from quant.graph.operators import Kind
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
-from quant.passes.use_grids import UseGrids
+from quant.passes.use_encodings import UseEncodings
 from quant.progress import drain_steps
 from quant.simulation.plan import Side
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
@@ -112,9 +112,9 @@ def known(loaded: LoadedModel) -> tuple[FloatGraph, Given]:
 def simulated(graph: FloatGraph, given: Given) -> QuantGraph:
     """Return the simulation with the file's grids; what it does not cover is float."""
     result = quantize_graph(graph, given.config)
-    used = UseGrids(given.grids, given.source).apply_at_once(result)
+    used = UseEncodings(given.encodings, given.source).apply_at_once(result)
     assert not used.kept
-    assert set(used.used) == set(given.grids)
+    assert set(used.used) == set(given.encodings)
     return result
 
 
@@ -244,7 +244,7 @@ def test_what_the_file_does_not_cover_is_float_and_listed(tmp_path: Path) -> Non
     graph, given = known(load_model(batch_norm_file(tmp_path)))
     chosen = given.config.resolve_layers(graph.layers)
     # the batch norm's result is now the convolution's, and its kernel another one
-    assert set(given.grids) == {"input", "conv"}
+    assert set(given.encodings) == {"input", "conv"}
     assert given.unused == {"w": "a batch norm behind it was folded into it"}
     assert given.uncovered == ("conv weight", "soft")
     assert chosen["conv"].weight.is_float
@@ -282,21 +282,25 @@ def test_encodings_by_the_names_of_the_file(tmp_path: Path) -> None:
     ]  # fmt: skip
     text = write_records(records)
     given = apply_file_encodings(
-        read_aimet_encodings(text, "e").grids, graph, targets, "e.encodings"
+        read_aimet_encodings(text, "e").encodings, graph, targets, "e.encodings"
     )
-    assert set(given.grids) == {"input", "first", "first weight"}
-    assert given.grids["first weight"].scale.flatten().tolist() == pytest.approx(scales)
-    assert given.grids["first weight"].scale.shape == (5, 1)
+    assert set(given.encodings) == {"input", "first", "first weight"}
+    assert given.encodings["first weight"].scale.flatten().tolist() == pytest.approx(scales)
+    assert given.encodings["first weight"].scale.shape == (5, 1)
     assert set(given.unused) == {"h", "other"}
     assert "inside a layer" in given.unused["h"]
     assert given.uncovered == ("second weight", "second")
     assert given.config.resolve_layers(graph.layers)["first"].weight.bits == 4
     # what passes a grid on agrees with it, or is told
     other = apply_file_encodings(
-        read_aimet_encodings(write_records([*records[:2], record("f", y_scale=0.7)]), "e").grids,
-        graph, targets, "e",
-    )  # fmt: skip
-    assert "another grid" in other.unused["f"]
+        read_aimet_encodings(
+            write_records([*records[:2], record("f", y_scale=0.7)]), "e"
+        ).encodings,
+        graph,
+        targets,
+        "e",
+    )
+    assert "another encoding" in other.unused["f"]
 
 
 def write_records(records: list[dict[str, Any]]) -> str:
@@ -308,14 +312,14 @@ def write_records(records: list[dict[str, Any]]) -> str:
 def test_a_file_of_another_model_is_refused(tmp_path: Path) -> None:
     loaded = load_model(matmul_file(tmp_path))
     graph = capture_graph(loaded.module, loaded.input_shape)
-    found = read_aimet_encodings(write_records([record("nobody")]), "e").grids
+    found = read_aimet_encodings(write_records([record("nobody")]), "e").encodings
     with pytest.raises(ModelError, match="'nobody'"):
         apply_file_encodings(
             found, graph, encoding_targets_by_tensor(graph, loaded.places), "e.encodings"
         )
 
 
-def all_grids(simulation: QuantGraph) -> list[FileEncoding]:
+def all_encodings(simulation: QuantGraph) -> list[FileEncoding]:
     """Return the grids of a simulation under our own names, as an export writes them."""
     found = []
     for site in simulation.sites:
@@ -342,9 +346,9 @@ def test_our_own_encodings_give_the_same_simulation_again(name: str, version: st
     )
     config = config.with_layer_change(graph.layers[-1].name, activation=replace_bits(16))
     sent = quantize_graph(graph, config, drain_steps(Calibrate(16)(graph, [inputs])))
-    text = write_aimet_encodings(all_grids(sent), version)
+    text = write_aimet_encodings(all_encodings(sent), version)
     given = apply_file_encodings(
-        read_aimet_encodings(text, "e").grids, graph, encoding_targets_by_tensor(graph, {}), "e"
+        read_aimet_encodings(text, "e").encodings, graph, encoding_targets_by_tensor(graph, {}), "e"
     )
     assert not given.unused
     assert not given.uncovered
@@ -377,7 +381,7 @@ def test_layers_that_were_edited_keep_their_calibrated_grid() -> None:
     edited = uniform_config(8, 8).with_layer_change("conv1", replace_bits(4), replace_bits(32))
     result = quantize_graph(graph, edited, calibration)
     own = {name: found.encoding for name, found in result.quantizers.items()}
-    used = UseGrids(doubled, "test").apply_at_once(result)
+    used = UseEncodings(doubled, "test").apply_at_once(result)
     assert used.kept == {
         "conv1 weight": "the configuration has 4 bits, the given encoding 8",
         "conv1": "the configuration leaves it float",
@@ -398,7 +402,7 @@ def test_a_site_that_shares_a_grid_follows_the_given_one() -> None:
     source = result.quantizers[str(site.shared_with)].encoding
     assert source is not None
     wide = replace(source, scale=source.scale * 3)
-    UseGrids({str(site.shared_with): wide}).apply_at_once(result)
+    UseEncodings({str(site.shared_with): wide}).apply_at_once(result)
     assert result.quantizers[site.name].encoding is wide
 
 
@@ -407,7 +411,9 @@ def test_a_configuration_of_one_kind_of_layer_has_no_rules() -> None:
     sent = quantize_graph(
         graph, QuantConfig(), drain_steps(Calibrate(4)(graph, [CASES["plain"].inputs(4)]))
     )
-    given = apply_file_encodings(all_grids(sent), graph, encoding_targets_by_tensor(graph, {}), "e")
+    given = apply_file_encodings(
+        all_encodings(sent), graph, encoding_targets_by_tensor(graph, {}), "e"
+    )
     assert given.config.rules == ()
 
 

@@ -80,7 +80,7 @@ def _plain_options() -> ort.SessionOptions:
 def test_encodings_give_the_widest_channel() -> None:
     quantized = made((1, 2, 4, 8))
     marked = marked_once(quantized)
-    grids = {grid.tensor: grid for grid in network_encodings(quantized, marked)}
+    encodings = {encoding.tensor: encoding for encoding in network_encodings(quantized, marked)}
     for layer in weighted_channel_layers(quantized.graph):
         spec = quantized.quantizers[f"{layer.name} weight"].site.spec
-        assert grids[marked.tensors[f"{layer.name} weight"].name].bits == spec.bits
+        assert encodings[marked.tensors[f"{layer.name} weight"].name].bits == spec.bits

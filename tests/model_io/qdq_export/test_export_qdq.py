@@ -134,7 +134,7 @@ class Tiny(nn.Module):
         return found
 
 
-def grid(scale: float | list[float], zero: float, qmin: int, qmax: int) -> Encoding:
+def encoding(scale: float | list[float], zero: float, qmin: int, qmax: int) -> Encoding:
     spread = torch.tensor(scale)
     if spread.dim():
         spread = spread[:, None, None, None]
@@ -145,14 +145,14 @@ def tiny(weight: Encoding, bias: tuple[float, float] = (0.5, -1.25), x_bits: int
     """Return the convolution on grids chosen by hand."""
     graph = capture_graph(Tiny([[0.7, -0.8], [0.175, 0.1]], list(bias)).eval(), (2, 1, 1))
     made = QuantGraph(graph, plan_sites(graph, config(8, 8)))
-    made.quantizers["input"].set_encoding(grid(0.01, 100.0, 0, 2**x_bits - 1))
+    made.quantizers["input"].set_encoding(encoding(0.01, 100.0, 0, 2**x_bits - 1))
     made.quantizers["conv weight"].set_encoding(weight)
-    made.quantizers["conv"].set_encoding(grid(0.02, 64.0, 0, 127))
+    made.quantizers["conv"].set_encoding(encoding(0.02, 64.0, 0, 127))
     return made
 
 
 def test_every_byte_of_a_tiny_convolution() -> None:
-    made = export_qdq_onnx(tiny(grid([0.1, 0.025], 0.0, -8, 7)))
+    made = export_qdq_onnx(tiny(encoding([0.1, 0.025], 0.0, -8, 7)))
     tensors = held(made)
     weight = tensors["conv.weight_quantized"]
     assert (weight.data_type, tuple(weight.dims)) == (TensorProto.INT4, (2, 2, 1, 1))
@@ -181,7 +181,7 @@ def test_every_byte_of_a_tiny_convolution() -> None:
 
 
 def test_a_grid_of_seven_bits_keeps_to_its_limits_and_the_file_says_so() -> None:
-    made = export_qdq_onnx(tiny(grid([0.1, 0.025], 0.0, -8, 7)))
+    made = export_qdq_onnx(tiny(encoding([0.1, 0.025], 0.0, -8, 7)))
     tensors = held(made)
     assert tensors["conv_zero_point"].data_type == TensorProto.UINT8
     ends = [float(numpy_helper.to_array(tensors[f"conv_{end}"])) for end in ("low", "high")]
@@ -218,7 +218,7 @@ def test_a_transposed_matrix_has_its_channels_on_the_other_axis() -> None:
     [(2, "INT4"), (4, "INT4"), (5, "INT8"), (8, "INT8"), (9, "INT16"), (16, "INT16")],
 )
 def test_each_width_goes_into_the_next_type(bits: int, kind: str) -> None:
-    made = export_qdq_onnx(tiny(grid([0.1, 0.025], 0.0, -(1 << bits - 1), (1 << bits - 1) - 1)))
+    made = export_qdq_onnx(tiny(encoding([0.1, 0.025], 0.0, -(1 << bits - 1), (1 << bits - 1) - 1)))
     whole = held(made)["conv.weight_quantized"]
     assert whole.data_type == getattr(TensorProto, kind)
     values = numpy_helper.to_array(whole).astype(int)
@@ -227,7 +227,7 @@ def test_each_width_goes_into_the_next_type(bits: int, kind: str) -> None:
 
 
 def test_a_bias_that_int32_cannot_hold_makes_its_channel_coarser() -> None:
-    graph = tiny(grid([0.1, 1e-9], 0.0, -128, 127), bias=(0.5, 40.0))
+    graph = tiny(encoding([0.1, 1e-9], 0.0, -128, 127), bias=(0.5, 40.0))
     made = export_qdq_onnx(graph)
     scale = numpy_helper.to_array(held(made)["conv.weight_scale"])
     assert scale[0] == np.float32(0.1)
@@ -245,7 +245,7 @@ def test_a_bias_that_int32_cannot_hold_makes_its_channel_coarser() -> None:
 
 def test_what_is_written_leaves_the_simulation_as_it_was() -> None:
     graph, inputs = (
-        tiny(grid([0.1, 0.2], 0.0, -128, 127), bias=(0.5003, 0.7)),
+        tiny(encoding([0.1, 0.2], 0.0, -128, 127), bias=(0.5003, 0.7)),
         torch.rand(9, 2, 1, 1),
     )
     before = graph(inputs)
@@ -276,18 +276,18 @@ def test_a_scale_raised_for_a_bias_leaves_the_bias_on_the_products(seed: int) ->
     generator = torch.Generator().manual_seed(seed)
     bias = 10 ** (4 * torch.rand(64, generator=generator) - 2)
     scale = 10 ** (-14 * torch.rand(64, generator=generator))
-    encoding = Encoding(scale[:, None, None, None], torch.zeros(64, 1, 1, 1), -128, 127)
-    x = store_activation(grid(0.01, 3.0, 0, 255))
-    raised = raise_weight_scales(encoding, bias, x)
+    weights = Encoding(scale[:, None, None, None], torch.zeros(64, 1, 1, 1), -128, 127)
+    x = store_activation(encoding(0.01, 3.0, 0, 255))
+    raised = raise_weight_scales(weights, bias, x)
     product = raised.scale.flatten().numpy() * x.scale
-    assert bool((raised.scale > encoding.scale).any())
+    assert bool((raised.scale > weights.scale).any())
     # an integer kernel knows no other scale of its bias
     assert np.array_equal(bias_scale(bias.numpy(), product), product)
     assert float((bias.numpy() / product.astype(float)).max()) < 2**31 - 1
 
 
 def test_a_bias_of_sixteen_bits_has_a_scale_that_int32_holds() -> None:
-    made = export_qdq_onnx(tiny(grid([0.1, 1e-7], 0.0, -32768, 32767), (0.5, 40.0), x_bits=16))
+    made = export_qdq_onnx(tiny(encoding([0.1, 1e-7], 0.0, -32768, 32767), (0.5, 40.0), x_bits=16))
     step = numpy_helper.to_array(held(made)["conv.bias_scale"])
     product = np.float32(0.01) * numpy_helper.to_array(held(made)["conv.weight_scale"])
     assert (step / product).tolist() == [1.0, 32.0]
@@ -310,7 +310,7 @@ def test_a_clip_that_its_grid_does_not_do_goes_behind_the_grid() -> None:
     graph = FoldBatchNorm()(graph_of("plain"))
     change = SpecChange(scale=ScaleKind.POWER_OF_TWO)
     fused = calibrated(graph, config(8, 8).with_layer_change("0", activation=change))
-    fused.quantizers["0"].set_encoding(grid(1 / 32, 0.0, 0, 255))  # up to 8, over a ReLU6
+    fused.quantizers["0"].set_encoding(encoding(1 / 32, 0.0, 0, 255))  # up to 8, over a ReLU6
     made = export_qdq_onnx(fused)
     assert float(numpy_helper.to_array(held(made)["0_high"])) == 6.0
     executed = executed_operators(made.model)

@@ -40,9 +40,9 @@ def program(name: str, *, fuse: bool = True) -> Program:
     return compile_program(folded(name), plan_sites(folded(name), CONFIG), fuse=fuse)
 
 
-def grids(name: str) -> dict[str, Encoding]:
+def encodings(name: str) -> dict[str, Encoding]:
     found = {key: item.encoding for key, item in quantized(name).quantizers.items()}
-    return {key: grid for key, grid in found.items() if grid is not None}
+    return {key: encoding for key, encoding in found.items() if encoding is not None}
 
 
 def distance(a: Tensor, b: Tensor) -> float:
@@ -54,7 +54,7 @@ def test_without_fusing_it_is_the_graph_to_the_last_bit(name: str) -> None:
     plain, x = program(name, fuse=False), images(name)
     with torch.no_grad():
         assert torch.equal(plain(x), folded(name)(x))
-        assert torch.equal(plain(x, plain.settle_weights(grids(name))), quantized(name)(x))
+        assert torch.equal(plain(x, plain.settle_weights(encodings(name))), quantized(name)(x))
 
 
 @pytest.mark.parametrize("name", DISTINCT)
@@ -70,10 +70,12 @@ def test_fusing_takes_in_clips(name: str) -> None:
 
 @pytest.mark.parametrize("name", DISTINCT)
 @pytest.mark.parametrize("with_grids", [False, True])
-def test_it_continues_from_every_position_with_the_same_bits(name: str, with_grids: bool) -> None:
+def test_it_continues_from_every_position_with_the_same_bits(
+    name: str, with_encodings: bool
+) -> None:
     runs, x = program(name), images(name)
     with torch.no_grad():
-        settings = runs.settle_weights(grids(name)) if with_grids else {}
+        settings = runs.settle_weights(encodings(name)) if with_encodings else {}
         whole = runs(x, settings)
         values = runs.start_values(x)
         for position in range(len(runs) + 1):
@@ -86,8 +88,8 @@ def test_it_continues_from_every_position_with_the_same_bits(name: str, with_gri
 def test_only_what_follows_a_site_depends_on_its_grid(name: str) -> None:
     runs, x = program(name), images(name)
     with torch.no_grad():
-        for site, grid in grids(name).items():
-            settings = runs.settle_weights({site: grid})
+        for site, encoding in encodings(name).items():
+            settings = runs.settle_weights({site: encoding})
             values, position = runs.start_values(x), runs.restart_position([site])
             runs.run_steps(values, 0, position, {})
             assert torch.equal(runs.finish_run(values, position, settings), runs(x, settings))
@@ -100,7 +102,7 @@ def test_each_site_acts_alone_as_in_the_quantized_graph() -> None:
             simulated.quantizers[site.name].state = simulated.quantizers[site.name].state.QUANTIZE
             wanted = simulated(x)
         with torch.no_grad():
-            found = runs(x, runs.settle_weights({site.name: grids("kitchen")[site.name]}))
+            found = runs(x, runs.settle_weights({site.name: encodings("kitchen")[site.name]}))
         assert torch.equal(found, wanted), site.name
 
 

@@ -6,7 +6,7 @@ from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.methods import Method
 from quant.passes.recipe import Recipe, RecipeError, build_recipe, check_recipe_order, is_float_pass
-from quant.passes.use_grids import UseGrids
+from quant.passes.use_encodings import UseEncodings
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from quant.passes.use_grids import UseGrids
         (Equalize(), CorrectBias(), AdaRound()),
         (AbsorbBias(), CorrectBias()),
         (AdaRound(),),
-        (UseGrids(), CorrectBias(), AdaRound()),
+        (UseEncodings(), CorrectBias(), AdaRound()),
     ],
 )
 def test_legal_orders_pass(recipe: Recipe) -> None:
@@ -32,9 +32,9 @@ def test_legal_orders_pass(recipe: Recipe) -> None:
         ((CorrectBias(), Equalize()), "Equalize changes float weights"),
         ((AdaRound(), AbsorbBias()), "AbsorbBias changes float weights"),
         ((AdaRound(100), AdaRound(200)), "AdaRound 2 times"),
-        ((Equalize(), UseGrids()), "together with Equalize"),
-        ((UseGrids(), AbsorbBias()), "together with AbsorbBias"),
-        ((CorrectBias(), UseGrids()), "Given encodings must come first"),
+        ((Equalize(), UseEncodings()), "together with Equalize"),
+        ((UseEncodings(), AbsorbBias()), "together with AbsorbBias"),
+        ((CorrectBias(), UseEncodings()), "Given encodings must come first"),
     ],
 )
 def test_illegal_orders_say_what_stands_wrong_and_what_to_do(recipe: Recipe, said: str) -> None:

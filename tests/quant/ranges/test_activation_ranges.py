@@ -62,20 +62,22 @@ def test_the_error_of_a_histogram_is_that_of_its_values(kind: str, bits: int) ->
     counts, edges = collected(values).used_bins()
     for symmetric, shrink in ((True, 1.0), (False, 1.0), (False, 0.7)):
         spec = QuantSpec(bits, symmetric)
-        grid = encode_range(values.min() * shrink, values.max() * shrink, spec)
+        encoding = encode_range(values.min() * shrink, values.max() * shrink, spec)
         # in float64, or a 16-bit grid would measure the rounding of float32
-        steps = (values.double() / grid.scale.double()).round()
-        steps = steps.clamp(grid.qmin - grid.zero_point, grid.qmax - grid.zero_point)
-        wanted = float((steps * grid.scale.double() - values.double()).square().sum())
-        assert float(histogram_error(counts, edges, grid)) == pytest.approx(wanted, rel=0.04)
+        steps = (values.double() / encoding.scale.double()).round()
+        steps = steps.clamp(
+            encoding.qmin - encoding.zero_point, encoding.qmax - encoding.zero_point
+        )
+        wanted = float((steps * encoding.scale.double() - values.double()).square().sum())
+        assert float(histogram_error(counts, edges, encoding)) == pytest.approx(wanted, rel=0.04)
 
 
 def test_the_error_of_one_bin_equals_the_integral_by_hand() -> None:
-    grid = encode_range(torch.tensor(0.0), torch.tensor(3.0), QuantSpec(2, symmetric=False))
+    encoding = encode_range(torch.tensor(0.0), torch.tensor(3.0), QuantSpec(2, symmetric=False))
     counts = torch.tensor([12.0], dtype=torch.float64)
 
     def error(low: float, high: float) -> float:
-        return float(histogram_error(counts, torch.tensor([low, high]).double(), grid))
+        return float(histogram_error(counts, torch.tensor([low, high]).double(), encoding))
 
     assert error(0.5, 2.5) == pytest.approx(12 / 12)  # whole steps: s^2 / 12 a value
     assert error(0.0, 0.5) == pytest.approx(12 / 12)  # mean of x^2 over half a step: 0.25 / 3
@@ -88,8 +90,8 @@ def test_a_pile_of_values_on_the_end_of_the_range_costs_nothing() -> None:
     values = torch.cat([torch.zeros(500), torch.full((500,), 6.0)])
     spec = QuantSpec(2, symmetric=False)
     statistics = collected(values)
-    grid = encode_range(torch.tensor(0.0), torch.tensor(6.0), spec)
-    assert float(histogram_error(*statistics.used_bins(), grid)) == pytest.approx(0.0, abs=1e-9)
+    encoding = encode_range(torch.tensor(0.0), torch.tensor(6.0), spec)
+    assert float(histogram_error(*statistics.used_bins(), encoding)) == pytest.approx(0.0, abs=1e-9)
     assert float(encode_statistics(statistics, spec).high) == 6.0
 
 

@@ -93,9 +93,9 @@ def test_cross_entropy_is_near_brute_force_and_beats_mse(bits: int, *, symmetric
     statistics = Statistics(row_length=rows.shape[1])
     statistics.collect(rows)
 
-    def score(grid: Encoding) -> Tensor:
-        on_grid = row(grid, 2).fake_quantize(rows)
-        return -(rows.softmax(1) * on_grid.log_softmax(-1)).sum(-1).mean(-1)
+    def score(encoding: Encoding) -> Tensor:
+        rounded = row(encoding, 2).fake_quantize(rows)
+        return -(rows.softmax(1) * rounded.log_softmax(-1)).sum(-1).mean(-1)
 
     spec = QuantSpec(bits, symmetric, estimator=Estimator.CROSS_ENTROPY)
     found = float(score(encode_statistics(statistics, spec)))

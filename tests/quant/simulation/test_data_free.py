@@ -88,8 +88,8 @@ def test_where_batch_norms_know_the_data_nearly_nothing_is_clipped() -> None:
     result = quantize_graph(graph, BATCH_NORM, input_range=(-4.0, 4.0))
     statistics = drain_steps(Calibrate()(graph, [inputs]))
     for name in ("0", "3"):
-        grid, seen = encoding_of(result, name), statistics[name]
-        assert seen.quantile(0.9999) <= float(grid.high) * 1.01
+        encoding, seen = encoding_of(result, name), statistics[name]
+        assert seen.quantile(0.9999) <= float(encoding.high) * 1.01
     wanted, got = graph(inputs), result(inputs)
     assert float((got - wanted).abs().mean()) < 0.05 * float(wanted.abs().mean())
 

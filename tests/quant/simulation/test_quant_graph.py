@@ -49,20 +49,20 @@ def test_the_simulated_network_equals_one_written_by_hand() -> None:
         values = graph.stored_tensor(f"{layer}.weight")
         return encode_weight(values, config.default.weight).fake_quantize(values)
 
-    def on_grid(site: str, x: Tensor) -> Tensor:
+    def rounded(site: str, x: Tensor) -> Tensor:
         return encode_statistics(calibration[site], config.default.activation).fake_quantize(x)
 
     def conv(layer: str, x: Tensor, padding: int = 0) -> Tensor:
         return F.conv2d(x, weight(layer), graph.stored_tensor(f"{layer}.bias"), padding=padding)
 
-    x = on_grid("input", inputs)
-    x = on_grid("conv1", conv("conv1", x, 1).relu())
-    x = on_grid("add", (on_grid("conv2", conv("conv2", x, 1)) + x).relu())
+    x = rounded("input", inputs)
+    x = rounded("conv1", conv("conv1", x, 1).relu())
+    x = rounded("add", (rounded("conv2", conv("conv2", x, 1)) + x).relu())
     x = F.max_pool2d(x, 2)
-    left, right = on_grid("left", conv("left", x)), on_grid("right.0", conv("right.0", x).relu())
-    x = on_grid("cat", torch.cat([left, right], 1))
-    x = on_grid("cat", F.avg_pool2d(x, 4)).flatten(1)
-    x = on_grid("linear", F.linear(x, weight("linear"), graph.stored_tensor("linear.bias")))
+    left, right = rounded("left", conv("left", x)), rounded("right.0", conv("right.0", x).relu())
+    x = rounded("cat", torch.cat([left, right], 1))
+    x = rounded("cat", F.avg_pool2d(x, 4)).flatten(1)
+    x = rounded("linear", F.linear(x, weight("linear"), graph.stored_tensor("linear.bias")))
     assert torch.equal(simulated(inputs), x)
     assert not torch.allclose(x, graph(inputs), rtol=1e-3)
 

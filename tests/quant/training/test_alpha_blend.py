@@ -73,8 +73,8 @@ def test_projection_finds_the_nearest_scale() -> None:
     start = encode_weight(WEIGHT, spec)
     found = project_weight(WEIGHT, start, 30)
 
-    def error(grid: Encoding) -> torch.Tensor:
-        return (grid.fake_quantize(WEIGHT) - WEIGHT).square().sum(1)
+    def error(encoding: Encoding) -> torch.Tensor:
+        return (encoding.fake_quantize(WEIGHT) - WEIGHT).square().sum(1)
 
     assert bool((error(found) <= error(start) + 1e-6).all())
 

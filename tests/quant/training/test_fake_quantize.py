@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from quant.encoding import Encoding
-from quant.training.fake_quantize import GridLimits, fake_quantize_learned, fake_quantize_plain
+from quant.training.fake_quantize import CodeLimits, fake_quantize_learned, fake_quantize_plain
 
 
 def values(*shape: int, seed: int = 0) -> Tensor:
@@ -13,7 +13,7 @@ def values(*shape: int, seed: int = 0) -> Tensor:
 
 
 def by_formula(
-    x: Tensor, scale: Tensor, zero_point: Tensor, limits: GridLimits
+    x: Tensor, scale: Tensor, zero_point: Tensor, limits: CodeLimits
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return y and dy/dx, dy/ds, dy/dz, element by element (equations 39, 40 and 42)."""
     low, high = limits.qmin - zero_point, limits.qmax - zero_point
@@ -27,31 +27,31 @@ def by_formula(
 
 
 CASES = {
-    "activation": (values(5, 6, 7, 9), torch.tensor(0.31), torch.tensor(3.0), GridLimits(0, 15)),
-    "long": (values(3, 5000), torch.tensor(0.11), torch.tensor(-2.0), GridLimits(-8, 7)),
+    "activation": (values(5, 6, 7, 9), torch.tensor(0.31), torch.tensor(3.0), CodeLimits(0, 15)),
+    "long": (values(3, 5000), torch.tensor(0.11), torch.tensor(-2.0), CodeLimits(-8, 7)),
     "weight": (
         values(6, 4, 3, 3),
         torch.rand(6, 1, 1, 1) + 0.2,
         torch.zeros(6, 1, 1, 1),
-        GridLimits(-4, 3),
+        CodeLimits(-4, 3),
     ),
     "groups": (
         values(6, 4, 3, 3),
         torch.rand(6, 4, 1, 1) + 0.2,
         torch.zeros(6, 4, 1, 1),
-        GridLimits(-4, 3),
+        CodeLimits(-4, 3),
     ),
     "relu6": (
         values(4, 6, 5, 5) * 4,
         torch.tensor(0.3),
         torch.tensor(0.0),
-        GridLimits(0, 255, 0.0, 6.0),
+        CodeLimits(0, 255, 0.0, 6.0),
     ),
     "caps": (
         values(4, 6, 5, 5),
         torch.tensor(0.3),
         torch.tensor(0.0),
-        GridLimits(0, 15, torch.tensor(0.0), torch.rand(6, 1, 1) * 3),
+        CodeLimits(0, 15, torch.tensor(0.0), torch.rand(6, 1, 1) * 3),
     ),
 }
 
@@ -101,7 +101,7 @@ def test_without_a_kernel_gradients_are_the_same(monkeypatch: pytest.MonkeyPatch
 def test_values_half_a_step_outside_of_the_grid_count_as_outside() -> None:
     scale = torch.tensor(1.0, requires_grad=True)
     x = torch.tensor([7.3, 6.9], requires_grad=True)
-    fake_quantize_learned(x, scale, torch.tensor(0.0), GridLimits(-8, 7)).sum().backward()
+    fake_quantize_learned(x, scale, torch.tensor(0.0), CodeLimits(-8, 7)).sum().backward()
     assert x.grad is not None
     assert scale.grad is not None
     assert x.grad.tolist() == [0.0, 1.0]

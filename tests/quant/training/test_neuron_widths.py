@@ -20,7 +20,7 @@ from quant.channel_widths import (
 from quant.config import config_from_json, uniform_config
 from quant.encoding import Encoding
 from quant.errors import ConfigError
-from quant.passes.use_grids import UseGrids
+from quant.passes.use_encodings import UseEncodings
 from quant.progress import drain_steps
 from quant.ranges.estimators import encode_weight
 from quant.simulation.plan import Side, Site
@@ -75,9 +75,12 @@ def test_gradients_are_those_of_the_soft_mixture_and_the_straight_through(axis: 
     assert weight.grad is not None
     # autograd through the mixture itself
     s = made.intensity.detach().clone().requires_grad_()
-    grids = [made.encoding_at_width(place).fake_quantize(weight.detach()) for place in range(4)]
+    encodings = [made.encoding_at_width(place).fake_quantize(weight.detach()) for place in range(4)]
     shares = soft_width_shares(s, SETTINGS.thresholds, SETTINGS.temperature)
-    soft = sum((share * grid for share, grid in zip(shares, grids, strict=True)), torch.zeros(6, 6))
+    soft = sum(
+        (share * encoding for share, encoding in zip(shares, encodings, strict=True)),
+        torch.zeros(6, 6),
+    )
     (soft * pulled).sum().backward()
     assert s.grad is not None
     assert float((made.intensity.grad - s.grad).abs().max()) < 1e-5
@@ -119,7 +122,7 @@ def test_a_training_learns_widths_and_comes_back_as_the_product_s_own(tmp_path: 
     logits = []
     for one in (state, kept):
         again = quantize_graph(one.trained_graph(given.graph), config, given.calibration)
-        assert not UseGrids(one.encodings).apply_at_once(again).kept
+        assert not UseEncodings(one.encodings).apply_at_once(again).kept
         logits.append(again(given.watched[0][0]))
     assert torch.equal(*logits)
     measured = state.record.curve[-1].measures
@@ -135,10 +138,10 @@ def test_at_rate_0_widths_stay_and_no_step_changes_nothing() -> None:
     quantized = quantize_graph(given.graph, config, given.calibration)
     none = dataclasses.replace(settings, steps=0)
     before = drain_steps(train_network(quantized, given.graph, given.data, given.watched, none))
-    for site, grid in before.encodings.items():
+    for site, encoding in before.encodings.items():
         own = quantized.quantizers[site].encoding
         assert isinstance(own, Encoding)
-        assert torch.equal(own.scale, grid.scale)
+        assert torch.equal(own.scale, encoding.scale)
     after = drain_steps(train_network(quantized, given.graph, given.data, given.watched, settings))
     assert trained_channel_widths(after.encodings, given.graph) == widths
     assert after.digest != before.digest

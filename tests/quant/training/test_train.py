@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from quant.config import uniform_config
-from quant.passes.use_grids import UseGrids
+from quant.passes.use_encodings import UseEncodings
 from quant.progress import drain_steps
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.training.method import LearnedStep
@@ -49,7 +49,7 @@ def learn(
 def rebuilt(given: Problem, state: TrainedState, bits: tuple[int, int] = (2, 4)) -> QuantGraph:
     graph = state.trained_graph(given.graph)
     quantized = quantize_graph(graph, uniform_config(*bits), given.calibration)
-    assert not UseGrids(state.encodings).apply_at_once(quantized).kept
+    assert not UseEncodings(state.encodings).apply_at_once(quantized).kept
     return quantized
 
 

@@ -29,19 +29,21 @@ from tests.analysis.sweeps import case
 ROOMY = 2**30
 
 
-def unit(grids: SiteEncodings, memory_bytes: int = ROOMY) -> Unit:
+def unit(encodings: SiteEncodings, memory_bytes: int = ROOMY) -> Unit:
     """All layers of the net named kitchen, weights alone at 3 bits, on all its images."""
     inputs, labels = case("kitchen").data.source.read(range(12))
-    names = [layer.name for layer in grids.network.graph.layers if layer.weight]
+    names = [layer.name for layer in encodings.network.graph.layers if layer.weight]
     trials = tuple(
-        ChunkQuestion(name, on=grids.encodings_at_bits(grids.site_names(name, Side.WEIGHTS), 3))
+        ChunkQuestion(
+            name, on=encodings.encodings_at_bits(encodings.site_names(name, Side.WEIGHTS), 3)
+        )
         for name in names
     )
     return Unit("chunk", inputs, labels, {}, trials, "float", memory_bytes=memory_bytes)
 
 
 @pytest.fixture
-def grids() -> SiteEncodings:
+def encodings() -> SiteEncodings:
     it = case("kitchen")
     return SiteEncodings(it.network, it.calibrated, uniform_config(8, 8))
 
@@ -52,35 +54,38 @@ def by_key(outcomes: list[Outcome]) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("images", [0, 1, 3, 5, 12])
 def test_what_is_kept_stays_within_the_bound_and_changes_no_bit(
-    grids: SiteEncodings, images: int
+    encodings: SiteEncodings, images: int
 ) -> None:
-    program = grids.program
+    program = encodings.program
     bound = images * program.checkpoint_bytes(range(len(program)))
-    tight = unit(grids, bound)
+    tight = unit(encodings, bound)
     kept = _Work(program, tight)._affordable_positions()
     assert program.checkpoint_bytes(kept) * len(tight.inputs) <= bound
-    found, roomy = list(run_work_unit(program, tight)), list(run_work_unit(program, unit(grids)))
+    found, roomy = (
+        list(run_work_unit(program, tight)),
+        list(run_work_unit(program, unit(encodings))),
+    )
     assert by_key(found) == by_key(roomy)
-    most = len(_Work(program, unit(grids))._affordable_positions())
+    most = len(_Work(program, unit(encodings))._affordable_positions())
     # what is not kept runs a second time, up to a whole forward
     extra = sum(o.macs for o in found) - sum(o.macs for o in roomy)
     assert (extra > 0) == (len(kept) < most)
     assert extra <= 12 * program.macs_between(0, len(program))
 
 
-def test_a_known_reference_saves_a_forward(grids: SiteEncodings) -> None:
-    full = unit(grids)
-    first, *rest = run_work_unit(grids.program, full)
+def test_a_known_reference_saves_a_forward(encodings: SiteEncodings) -> None:
+    full = unit(encodings)
+    first, *rest = run_work_unit(encodings.program, full)
     assert first.key == "float"
     assert first.reference is not None
-    again = list(run_work_unit(grids.program, replace(full, reference=first.reference)))
+    again = list(run_work_unit(encodings.program, replace(full, reference=first.reference)))
     assert by_key(again) == by_key(rest)
 
 
-def test_units_and_outcomes_travel(grids: SiteEncodings) -> None:
-    sent: Unit = pickle.loads(pickle.dumps(unit(grids)))
-    found: list[Outcome] = pickle.loads(pickle.dumps(list(run_work_unit(grids.program, sent))))
-    assert by_key(found) == by_key(list(run_work_unit(grids.program, unit(grids))))
+def test_units_and_outcomes_travel(encodings: SiteEncodings) -> None:
+    sent: Unit = pickle.loads(pickle.dumps(unit(encodings)))
+    found: list[Outcome] = pickle.loads(pickle.dumps(list(run_work_unit(encodings.program, sent))))
+    assert by_key(found) == by_key(list(run_work_unit(encodings.program, unit(encodings))))
 
 
 def test_rows_by_hand() -> None:

@@ -13,7 +13,7 @@ from quant.spec import Granularity, QuantSpec
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class GridsUsed:
+class EncodingsUsed:
     """The sites with a given encoding, and the sites left calibrated, with the reason."""
 
     used: tuple[str, ...]
@@ -21,30 +21,30 @@ class GridsUsed:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class UseGrids:
+class UseEncodings:
     """Use encodings from elsewhere, such as a file, in place of calibrated encodings.
 
     The calibrated encoding stays if the configuration asks for another width or granularity than
-    the given encoding has, as after an edit of the layer. `grids` holds encodings by site; `source`
-    is a name of the origin.
+    the given encoding has, as after an edit of the layer. `encodings` holds encodings by site;
+    `source` is a name of the origin.
     """
 
-    grids: Mapping[str, Encoding] = field(default_factory=dict)
+    encodings: Mapping[str, Encoding] = field(default_factory=dict)
     source: str = "a file"
 
     def __call__(
         self, graph: FloatGraph, quantized: QuantGraph, batches: Iterable[Inputs] = ()
-    ) -> Steps[GridsUsed]:
+    ) -> Steps[EncodingsUsed]:
         """Set the encodings of `quantized` in place; a site with a shared encoding follows."""
         del graph, batches
         yield Progress(0.0, f"Using the encodings of {self.source}")
         return self.apply_at_once(quantized)
 
-    def apply_at_once(self, quantized: QuantGraph) -> GridsUsed:
+    def apply_at_once(self, quantized: QuantGraph) -> EncodingsUsed:
         """Set the encodings at once, without progress."""
         used, kept = [], {}
         for site in quantized.sites:
-            given = self.grids.get(site.name)
+            given = self.encodings.get(site.name)
             if given is None and site.shared_with in used:
                 quantizer = quantized.quantizers[str(site.shared_with)]
                 quantized.quantizers[site.name].set_encoding(quantizer.encoding)
@@ -56,7 +56,7 @@ class UseGrids:
                 continue
             quantized.quantizers[site.name].set_encoding(given)
             used.append(site.name)
-        return GridsUsed(tuple(used), kept)
+        return EncodingsUsed(tuple(used), kept)
 
 
 def encoding_misfit(given: Encoding, site: Site) -> str:
