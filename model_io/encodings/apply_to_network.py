@@ -259,7 +259,7 @@ class _Taking:
             return
         if site.name in self.specs:
             if not equal_activation_encodings(self.encodings.get(site.name), encoding):
-                self.unused[record.tensor] = f"{site.name!r} has another record, which stays on it"
+                self.unused[record.tensor] = f"{site.name!r} has another encoding, which it keeps"
             return
         self.specs[site.name] = replace(start, **record.spec_fields())
         self.encodings[site.name] = encoding

@@ -69,7 +69,7 @@ def test_fusing_takes_in_clips(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", DISTINCT)
-@pytest.mark.parametrize("with_grids", [False, True])
+@pytest.mark.parametrize("with_encodings", [False, True])
 def test_it_continues_from_every_position_with_the_same_bits(
     name: str, with_encodings: bool
 ) -> None:
