@@ -55,7 +55,7 @@ from quant.passes.calibrate import Calibration
 from quant.passes.use_encodings import UseEncodings
 from quant.progress import drain_steps
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
-from quant.training.neuron_widths import trained_channel_widths
+from quant.training.methods.neuron_widths import trained_channel_widths
 from quant.training.settings import NeuronWidthSettings, TrainingMethod, TrainingSettings
 from quant.training.state.trained_state import TrainedState
 from quant.training.train import train_network

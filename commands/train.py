@@ -127,10 +127,13 @@ def train_network(
             TrainingTask,
             loss_for_split,
             run_training_task,
+            train_task,
         )
         from analysis.training.stored import open_stored_training  # noqa: PLC0415
         from commands.json_answers.training import summarize_training  # noqa: PLC0415
         from quant.passes.recipe import Recipe, build_recipe  # noqa: PLC0415
+        from quant.progress import drain_steps  # noqa: PLC0415
+        from quant.training.workers import join_workers  # noqa: PLC0415
 
         recipe: Recipe = build_recipe(equalize=options.equalize)
         pixels = open_preprocess(preprocess, label_column, model)
@@ -140,10 +143,16 @@ def train_network(
             recipe = open_stored_training(runs, go_on, network).whole_recipe
         split = divide_training_images(model, network, choice)
         checked = check_onnx_import(model, network, split.score)
-        print_line(split.counts_sentence)
         how = replace(how, loss=loss_for_split(split, loss))
-        task = TrainingTask(network, wish, split, how, runs, recipe, write_every)
-        print_line(f"Training {task.stored_name}: the same call again goes on if it is stopped")
-        outcome = watch_steps(run_training_task(task))
-        found = {**summarize_training(outcome), "import_check": checked}
+        with join_workers(device) as workers:
+            task = TrainingTask(network, wish, split, how, runs, recipe, write_every)
+            if not workers.is_first:
+                drain_steps(train_task(task))
+                return
+            print_line(split.counts_sentence)
+            if workers.count > 1:
+                print_line(f"{workers.count} processes train {batch} images each of a step")
+            print_line(f"Training {task.stored_name}: the same call again goes on if it is stopped")
+            outcome = watch_steps(run_training_task(task))
+            found = {**summarize_training(outcome), "import_check": checked}
         write_answer(out, add_warnings(found, pixels.notes if pixels else ()))

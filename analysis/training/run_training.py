@@ -27,6 +27,7 @@ from quant.training.state.trained_state import CurvePoint, TrainedState, load_tr
 from quant.training.state.use_training import UseTraining
 from quant.training.train import train_network
 from quant.training.training_data import TrainingProgress
+from quant.training.workers import present_workers
 
 SHORT = 16
 START_SHARE, TRAIN_SHARE = 0.1, 0.9
@@ -62,6 +63,8 @@ class TrainingTask:
             [title_of_pass(step) for step in self.recipe],
             [step.state.digest for step in self.recipe if isinstance(step, UseTraining)],
         ]
+        if (count := present_workers().count) > 1:
+            parts.append(count)
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     @property
@@ -100,9 +103,7 @@ def run_training_task(task: TrainingTask) -> Steps[TrainingOutcome]:
     Raises:
         QuantError: the settings, the data or the network do not fit.
     """
-    describe_training(task.folder, task.stored_name, task.network, task.config, task.recipe)
-    stage = yield from part_of_progress(training_start_stage(task), 0.0, START_SHARE)
-    state = yield from part_of_progress(_trained_state(task, stage), START_SHARE, TRAIN_SHARE)
+    stage, state = yield from part_of_progress(train_task(task), 0.0, TRAIN_SHARE)
     middle = (START_SHARE + 2) / 3
     before = yield from part_of_progress(
         evaluate_network(task.network, stage.quantized, task.split.score), TRAIN_SHARE, middle
@@ -113,6 +114,21 @@ def run_training_task(task: TrainingTask) -> Steps[TrainingOutcome]:
         evaluate_network(task.network, trained.quantized, task.split.score), middle, 1.0
     )
     return TrainingOutcome(task, state, before, after)
+
+
+def train_task(task: TrainingTask) -> Steps[tuple[Stage, TrainedState]]:
+    """Train, or resume a stopped training of an equal question; return start and result.
+
+    Of several processes the first writes the files.
+
+    Raises:
+        QuantError: the settings, the data or the network do not fit.
+    """
+    if present_workers().is_first:
+        describe_training(task.folder, task.stored_name, task.network, task.config, task.recipe)
+    stage = yield from part_of_progress(training_start_stage(task), 0.0, START_SHARE)
+    state = yield from part_of_progress(_trained_state(task, stage), START_SHARE, 1.0)
+    return stage, state
 
 
 def training_start_stage(task: TrainingTask) -> Steps[Stage]:
@@ -135,10 +151,12 @@ def _trained_state(task: TrainingTask, stage: Stage) -> Steps[TrainedState]:
         state = load_trained_state(task.state_path)
         task.points[:] = state.record.curve
         return state
-    checkpoint = Checkpoint(task.checkpoint_path, task.question_digest, task.write_every_s)
+    first = present_workers().is_first
+    checkpoint = Checkpoint(task.checkpoint_path, task.question_digest, task.write_every_s, first)
     state = yield from train_stage(task, stage, checkpoint)
-    state.save(task.state_path)
-    task.checkpoint_path.unlink(missing_ok=True)
+    if first:
+        state.save(task.state_path)
+        task.checkpoint_path.unlink(missing_ok=True)
     return state
 
 

@@ -12,6 +12,7 @@ from quant.graph.layers import Layer
 from quant.simulation.quant_graph import QuantGraph
 from quant.spec import Granularity
 from quant.training.learned_encoding import RatedParameter
+from quant.training.workers import WorkerProcesses
 
 MOMENTUM = 0.1
 EPSILON = 1e-5
@@ -42,9 +43,12 @@ class OpenNorm(nn.Module):
         self.bias = nn.Parameter(normal.mean.detach().clone())
         self.momentum = MOMENTUM
         self.live = False
+        self.workers = WorkerProcesses()
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, ...) to a tensor of equal shape, by the batch's statistics if `live`."""
+        if self.live and self.workers.count > 1:
+            return self._normalize_whole_batch(x)
         if self.live:
             return functional.batch_norm(
                 x,
@@ -59,6 +63,20 @@ class OpenNorm(nn.Module):
         factor, shift = self.factor_and_shift()
         shape = (1, -1, *(1,) * (x.dim() - 2))
         return x * factor.reshape(shape) + shift.reshape(shape)
+
+    def _normalize_whole_batch(self, x: Tensor) -> Tensor:
+        """Map (N, C, ...) by the statistics of the batch of all processes."""
+        axes = [axis for axis in range(x.dim()) if axis != 1]
+        shape = (1, -1, *(1,) * (x.dim() - 2))
+        mean = self.workers.mean_of_tensor(x.mean(axes))
+        centred = x - mean.reshape(shape)
+        variance = self.workers.mean_of_tensor(centred.square().mean(axes))
+        with torch.no_grad():
+            count = x.numel() // x.shape[1] * self.workers.count
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * (count / max(1, count - 1)), self.momentum)
+        factor = self.weight * self.log_weight.exp() / torch.sqrt(variance + self.epsilon)
+        return centred * factor.reshape(shape) + self.bias.reshape(shape)
 
     def factor_and_shift(self) -> tuple[Tensor, Tensor]:
         """Return (factor, shift), two tensors (C,): the effect with the running statistics."""
@@ -128,6 +146,12 @@ def open_batch_norms(quantized: QuantGraph) -> Iterator[dict[str, OpenNorm]]:
             module.graph.erase_node(call)
             module.delete_submodule(str(call.target))
         module.recompile()
+
+
+def set_norm_workers(norms: Iterable[OpenNorm], workers: WorkerProcesses) -> None:
+    """Let norms take the statistics of a batch over all processes."""
+    for norm in norms:
+        norm.workers = workers
 
 
 def _redirect_users(node: fx.Node, call: fx.Node) -> None:

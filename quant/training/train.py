@@ -2,30 +2,36 @@
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, optim
 
-from quant.encoding import Encoding
 from quant.graph.float_graph import ChannelNormal, FloatGraph
-from quant.inputs import Inputs, arrange_batch, map_each_tensor, sample_count
+from quant.inputs import Inputs, first_output_of, map_each_tensor, tensors_of_batch
 from quant.progress import Steps
 from quant.simulation.quant_graph import QuantGraph
-from quant.training.alpha_blend import AlphaBlend
 from quant.training.learned_encoding import RatedParameter
 from quant.training.losses import TrainingLoss
-from quant.training.method import LearnedStep
-from quant.training.neuron_widths import NeuronWidthMethod
-from quant.training.norms import average_batch_statistics, set_norms_live
+from quant.training.methods.alpha_blend import AlphaBlend
+from quant.training.methods.learned_step import LearnedStep
+from quant.training.methods.neuron_widths import NeuronWidthMethod
+from quant.training.norms import average_batch_statistics, set_norm_workers, set_norms_live
 from quant.training.optimizer import make_optimizer, rate_at_step, set_group_rates
 from quant.training.oscillation import Oscillation
+from quant.training.placement import (
+    Placement,
+    device_of_name,
+    encoding_on_cpu,
+    measure_watched_images,
+)
 from quant.training.settings import TrainingError, TrainingMethod, TrainingSettings
 from quant.training.state.checkpoint import Checkpoint, Position
 from quant.training.state.trained_state import CurvePoint, TrainedState, TrainingRecord
 from quant.training.trainable import Trainable, make_trainable
 from quant.training.training_data import TrainingData, TrainingProgress, Watched
 from quant.training.weights import check_finite_step, codes_of_weights, share_of_changed_codes
+from quant.training.workers import present_workers
 
 RE_ESTIMATED_BATCHES = 20
 REPORT_EVERY = 5
@@ -56,17 +62,18 @@ class Training:
             TrainingError: the data are too few, or the loss is not finite; the sentence names
                 the first layer without finite values.
         """
-        if len(self.data) < self.batch:
+        least = self.batch * present_workers().count
+        if len(self.data) < least:
             raise TrainingError(
-                f"Training needs at least a batch of {self.batch} images; got {len(self.data)}. "
+                f"Training needs at least a batch of {least} images; got {len(self.data)}. "
                 "Bring more images, or make the batch smaller."
             )
-        device = _device_of_name(self.settings.device)
+        device = device_of_name(self.settings.device)
         with make_trainable(self.quantized, self.method, self.settings.norms) as network:
             self.quantized.module.to(device)
             self._teacher = self.teacher if device.type == "cpu" else self.teacher.copy_graph()
             self._teacher.module.to(device)
-            self._device = device
+            self._place = Placement(device, self.teacher.batch)
             try:
                 state = yield from self._train_network(network)
             finally:
@@ -85,7 +92,7 @@ class Training:
         if self.probe is None:
             return
         simulated = state.simulate_trained(self.teacher, self.quantized.sites)
-        found = simulated(self._place_on_device(self.watched[0][0]))
+        found = simulated(self._place.place_inputs(self.watched[0][0]))
         if not torch.equal(found, self.probe):
             apart = float((found - self.probe).abs().max())
             raise TrainingError(
@@ -101,6 +108,11 @@ class Training:
     def _train_network(self, network: Trainable) -> Steps[TrainedState]:
         rated = network.rated_parameters
         optimizer = make_optimizer(rated, self.settings)
+        self._workers = present_workers()
+        set_norm_workers(network.norms.values(), self._workers)
+        self._shared = self._workers.share_gradients(
+            self.quantized.module, some_rest=self.method.parameters_rest
+        )
         before = codes_of_weights(network)
         self._oscillation = Oscillation(self.settings)
         self._oscillation.begin_history(network)
@@ -145,7 +157,7 @@ class Training:
     @property
     def _steps_per_epoch(self) -> int:
         """Steps to train every image once; the rest of an epoch is left out."""
-        return max(1, len(self.data) // self.batch)
+        return max(1, len(self.data) // (self.batch * self._workers.count))
 
     def _take_step(
         self,
@@ -160,14 +172,14 @@ class Training:
         set_group_rates(optimizer, rate_at_step(position.step, self.settings))
         set_norms_live(network.norms.values(), live=True)
         with torch.enable_grad():
-            outputs = network(inputs)
+            outputs = first_output_of(self._shared(*tensors_of_batch(inputs)))
             loss = self.loss(outputs, targets, self._teacher_answers(inputs))
             extra = self.method.loss_penalty(network.quantizers)
             dampening = self._oscillation.loss_penalty(network)
             total = sum((one for one in (extra, dampening) if one is not None), loss)
             optimizer.zero_grad(set_to_none=True)
             total.backward()
-        value = float(total.detach())
+        value = self._workers.mean_of_value(total)
         check_finite_step(value, network, position.step)
         optimizer.step()
         set_norms_live(network.norms.values(), live=False)
@@ -182,14 +194,15 @@ class Training:
         epoch, place = divmod(step, self._steps_per_epoch)
         order = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + epoch)
         chosen = torch.randperm(len(self.data), generator=order)
-        places = chosen[place * self.batch : (place + 1) * self.batch].tolist()
+        whole = self.batch * self._workers.count
+        places = chosen[place * whole : (place + 1) * whole].tolist()
         chance = torch.Generator().manual_seed(self.settings.seed * 1_000_033 + 7 * step + 1)
         inputs, targets = self.data.take(places, chance if self.settings.augment else None)
-        return self._place_on_device(inputs), None if targets is None else targets.to(self._device)
-
-    def _place_on_device(self, inputs: Inputs) -> Inputs:
-        arranged = arrange_batch(inputs, self.teacher.batch)
-        return map_each_tensor(lambda one: one.to(self._device), arranged)
+        if self._workers.count > 1:  # chance belongs to the whole batch, as in one process
+            own = self._workers.own_part(self.batch)
+            inputs = map_each_tensor(lambda one: one[own], inputs)
+            targets = None if targets is None else targets[own]
+        return self._place.place_inputs(inputs), self._place.place_targets(targets)
 
     @torch.no_grad()
     def _teacher_answers(self, inputs: Inputs) -> Tensor | None:
@@ -199,7 +212,9 @@ class Training:
     def _look_at_watched(self, network: Trainable, position: Position) -> None:
         """Measure the watched images, and keep the state if the state is the best."""
         self.method.prepare_look(network.quantizers)
-        loss, score = self._measure_watched(network)
+        loss, score = measure_watched_images(
+            network, self._teacher, self.watched, self.loss, self._place
+        )
         share = position.step / max(1, self.settings.steps)
         position.curve.append(
             CurvePoint(
@@ -225,24 +240,6 @@ class Training:
         shaking = self._oscillation.oscillating_share()
         found = self.method.curve_measures(network.quantizers)
         return found if shaking is None else {**found, "oscillating": shaking}
-
-    def _measure_watched(self, network: Trainable) -> tuple[float | None, float | None]:
-        """Return loss and score of the watched images; None without images or classes."""
-        summed, right, seen = 0.0, 0, 0
-        for inputs, targets in self.watched:
-            placed = self._place_on_device(inputs)
-            goal = None if targets is None else targets.to(self._device)
-            count = sample_count(inputs)
-            outputs = network(placed)[:count]
-            teacher = self._teacher(placed)[:count]
-            summed += float(self.loss(outputs, goal, teacher)) * count
-            if self.loss.classes:
-                wanted = teacher.argmax(-1) if goal is None else goal
-                right += int((outputs.argmax(-1) == wanted).sum())
-            seen += count
-        if not seen:
-            return None, None
-        return summed / seen, right / seen if self.loss.classes else None
 
     def _is_out_of_patience(self, position: Position) -> bool:
         return 0 < self.settings.patience <= position.waited
@@ -270,13 +267,13 @@ class Training:
             node: ChannelNormal(one.mean.cpu(), one.std.cpu())
             for node, one in network.fold_open_norms().items()
         }
-        encodings = {name: _encoding_on_cpu(one) for name, one in network.encodings().items()}
+        encodings = {name: encoding_on_cpu(one) for name, one in network.encodings().items()}
         tensors = {name: t.detach().cpu().clone() for name, t in network.stored.items()}
         record = TrainingRecord(
             settings=self.settings,
             steps=position.step,
             seconds=position.seconds,
-            images=position.step * self.batch,
+            images=position.step * self.batch * self._workers.count,
             best_step=position.best_step,
             curve=tuple(position.curve),
             changed=share_of_changed_codes(before, codes_of_weights(network)),
@@ -284,7 +281,7 @@ class Training:
         )
         if self.watched:
             with torch.no_grad():
-                self.probe = network(self._place_on_device(self.watched[0][0])).cpu()
+                self.probe = network(self._place.place_inputs(self.watched[0][0])).cpu()
         return TrainedState(tensors, encodings, record, normals)
 
     @torch.no_grad()
@@ -293,20 +290,6 @@ class Training:
         with average_batch_statistics(network.norms.values()):
             for step in range(batches):
                 network(self._batch_of_step(step)[0])
-
-
-def _device_of_name(name: str) -> torch.device:
-    """Return the device with a name such as cpu or cuda; TrainingError if torch lacks it."""
-    if name == "cpu" or (name.startswith("cuda") and torch.cuda.is_available()):
-        return torch.device(name)
-    raise TrainingError(
-        f"The device must be cpu, or cuda where torch sees one; got {name!r}. Leave --device out."
-    )
-
-
-def _encoding_on_cpu(one: Encoding) -> Encoding:
-    bits = None if one.channel_bits is None else one.channel_bits.cpu()
-    return replace(one, scale=one.scale.cpu(), zero_point=one.zero_point.cpu(), channel_bits=bits)
 
 
 def train_network(

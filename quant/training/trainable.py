@@ -19,7 +19,7 @@ from quant.simulation.plan import Side, Site, weight_site_name
 from quant.simulation.quant_graph import QuantGraph
 from quant.simulation.quantizer import State
 from quant.training.learned_encoding import LearnedEncoding, RatedParameter, TrainableQuantizer
-from quant.training.method import LearnedStep
+from quant.training.methods.learned_step import LearnedStep
 from quant.training.norms import OpenNorm, open_batch_norms
 from quant.training.settings import NormHandling
 

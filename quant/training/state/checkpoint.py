@@ -37,12 +37,14 @@ class Position:
 class Checkpoint:
     """A file with a running training's state; `path` None keeps nothing.
 
-    `question` names everything the training depends on: another question starts anew.
+    `question` names everything the training depends on: another question starts anew. Of several
+    processes that train together, all read and the first writes (`writes`).
     """
 
     path: Path | None
     question: str = ""
     every_s: float = WRITE_EVERY_S
+    writes: bool = True
     _written: float = field(default_factory=time.monotonic)
 
     def is_due(self) -> bool:
@@ -57,7 +59,7 @@ class Checkpoint:
         rated: list[RatedParameter],
     ) -> None:
         """Write the state, tensors of any shape, whole or not at all."""
-        if self.path is None:
+        if self.path is None or not self.writes:
             return
         plain: dict[str, Any] = {
             "kind": "checkpoint",

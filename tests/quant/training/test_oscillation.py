@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from quant.training.method import LearnedStep
+from quant.training.methods.learned_step import LearnedStep
 from quant.training.oscillation import MOMENTUM, Oscillation
 from quant.training.settings import TrainingSettings
 from quant.training.trainable import make_trainable

@@ -11,7 +11,7 @@ from quant.config import uniform_config
 from quant.passes.use_encodings import UseEncodings
 from quant.progress import drain_steps
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
-from quant.training.method import LearnedStep
+from quant.training.methods.learned_step import LearnedStep
 from quant.training.settings import (
     LossKind,
     NormHandling,

@@ -10,7 +10,7 @@ from quant.encoding import Encoding
 from quant.graph.float_graph import FloatGraph
 from quant.simulation.plan import Site
 from quant.training.learned_encoding import RatedParameter, TrainableQuantizer
-from quant.training.method import LearnedStep
+from quant.training.methods.learned_step import LearnedStep
 from quant.training.settings import BlendGradient
 
 ROUNDS = 3

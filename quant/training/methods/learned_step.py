@@ -19,7 +19,10 @@ class LearnedStep:
     """Scales and zero points learn with the weights (LSQ, LSQ+): the plain method.
 
     Other methods derive from the class and replace the differences. An object serves one training.
+    `parameters_rest` says that a parameter may take no part in a step.
     """
+
+    parameters_rest = False
 
     def __init__(self, settings: TrainingSettings) -> None:
         self.settings = settings

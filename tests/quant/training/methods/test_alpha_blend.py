@@ -9,7 +9,7 @@ from quant.encoding import Encoding
 from quant.ranges.estimators import encode_weight
 from quant.simulation.plan import Side, Site
 from quant.spec import Granularity, QuantSpec
-from quant.training.alpha_blend import BlendQuantizer, project_weight
+from quant.training.methods.alpha_blend import BlendQuantizer, project_weight
 from quant.training.settings import (
     BlendGradient,
     BlendSchedule,

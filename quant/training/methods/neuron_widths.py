@@ -10,8 +10,8 @@ from quant.encoding import Encoding
 from quant.graph.float_graph import FloatGraph
 from quant.simulation.plan import Site, weight_site_name
 from quant.training.learned_encoding import TrainableQuantizer
-from quant.training.method import LearnedStep
-from quant.training.neuron_quantizer import NeuronQuantizer, neurons_among
+from quant.training.methods.learned_step import LearnedStep
+from quant.training.methods.neuron_quantizer import NeuronQuantizer, neurons_among
 
 
 class NeuronWidthMethod(LearnedStep):
@@ -21,6 +21,8 @@ class NeuronWidthMethod(LearnedStep):
     thresholds, temperature, start and rate of s, s clamped to [0, 1] after a step, and fixed widths
     in the last part of training so that weights settle.
     """
+
+    parameters_rest = True  # the intensities, once widths are fixed
 
     def make_weight_quantizer(
         self, graph: FloatGraph, site: Site, start: Encoding, weight: Tensor

@@ -26,8 +26,8 @@ from quant.ranges.estimators import encode_weight
 from quant.simulation.plan import Side, Site
 from quant.simulation.quant_graph import quantize_graph
 from quant.spec import Granularity, QuantSpec, SpecChange
-from quant.training.neuron_quantizer import NeuronQuantizer, hard_widths, soft_width_shares
-from quant.training.neuron_widths import trained_channel_widths
+from quant.training.methods.neuron_quantizer import NeuronQuantizer, hard_widths, soft_width_shares
+from quant.training.methods.neuron_widths import trained_channel_widths
 from quant.training.settings import NeuronWidthSettings, TrainingMethod, TrainingSettings
 from quant.training.state.trained_state import load_trained_state
 from quant.training.train import train_network
