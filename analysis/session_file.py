@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from analysis.cost.quantity import Quantity
+from analysis.evaluation.tasks.kinds import Head, TaskKind
 from analysis.mixed_precision.pareto_record import FoundRecord, FrontRecord
 from analysis.runs.experiment import Experiment
 from analysis.runs.experiment_file import (
@@ -63,7 +64,7 @@ class DataReference:
     """The scored images, and the choices that find the images again.
 
     `preprocess` is JSON; `samples` of 0 means every image; `digest` is the digest of the scored
-    images.
+    images; `targets` is the path of masks or boxes.
     """
 
     name: str
@@ -73,6 +74,9 @@ class DataReference:
     calibration: int = 256
     samples: int = 0
     seed: int = 0
+    task: TaskKind = TaskKind.AUTO
+    head: Head = Head.AUTO
+    targets: str = ""
 
 
 @dataclass(frozen=True, slots=True)

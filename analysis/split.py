@@ -5,6 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from analysis.calibration import config_needs_data
+from analysis.evaluation.tasks.kinds import AUTO_TASK, TaskChoice
+from analysis.evaluation.tasks.open_task import attach_targets, open_task
+from analysis.evaluation.tasks.task_metric import TaskMetric
 from analysis.network import Network
 from data_io.arrays import ArraySource
 from data_io.bundled import BUNDLED_DATA
@@ -27,6 +30,7 @@ class ImageChoice:
 
     `data` is a folder of images, an .npz file or a .csv table. `calibration` images choose ranges
     if the configuration needs images; `samples` of the other images are scored, drawn with `seed`.
+    `task` chooses the metric of the score.
 
     Raises:
         DatasetError: a number is out of bounds.
@@ -37,6 +41,7 @@ class ImageChoice:
     samples: int | None = None
     calibration: int = 256
     seed: int = 0
+    task: TaskChoice = AUTO_TASK
 
     def __post_init__(self) -> None:
         if self.samples is not None and self.samples < 1:
@@ -50,13 +55,15 @@ class Split:
     """Disjoint images for scores and for calibration.
 
     `calibration` is None if no range needs images. `input_range` bounds the inputs from 8-bit
-    pixels; None for data of real numbers. `notes` describe the choice in words.
+    pixels; None for data of real numbers. `notes` describe the choice in words. `metric` is the
+    metric of the task; None for classification.
     """
 
     score: Dataset
     calibration: Dataset | None
     input_range: tuple[float, float] | None = None
     notes: tuple[str, ...] = ()
+    metric: TaskMetric | None = None
 
 
 def choose_data_split(
@@ -94,7 +101,9 @@ def choose_data_split(
         )
         split = replace(_divide_data(data, count, choice), input_range=limits)
     check_first_image(network, split.score)
-    return _limit_scored_images(split, choice)
+    split = replace(split, score=attach_targets(split.score, choice.task.targets))
+    metric = open_task(choice.task, network, split.score)
+    return _limit_scored_images(replace(split, metric=metric), choice)
 
 
 def open_user_data(

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from analysis.calibration import Calibrated, calibrate_network, config_needs_data
 from analysis.cost.workload import Entropies
 from analysis.evaluation.per_image import Figures
+from analysis.evaluation.tasks.task_metric import TaskMetric
 from analysis.network import Network
 from analysis.ranges.tensors import RangeBook, open_range_book
 from analysis.site_encodings import SiteEncodings
@@ -62,6 +63,7 @@ class Study:
         calibration: the images for ranges and passes, disjoint from `scored`.
         input_range: (smallest, largest) value of the network's input by the preprocessing.
         store: stores answers between starts; None stores nothing.
+        metric: the metric of the task; None for classification.
     """
 
     def __init__(
@@ -73,9 +75,10 @@ class Study:
         store: AnswerStore | None = None,
         *,
         calibrated: Calibrated | None = None,
+        metric: TaskMetric | None = None,
     ) -> None:
         self.network, self.scored, self.calibration = network, scored, calibration
-        self.input_range, self.store = input_range, store
+        self.input_range, self.store, self.metric = input_range, store, metric
         self._results = _Results(calibrated)
         self._uncalibrated = Calibrated(input_range=input_range)
         self._seen: Calibrated | None = None
@@ -87,7 +90,14 @@ class Study:
         """Return the study of a network on the images of a split."""
         if split is None:
             return cls(network, store=store)
-        return cls(network, split.score, split.calibration, split.input_range, store)
+        return cls(
+            network,
+            split.score,
+            split.calibration,
+            split.input_range,
+            store,
+            metric=split.metric,
+        )
 
     @property
     def scored_images(self) -> Dataset:
@@ -173,7 +183,14 @@ class Study:
 
     def with_scored_images(self, images: Dataset | None) -> "Study":
         """Return a study with other scored images; both studies share the results."""
-        other = Study(self.network, images, self.calibration, self.input_range, self.store)
+        other = Study(
+            self.network,
+            images,
+            self.calibration,
+            self.input_range,
+            self.store,
+            metric=self.metric,
+        )
         other._results, other._uncalibrated, other._seen = (
             self._results,
             self._uncalibrated,

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from analysis.evaluation.tasks.kinds import Head, TaskChoice, TaskKind
 from commands.app import app
 from commands.experiment.complete import complete_experiment, with_stored_training
 from commands.experiment.model_source import source_of_model, with_model_source
@@ -14,12 +15,16 @@ from commands.options import (
     BuilderOption,
     CalibrationOption,
     DataOption,
+    HeadOption,
     JsonOption,
     LabelOption,
     ModelOption,
     PreprocessOption,
+    PriorsOption,
     SamplesOption,
     ShapeOption,
+    TargetsOption,
+    TaskOption,
     TrainedOption,
 )
 from commands.output import (
@@ -44,6 +49,10 @@ def diagnose_network(
     label_column: LabelOption = None,
     samples: SamplesOption = None,
     calibration: CalibrationOption = 256,
+    task: TaskOption = TaskKind.AUTO,
+    targets: TargetsOption = None,
+    head: HeadOption = Head.AUTO,
+    priors: PriorsOption = None,
     trained: TrainedOption = None,
     goal: Annotated[
         str, typer.Option(help="Points of top-1 that may be lost, by the paired interval.")
@@ -80,7 +89,14 @@ def diagnose_network(
         from commands.json_answers.diagnosis import summarize_diagnosis  # noqa: PLC0415
 
         how = open_preprocess(preprocess, label_column, model)
-        choice = ImageChoice(data, how, samples, calibration, record.experiment.seed)
+        choice = ImageChoice(
+            data,
+            how,
+            samples,
+            calibration,
+            record.experiment.seed,
+            TaskChoice(task, head, targets, priors),
+        )
         network = open_network(model, builder, input_shape)
         tried, notes = complete_experiment(network, record, options)
         if trained is not None:
@@ -90,8 +106,8 @@ def diagnose_network(
         images = choose_data_split(model, network, tried.config, choice, learning=True)
         checked = check_onnx_import(model, network, images.score)
         store = RunStore(runs)
-        task = DiagnosisTask(Study.of_split(network, images, store), tried, wish, store)
-        found = watch_steps(run_diagnosis(task))
+        job = DiagnosisTask(Study.of_split(network, images, store), tried, wish, store)
+        found = watch_steps(run_diagnosis(job))
         if write_experiment is not None:
             text = with_model_source(text_of(found.experiment), model)
             Path(write_experiment).write_text(text, encoding="utf-8")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from analysis.evaluation.tasks.kinds import Head, TaskKind
+from analysis.evaluation.tasks.kinds import Head, TaskChoice, TaskKind
 from commands.app import app
 from commands.experiment.complete import complete_experiment, with_stored_training
 from commands.experiment.model_source import source_of_model
@@ -20,6 +20,7 @@ from commands.options import (
     LabelOption,
     ModelOption,
     PreprocessOption,
+    PriorsOption,
     SamplesOption,
     ShapeOption,
     TargetsOption,
@@ -76,6 +77,7 @@ def evaluate_network(
     task: TaskOption = TaskKind.AUTO,
     targets: TargetsOption = None,
     head: HeadOption = Head.AUTO,
+    priors: PriorsOption = None,
     resume: Annotated[
         Path | None,
         typer.Option(help="Folder that keeps the score so far: a killed command goes on by image."),
@@ -96,10 +98,10 @@ def evaluate_network(
         from analysis.split import ImageChoice, choose_data_split  # noqa: PLC0415
         from analysis.study import Study  # noqa: PLC0415
         from commands.json_answers.run import summarize_run  # noqa: PLC0415
-        from commands.work.open_task import attach_targets, open_task  # noqa: PLC0415
 
         how, own_metric = open_preprocess(preprocess, label_column, model), open_user_metric(metric)
-        choice = ImageChoice(data, how, samples, calibration, record.experiment.seed)
+        wish = TaskChoice(task, head, targets, priors)
+        choice = ImageChoice(data, how, samples, calibration, record.experiment.seed, wish)
         network = open_network(model, builder, input_shape)
         tried, notes = complete_experiment(network, record, options)
         if trained is not None:
@@ -108,12 +110,10 @@ def evaluate_network(
             )
         learning = any(pass_needs_images(step) for step in tried.all_passes)
         images = choose_data_split(model, network, tried.config, choice, learning=learning)
-        images = attach_targets(images, targets)
         checked = check_onnx_import(model, network, images.score)
         store = None if resume is None else RunStore(resume)
-        measured_by = own_metric or open_task(task, head, network, images.score)
         study = Study.of_split(network, images, store)
-        run = watch_steps(measure_experiment(study, tried, measured_by))
+        run = watch_steps(measure_experiment(study, tried, own_metric))
         found = summarize_run(run, network, (*notes, *images.notes))
         sanity = watch_steps(check_float_network(network, images.score, run.evaluation.float_top1))
         warnings = (*(how.notes if how else ()), *sanity.warning_sentences())

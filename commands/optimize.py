@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from analysis.cost.quantity import Quantity
+from analysis.evaluation.tasks.kinds import Head, TaskChoice, TaskKind
 from commands.app import app
 from commands.experiment.options import REPAIRS, ExperimentOptions, experiment_options
 from commands.inputs import open_network, open_preprocess, read_reference_config
@@ -13,12 +14,15 @@ from commands.options import (
     BuilderOption,
     CalibrationOption,
     DataOption,
+    HeadOption,
     JsonOption,
     LabelOption,
     ModelOption,
     PreprocessOption,
     SamplesOption,
     ShapeOption,
+    TargetsOption,
+    TaskOption,
 )
 from commands.output import add_warnings, errors_as_sentences, watch_steps, write_answer
 
@@ -40,6 +44,9 @@ def optimize_bits(
     label_column: LabelOption = None,
     samples: SamplesOption = None,
     calibration: CalibrationOption = 256,
+    task: TaskOption = TaskKind.AUTO,
+    targets: TargetsOption = None,
+    head: HeadOption = Head.AUTO,
     budget: Annotated[
         list[str] | None,
         typer.Option(help="energy, latency, size, memory or bops, = and the most, as energy=0.6."),
@@ -86,7 +93,7 @@ def optimize_bits(
         from commands.json_answers.optimize import summarize_optimum  # noqa: PLC0415
 
         relative = relative_to is not None
-        task = Task(
+        search = Task(
             machine=tried.machine,
             config=tried.config,
             rules=bit_options.read_choice_rules(bits, pin or (), edge_bits, allow),
@@ -102,13 +109,15 @@ def optimize_bits(
             recipe=tried.recipe,
         )
         steps = open_preprocess(preprocess, label_column, model)
-        choice = ImageChoice(data, steps, samples, calibration, tried.seed)
+        choice = ImageChoice(
+            data, steps, samples, calibration, tried.seed, TaskChoice(task, head, targets)
+        )
         network = open_network(model, builder, input_shape)
         images = choose_data_split(model, network, tried.config, choice, learning=True)
         store = RunStore(runs) if runs else None
         study = Study.of_split(network, images, store)
         watch_steps(study.collect_statistics())
-        answer = watch_steps(find(study, task, store))
+        answer = watch_steps(find(study, search, store))
         found = summarize_optimum(answer, network)
         told = (*(steps.notes if steps else ()), *answer.warnings)
         write_answer(out, add_warnings(found, told))

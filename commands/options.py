@@ -58,11 +58,13 @@ TaskOption = Annotated[
 ]
 TargetsOption = Annotated[
     Path | None,
-    typer.Option(
-        help="Of a folder of images: a folder with a mask (.png) for each, or a COCO file of boxes."
-    ),
+    typer.Option(help="Of a folder of images: masks (.png), YOLO labels (.txt), or a COCO file."),
 ]
 HeadOption = Annotated[Head, typer.Option(help="Of a detector: how its outputs hold boxes.")]
+PriorsOption = Annotated[
+    Path | None,
+    typer.Option(help="Of an SSD head: an .npy file of prior boxes (M, 4), x, y, w, h as shares."),
+]
 JsonOption = Annotated[
     str, typer.Option("--json", help="File for the answer, or - for standard output.")
 ]

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from analysis.evaluation.tasks.kinds import Head, TaskChoice, TaskKind
 from commands.app import app
 from commands.experiment.complete import complete_experiment
 from commands.experiment.options import EXPERIMENT, ExperimentOptions, experiment_options
@@ -14,10 +15,13 @@ from commands.options import (
     BuilderOption,
     CalibrationOption,
     DataOption,
+    HeadOption,
     LabelOption,
     PreprocessOption,
     SamplesOption,
     ShapeOption,
+    TargetsOption,
+    TaskOption,
 )
 from commands.output import errors_as_sentences, print_line, watch_steps
 from plain_files.read_json import parse_json
@@ -38,6 +42,9 @@ def write_report(
     label_column: LabelOption = None,
     samples: SamplesOption = None,
     calibration: CalibrationOption = 256,
+    task: TaskOption = TaskKind.AUTO,
+    targets: TargetsOption = None,
+    head: HeadOption = Head.AUTO,
     name: Annotated[
         str | None,
         typer.Option(help="Of a run that is measured now.", show_default="that of its content"),
@@ -72,8 +79,15 @@ def write_report(
         from figures.document import render_report  # noqa: PLC0415
 
         store = open_run_store(runs, run)
-        task = ReportTask(
-            choice=ImageChoice(data, how, samples, calibration, record.experiment.seed),
+        wanted = ReportTask(
+            choice=ImageChoice(
+                data,
+                how,
+                samples,
+                calibration,
+                record.experiment.seed,
+                TaskChoice(task, head, targets),
+            ),
             experiment=record.experiment,
             origin=model_origin(model, options.machine or MACHINE, builder, input_shape or ""),
             run=None if store is None or run is None else find_run(store, run),
@@ -85,8 +99,8 @@ def write_report(
         network = None if model is None else open_network(model, builder, input_shape)
         if network is not None:
             tried, _ = complete_experiment(network, record, options)
-            task = replace(task, experiment=tried.with_name(name) if name else tried)
+            wanted = replace(wanted, experiment=tried.with_name(name) if name else tried)
         Path(out).write_text(
-            render_report(watch_steps(make_run_report(network, task))), encoding="utf-8"
+            render_report(watch_steps(make_run_report(network, wanted))), encoding="utf-8"
         )
         print_line(f"Wrote {out}")

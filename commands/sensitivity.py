@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from analysis.evaluation.tasks.kinds import Head, TaskChoice, TaskKind
 from commands.app import app
 from commands.experiment.options import ExperimentOptions, experiment_options
 from commands.inputs import open_network, open_preprocess, read_widths
@@ -12,11 +13,15 @@ from commands.options import (
     BuilderOption,
     CalibrationOption,
     DataOption,
+    HeadOption,
     JsonOption,
     LabelOption,
     ModelOption,
     PreprocessOption,
+    PriorsOption,
     ShapeOption,
+    TargetsOption,
+    TaskOption,
 )
 from commands.output import add_warnings, errors_as_sentences, watch_steps, write_answer
 
@@ -34,6 +39,10 @@ def measure_sensitivity(
     label_column: LabelOption = None,
     samples: Annotated[int, typer.Option(help="Images that answer.")] = 128,
     calibration: CalibrationOption = 256,
+    task: TaskOption = TaskKind.AUTO,
+    targets: TargetsOption = None,
+    head: HeadOption = Head.AUTO,
+    priors: PriorsOption = None,
     bits: Annotated[str, typer.Option(help="Widths in question, such as 8,4.")] = "8,6,4,3,2",
     role: Annotated[
         Literal["weights", "activations", "both"] | None,
@@ -75,7 +84,9 @@ def measure_sensitivity(
 
         sweep = sweep_from_words(tried.config, widths, role, view, memory, stop_early=stop_early)
         steps = open_preprocess(preprocess, label_column, model)
-        choice = ImageChoice(data, steps, samples, calibration, tried.seed)
+        choice = ImageChoice(
+            data, steps, samples, calibration, tried.seed, TaskChoice(task, head, targets, priors)
+        )
         network = open_network(model, builder, input_shape)
         found = watch_steps(
             answer_sensitivity(model, network, choice, sweep, depth, runs, scheduler)

@@ -21,6 +21,7 @@ from data_io.letter_files import (
     read_bundled_letters,
 )
 from data_io.preprocessing import Preprocess
+from data_io.scenes.scene_data import open_scenes
 
 CLASS_NAMES = (
     "T-shirt/top",
@@ -34,6 +35,7 @@ CLASS_NAMES = (
     "Bag",
     "Ankle boot",
 )
+MASK_NAMES = ("canvas", *CLASS_NAMES)
 # Mean and standard deviation of the training set, on the scale of the pixels; as in train.py.
 FASHION = Preprocess(channels=1, mean=(0.2860 * 255,), std=(0.3530 * 255,))
 
@@ -146,6 +148,18 @@ def _letter_split_dataset(split: str, name: str) -> Dataset:
 BUNDLED_DATA = {
     "fashion": BundledData(
         "Fashion-MNIST test set", fashion_test_set, fashion_train_part, pixels=True
+    ),
+    "fashion-boxes": BundledData(
+        "Fashion scenes with boxes",
+        partial(open_scenes, "test", CLASS_NAMES, masks=False),
+        partial(open_scenes, "train-part", CLASS_NAMES, masks=False),
+        pixels=True,
+    ),
+    "fashion-masks": BundledData(
+        "Fashion scenes with masks",
+        partial(open_scenes, "test", MASK_NAMES, masks=True),
+        partial(open_scenes, "train-part", MASK_NAMES, masks=True),
+        pixels=True,
     ),
     "letter": BundledData("Letter Recognition test rows", letter_test, letter_train, pixels=False),
 }

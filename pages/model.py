@@ -17,6 +17,7 @@ from ui.model.task_facts import (
     shapes_text,
     size_cards,
 )
+from ui.model.task_form import task_form
 from ui.navigation import CONFIGURE, RUNS
 from ui.state.workspace import present_workspace
 from ui.widgets.markdown import plain
@@ -72,6 +73,7 @@ else:
     )
     if stands:
         st.caption(stands)
+    task_form(work)
     show_first_images(work)
     import_check_note(work)
 if needs_inputs_table(network):

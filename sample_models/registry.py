@@ -29,6 +29,9 @@ IMAGENET = Preprocess(
     std=(128.0, 128.0, 128.0),
 )
 LETTER_LICENCE = "trained by this project; the table is CC BY 4.0, David J. Slate 1991 (UCI)"
+TOP1 = "top-1"
+METADATA_KEYS = {TOP1: "top1", "mAP": "map", "mIoU": "miou"}
+"""Where the weights' file keeps the float score, by the name of the metric."""
 OWN_LICENCE = "trained by this project; the images are MIT, Copyright (c) 2017 Zalando SE"
 
 
@@ -51,6 +54,7 @@ class Sample:
         weights: the file with the measured float top-1 as metadata; None for a cited top-1.
         cited_top1: float top-1 in [0, 1] from elsewhere.
         cited_from: the data of the cited top-1.
+        metric_name: the metric of the float network's score, top-1 for a classifier.
     """
 
     name: str
@@ -66,11 +70,19 @@ class Sample:
     weights: Path | None = None
     cited_top1: float = float("nan")
     cited_from: str = "the Fashion-MNIST test set, 10 000 images"
+    metric_name: str = TOP1
 
     @property
     def float_top1(self) -> float:
-        """Top-1 accuracy of the float network in [0, 1]; NaN if unknown."""
-        return self.cited_top1 if self.weights is None else measured_float_top1(self.weights)
+        """Top-1 accuracy of the float network in [0, 1]; NaN if unknown or no classifier."""
+        return self.float_score if self.metric_name == TOP1 else float("nan")
+
+    @property
+    def float_score(self) -> float:
+        """The metric `metric_name` of the float network in [0, 1]; NaN if unknown."""
+        if self.weights is None:
+            return self.cited_top1
+        return measured_float_score(self.weights, self.metric_name)
 
     def build_network(self) -> nn.Module:
         """Return a fresh network with weights, in eval mode.
@@ -81,12 +93,12 @@ class Sample:
         return self.load().eval()
 
 
-def measured_float_top1(weights: Path) -> float:
-    """Return the float top-1 in [0, 1] written by train.py beside the weights; NaN if missing."""
+def measured_float_score(weights: Path, metric_name: str = TOP1) -> float:
+    """Return the float score in [0, 1] written beside the weights; NaN if missing."""
     if not weights.is_file():
         return float("nan")
     with safe_open(weights, "pt") as file:
-        return float((file.metadata() or {}).get("top1", "nan"))
+        return float((file.metadata() or {}).get(METADATA_KEYS[metric_name], "nan"))
 
 
 def sample_names() -> tuple[str, ...]:
@@ -111,10 +123,16 @@ def _network_with_weights(name: str, model: nn.Module) -> nn.Module:
     if not path.is_file():
         raise FileNotFoundError(
             f"The sample {name} needs its weights in sample_models/weights, got none; check the "
-            f"files out again, or train it: python -m sample_models.train {name}"
+            f"files out again, or train it: python -m {_training_module(name)} {name}"
         )
     model.load_state_dict(load_file(path))
     return model
+
+
+def _training_module(name: str) -> str:
+    """Return the module that trains a sample."""
+    scenes = name in {"fashion-detector", "fashion-segmenter"}
+    return "sample_models.scenes.train_scenes" if scenes else "sample_models.train"
 
 
 def _trained_fashion_mobilenet() -> nn.Module:

@@ -11,6 +11,7 @@ from analysis.evaluation.image_answers import ImageAnswers, pack_bits
 from analysis.evaluation.measures import Interval, paired_interval, proportion_interval
 from analysis.evaluation.output_error import OutputTally
 from analysis.evaluation.per_image import compare_image_outputs
+from analysis.evaluation.tasks.changed_pictures import ChangedPictures, TaskAnswer
 from analysis.evaluation.tasks.task_metric import TaskMetric, TaskTally
 from analysis.evaluation.user_metric import MetricScore, MetricTally, UserMetric
 from analysis.network import Network, forward_all_outputs, forward_first_output
@@ -74,7 +75,8 @@ class Evaluation:
     False if the first output is no row of classes; then `agreement` says little, and the `cosine`
     similarity of the outputs and the user's `metric` stand beside the SQNR. `metric_problem` is the
     error that stopped the metric. `kl` is the mean KL divergence of the softmax in nats, None
-    without classes. `answers` holds the right answers image by image.
+    without classes. `answers` holds the right answers image by image, `task_answers` the boxes or
+    masks that changed most.
     """
 
     samples: int
@@ -96,6 +98,7 @@ class Evaluation:
     kl: float | None = None
     sqnr_ci95: Interval | None = None
     answers: ImageAnswers | None = None
+    task_answers: tuple[TaskAnswer, ...] = ()
 
 
 class _ScoreTally:
@@ -104,8 +107,9 @@ class _ScoreTally:
     def __init__(self, metric: Metric | None = None) -> None:
         self.output_error = OutputTally()
         self.metric: MetricTally | TaskTally | None = None
+        self.changed: ChangedPictures | None = None
         if isinstance(metric, TaskMetric):
-            self.metric = TaskTally(metric)
+            self.metric, self.changed = TaskTally(metric), ChangedPictures(metric)
         elif metric is not None:
             self.metric = MetricTally(metric)
         self.metric_problem = ""
@@ -153,6 +157,8 @@ class _ScoreTally:
             return
         try:
             self.metric.add_outputs(references, outputs, getattr(batch, "targets", batch.labels))
+            if self.changed is not None:
+                self.changed.add_outputs(batch.indices, references, outputs)
         except ValueError as error:
             self.metric_problem = str(error)
 
@@ -196,6 +202,7 @@ class _ScoreTally:
             kl=self.divergence / n if self.classes else None,
             sqnr_ci95=self.output_error.sqnr_ci95,
             answers=self._packed_answers(),
+            task_answers=() if self.changed is None else self.changed.most_changed(),
         )
         if not self.labelled:
             return unlabelled

@@ -53,7 +53,9 @@ class MetricPart:
 class MetricScore:
     """A metric of the float and the quantized network on equal images.
 
-    `change` is quantized minus float. Intervals are 95 % bootstrap intervals over images, paired
+    `change` is quantized minus float. `share` marks a metric from 0 to 1, told in points of 100;
+    `task` names the task of the metric.
+    Intervals are 95 % bootstrap intervals over images, paired
     for the change; None for a metric with one number for the whole data. `parts` are further
     scores of a task, such as one for each class.
     """
@@ -67,6 +69,8 @@ class MetricScore:
     quantized_ci95: Interval | None = None
     change_ci95: Interval | None = None
     parts: tuple[MetricPart, ...] = ()
+    share: bool = False
+    task: str = ""
 
     @property
     def metric_loss(self) -> float:

@@ -118,7 +118,14 @@ def repair_float_network(study: Study, recipe: Recipe) -> Study:
                 step(network.graph, _calibration_batches(network, study.calibration))
             )
             network = replace(network, graph=smoothed.graph)
-    return Study(network, study.scored, study.calibration, study.input_range, study.store)
+    return Study(
+        network,
+        study.scored,
+        study.calibration,
+        study.input_range,
+        study.store,
+        metric=study.metric,
+    )
 
 
 def _apply_float_pass(

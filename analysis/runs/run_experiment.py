@@ -50,8 +50,8 @@ def measure_experiment(
     """Calibrate if needed, quantize as the experiment says, score, and estimate the cost.
 
     Ranges and passes learn from the study's calibration images; the scored images give the score.
-    `metric` is that of a user or a task. `with_steps` also scores the network before each pass of
-    the recipe, and the run keeps the steps.
+    `metric` is that of a user, otherwise of the study's task. `with_steps` also scores the network
+    before each pass of the recipe, and the run keeps the steps.
 
     Raises:
         QuantError: the configuration, the calibration or the labels do not fit the network.
@@ -59,6 +59,7 @@ def measure_experiment(
     start = time.monotonic()
     yield Progress(0.0, "Choosing ranges")
     network, data, config = study.network, study.scored_images, experiment.config
+    metric = metric or study.metric
     report = estimate_config_cost(network, config, experiment.machine, study.weight_entropies)
     check_recipe_order(experiment.all_passes)
     known = study.is_calibrated

@@ -11,6 +11,7 @@ from math import inf
 
 from analysis.evaluation.evaluate import Evaluation
 from analysis.evaluation.images_needed import images_needed
+from analysis.evaluation.lost_score import LostScore, lost_score
 from analysis.evaluation.measures import Z95, Interval, paired_interval, proportion_interval
 from analysis.runs.run_store import Run
 from plain_files.read_json import JsonObject
@@ -83,7 +84,8 @@ def judge_run(run: Run, classes: int | None = None, others: Sequence[Run] = ()) 
 
     A network is deployable if the upper end of the paired interval is a loss of at most one point.
     A network needs repair first if the lower end is a larger loss. In between, the verdict is
-    undecided. A network is not deployable after a loss of more than 20 points, or at chance level.
+    undecided. Where the task has a metric, its points take the place of those of top-1. A network
+    is not deployable after a loss of more than 20 points, or at chance level.
     Without labels the share of answers that differ from the float network stands for the loss, as
     an upper bound.
 
@@ -97,6 +99,9 @@ def judge_run(run: Run, classes: int | None = None, others: Sequence[Run] = ()) 
     if score.sqnr_db == inf:
         sentence = "The outputs are exactly those of the float network"
         return _build_verdict(run, Level.DEPLOYABLE, sentence)
+    lost = lost_score(score)
+    if lost is not None and lost.interval is not None and score.metric is not None:
+        return _verdict_by_metric(run, lost, lost.interval)
     if not score.classes:
         return _verdict_without_classes(run)
     if score.top1_drop is None or score.top1_drop_ci95 is None:
@@ -118,10 +123,10 @@ def judge_run(run: Run, classes: int | None = None, others: Sequence[Run] = ()) 
 
 
 def loses_much_accuracy(run: Run) -> bool:
-    """Whether the measured loss exceeds one point, of top-1 or without labels of agreement."""
-    score = run.evaluation
-    if score.top1_drop is not None:
-        return score.top1_drop > SMALL_LOSS
+    """Whether the measured loss exceeds one point: of the task's metric, or of agreement."""
+    score, lost = run.evaluation, lost_score(run.evaluation)
+    if lost is not None:
+        return lost.points > 100 * SMALL_LOSS
     return score.classes and 1 - score.agreement > SMALL_LOSS
 
 
@@ -154,6 +159,27 @@ def _verdict_without_classes(run: Run) -> Verdict:
         text += f" and {score.metric.name} changes by {score.metric.change:+.4g}"
     steps = (HARMFUL, TRADEOFFS) if run.recipe else (HARMFUL, REPAIR, TRADEOFFS)
     return Verdict(Level.UNDECIDED, f"{text}: {Level.UNDECIDED}, what is enough is yours.", steps)
+
+
+def _verdict_by_metric(run: Run, lost: LostScore, interval: Interval) -> Verdict:
+    """Return the verdict by the loss in the task's metric, with the interval in points.
+
+    The number of images that would decide assumes that intervals narrow with the square root.
+    """
+    shares = Interval(interval.low / 100, interval.high / 100)
+    level = _level_of_loss(lost.points / 100, shares)
+    images = None
+    if level is Level.UNDECIDED:
+
+        def at(count: int) -> Interval:
+            narrower = (run.evaluation.samples / count) ** 0.5
+            low, high = lost.points - interval.low, interval.high - lost.points
+            return Interval(
+                (lost.points - low * narrower) / 100, (lost.points + high * narrower) / 100
+            )
+
+        images = images_needed(run.evaluation.samples, at, SMALL_LOSS)
+    return _build_verdict(run, level, lost.loss_sentence, images)
 
 
 def _verdict_by_agreement(run: Run) -> Verdict:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from analysis.evaluation.tasks.kinds import Head, TaskKind
+from analysis.evaluation.tasks.kinds import Head, TaskChoice, TaskKind
 from commands.app import app
 from commands.experiment.model_source import model_of_experiment
 from commands.experiment.options import ExperimentOptions
@@ -20,6 +20,7 @@ from commands.options import (
     MachineOption,
     ModelOfExperimentOption,
     PreprocessOption,
+    PriorsOption,
     SamplesOption,
     SeedOption,
     ShapeOption,
@@ -75,6 +76,7 @@ def check_conditions(
     task: TaskOption = TaskKind.AUTO,
     targets: TargetsOption = None,
     head: HeadOption = Head.AUTO,
+    priors: PriorsOption = None,
     junit: Annotated[Path | None, typer.Option(help="File for the outcome as JUnit XML.")] = None,
     markdown: Annotated[
         Path | None, typer.Option(help="File for the outcome, and the comparison, as Markdown.")
@@ -101,7 +103,8 @@ def check_conditions(
         first = options.read().experiment.seed  # says what is wrong with the file
         model = model_of_experiment(model, experiment)
         own_metric, how = open_user_metric(metric), open_preprocess(preprocess, label_column, model)
-        choice = ImageChoice(data, how, samples, calibration, first)
+        wish = TaskChoice(task, head, targets, priors)
+        choice = ImageChoice(data, how, samples, calibration, first, wish)
         network = open_network(model, builder, input_shape)
         store = open_run_store(runs, None)
         asked = CheckTask(
@@ -112,9 +115,6 @@ def check_conditions(
             own_metric,
             against,
             store,
-            task=task,
-            head=head,
-            targets=targets,
         )
         scored = score_both(asked)
         decisions = check_run(scored.run, conditions, scored.against, confidence / 100)

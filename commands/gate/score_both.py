@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from analysis.evaluation.evaluate import Metric
-from analysis.evaluation.tasks.kinds import Head, TaskKind
 from analysis.network import Network
 from analysis.runs.apply_recipe import pass_needs_images
 from analysis.runs.experiment import Experiment
@@ -16,7 +15,6 @@ from commands.experiment.complete import complete_experiment
 from commands.experiment.options import ExperimentOptions
 from commands.output import watch_steps
 from commands.work.make_report import find_run
-from commands.work.open_task import attach_targets, open_task
 from quant.errors import ConfigError
 
 
@@ -26,8 +24,7 @@ class CheckTask:
 
     `against` is an experiment's file, or the name or id of a run in `store`; None compares with
     the float network alone. `keep` keeps the run in the store.
-    `task` has the metric where none of the user's is given,
-    `targets` are masks or boxes of a folder of images.
+    `metric` is the user's own; without it, the task of `choice` has one.
     """
 
     model: str
@@ -38,9 +35,6 @@ class CheckTask:
     against: str | None = None
     store: RunStore | None = None
     keep: bool = True
-    task: TaskKind = TaskKind.CLASSIFICATION
-    head: Head = Head.AUTO
-    targets: Path | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -80,12 +74,10 @@ def score_both(task: CheckTask) -> ScoredPair:
         task.choice,
         learning=any(map(pass_needs_images, passes)),
     )
-    images = attach_targets(images, task.targets)
     study = Study.of_split(task.network, images)
-    metric = task.metric or open_task(task.task, task.head, task.network, images.score)
     if other is not None:
-        kept = watch_steps(measure_experiment(study, other, metric))
-    run = watch_steps(measure_experiment(study, tried, metric))
+        kept = watch_steps(measure_experiment(study, other, task.metric))
+    run = watch_steps(measure_experiment(study, tried, task.metric))
     if task.store is not None and task.keep:
         task.store.save_run(run)
     return ScoredPair(run, kept, (*notes, *images.notes))

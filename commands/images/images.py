@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
+from analysis.evaluation.tasks.kinds import Head, TaskChoice, TaskKind
 from commands.app import app
 from commands.experiment.options import ExperimentOptions
 from commands.inputs import open_network, open_preprocess
 from commands.options import (
     BuilderOption,
     DataOption,
+    HeadOption,
     JsonOption,
     LabelOption,
     ModelOption,
@@ -19,6 +21,8 @@ from commands.options import (
     SamplesOption,
     SeedOption,
     ShapeOption,
+    TargetsOption,
+    TaskOption,
 )
 from commands.output import add_warnings, errors_as_sentences, print_line, watch_steps, write_answer
 
@@ -47,6 +51,9 @@ def count_needed_images(
     preprocess: PreprocessOption = None,
     label_column: LabelOption = None,
     samples: SamplesOption = None,
+    task: TaskOption = TaskKind.AUTO,
+    targets: TargetsOption = None,
+    head: HeadOption = Head.AUTO,
     seed: SeedOption = None,
     out: JsonOption = "-",
 ) -> None:
@@ -65,7 +72,9 @@ def count_needed_images(
 
         how = open_preprocess(preprocess, label_column, model)
         config, first = record.experiment.config, record.experiment.seed
-        choice = ImageChoice(data, how, samples, calibration, first)
+        choice = ImageChoice(
+            data, how, samples, calibration, first, TaskChoice(task, head, targets)
+        )
         network = open_network(model, builder, input_shape)
         split = choose_data_split(model, network, config, choice, learning=True)
         if split.calibration is None:
@@ -79,10 +88,10 @@ def count_needed_images(
         }
         if against is not None:
             store = open_run_store(runs, None)
-            task = CheckTask(
+            both = CheckTask(
                 model, network, options, choice, against=against, store=store, keep=False
             )
-            scored = score_both(task)
+            scored = score_both(both)
             if scored.against is not None:
                 found = decide_between(scored.run, scored.against)
                 print_line(found.sentence)

@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 from accelerator.report import CostReport
 from analysis.evaluation.evaluate import Evaluation
+from analysis.evaluation.lost_score import lost_score
 from analysis.network import Network
 from analysis.runs.run_experiment import package_versions
 from analysis.runs.run_store import Run
@@ -93,6 +94,8 @@ def summarize_samples() -> list[dict[str, object]]:
             "classes": sample.classes,
             "data": sample.dataset,
             "float_top1": finite_or_none(sample.float_top1),
+            "metric": sample.metric_name,
+            "float_score": finite_or_none(sample.float_score),
             "float_top1_on": sample.cited_from,
             "licence": sample.licence,
         }
@@ -102,7 +105,7 @@ def summarize_samples() -> list[dict[str, object]]:
 
 def _metric_values(score: Evaluation) -> dict[str, object] | None:
     """Return the user's metric of both networks, or the problem of the metric."""
-    found = score.metric
+    found, lost = score.metric, lost_score(score)
     if found is None:
         return {"problem": score.metric_problem} if score.metric_problem else None
     return {
@@ -114,6 +117,7 @@ def _metric_values(score: Evaluation) -> dict[str, object] | None:
         "quantized_ci95": interval_bounds(found.quantized_ci95),
         "change": found.change,
         "change_ci95": interval_bounds(found.change_ci95),
+        "lost": None if lost is None else lost.lost_text,
         "parts": [asdict(part) for part in found.parts],
     }
 

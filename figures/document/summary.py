@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from accelerator.report import CostReport
 from accelerator.workload import FLOAT_BITS
+from analysis.evaluation.lost_score import lost_metric, metric_value_text
 from analysis.evaluation.measures import Interval
 from analysis.reporting.contents import LayerChoice, Report
 from figures.cost.wording import trust_text
@@ -61,11 +62,14 @@ def _summary_sentences(report: Report) -> Iterator[str]:
             f"{found.sqnr_db:.1f} dB beside the float network's."
         )
         if found.metric is not None:
+            metric, lost = found.metric, lost_metric(found.metric)
             yield (
-                f"{found.metric.name} goes from {found.metric.float_value:.4g} to "
-                f"{found.metric.quantized_value:.4g} "
-                f"({'higher' if found.metric.higher_is_better else 'lower'} is better)."
+                f"{metric.name} goes from {metric_value_text(metric, metric.float_value)} to "
+                f"{metric_value_text(metric, metric.quantized_value)} "
+                f"({'higher' if metric.higher_is_better else 'lower'} is better)."
             )
+            if lost is not None:
+                yield f"{lost.loss_sentence}."
     else:
         yield (
             f"On {found.samples} images without labels the quantized network answers as the float "

@@ -15,7 +15,7 @@ from sample_models.efficientnet_lite import (
     state_with_model_names,
     untrained_efficientnet_lite0,
 )
-from sample_models.registry import SAMPLES, Sample, measured_float_top1, sample_named, sample_names
+from sample_models.registry import SAMPLES, Sample, measured_float_score, sample_named, sample_names
 
 IMAGENET_FOLDER = Path(__file__).parents[2].parent / "shared/datasets/imagenet-sample"
 
@@ -73,11 +73,11 @@ def test_accuracy_is_what_the_weights_say(name: str) -> None:
 
 def test_accuracy_comes_from_the_weights_file(tmp_path: Path) -> None:
     path = tmp_path / "net.safetensors"
-    assert math.isnan(measured_float_top1(path))
+    assert math.isnan(measured_float_score(path))
     save_file({"a": torch.zeros(1)}, path)
-    assert math.isnan(measured_float_top1(path))
+    assert math.isnan(measured_float_score(path))
     save_file({"a": torch.zeros(1)}, path, {"top1": "0.9312"})
-    assert measured_float_top1(path) == 0.9312
+    assert measured_float_score(path) == 0.9312
 
 
 def test_missing_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from quant.errors import QuantError
 from ui.model.input_preview import preview_inputs
 from ui.model.preprocess_form import preprocess_form
 from ui.model.table_form import table_form
+from ui.model.task_form import targets_fields, write_uploaded_targets
 from ui.model.upload import Upload
 from ui.request_guard import paths_open
 from ui.settings import MIB
@@ -60,6 +61,7 @@ def bring_data(workspace: Workspace) -> None:
             placeholder="/data/rows.csv" if table else "/data/imagenet-sample or /data/images.npz",
         ).strip()
     pixels = not wanted or any(one.real and len(one.shape) == 3 for one in wanted)
+    typed, targets = ("", []) if wanted or table else targets_fields(workspace, place)
     rows = table_form(choice.preprocess, place) if table else None
     preprocess = preprocess_form(choice.preprocess, place) if pixels and not table else ""
     if preprocess and not table:
@@ -68,13 +70,16 @@ def bring_data(workspace: Workspace) -> None:
     if st.button("Use this data", key="data.use", type="primary", icon=":material/check:"):
         try:
             chosen = source() or path or choice.source
+            labels = write_uploaded_targets(workspace, targets) or typed
             if rows is not None:
                 preprocess = rows.preprocess_for_table(chosen or "")
         except (ValueError, OSError) as error:
             st.error(plain(str(error)))
             return
         with st.spinner("Reading the images…"):
-            workspace.take_data(DataChoice(chosen, preprocess, calibration, samples, seed))
+            workspace.take_data(
+                DataChoice(chosen, preprocess, calibration, samples, seed, targets=labels)
+            )
         st.rerun()
 
 

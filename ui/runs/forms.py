@@ -6,6 +6,7 @@ from dataclasses import replace
 import streamlit as st
 
 from analysis.evaluation.evaluate import Disagreement
+from analysis.evaluation.tasks.kinds import TaskKind
 from analysis.runs.compare_runs import describe_run_change, differences_by_layer
 from analysis.runs.experiment_file import record_of_run
 from analysis.runs.json_values import plain_from_result
@@ -15,6 +16,7 @@ from quant.config import QuantConfig
 from quant.progress import Steps
 from ui.job_kind import JobKind
 from ui.jobs import Job
+from ui.runs.task_pictures import show_task_pictures
 from ui.state.edit_config import change_experiment
 from ui.state.snapshot import experiment_with_encodings
 from ui.state.workspace import Workspace
@@ -22,6 +24,7 @@ from ui.widgets.code_question import run_if_allowed, show_code_question
 from ui.widgets.markdown import plain
 from ui.widgets.metric_field import load_named_metric, metric_field, metric_problem
 
+PICTURED = (TaskKind.DETECTION, TaskKind.SEGMENTATION)
 METRIC_QUESTION = "runs.code"
 
 
@@ -160,6 +163,9 @@ def show_layer_differences(before: Run, after: Run) -> None:
 def show_disagreements(workspace: Workspace, run: Run) -> None:
     """Show the images with different answers of float and quantized network."""
     found = run.evaluation.disagreements
+    if run.evaluation.metric is not None and run.evaluation.metric.task in PICTURED:
+        show_task_pictures(workspace, [run])
+        return
     if not run.evaluation.classes:
         st.info("The output is no row of classes, so there are no answers to compare.")
         return

@@ -12,7 +12,8 @@ from figures.cost.energy import energy_comparison
 from figures.quality.accuracy import accuracy_with_interval
 from figures.quality.layer_sqnr import compare_layers
 from ui.runs.changed_images import show_changed_answers
-from ui.runs.forms import show_layer_differences, show_run_change
+from ui.runs.forms import PICTURED, show_layer_differences, show_run_change
+from ui.runs.task_pictures import show_task_pictures
 from ui.state.workspace import Workspace
 from ui.widgets.csv_text import csv_text
 from ui.widgets.markdown import plain
@@ -62,7 +63,11 @@ def show_two_runs(workspace: Workspace, newer: Run, older: Run) -> None:
     before, after = with_distinct_names(older, newer)
     st.subheader(plain(f"{after.name} against {before.name}"), anchor=False)
     show_run_change(before, after)
-    show_changed_answers(workspace, before, after)
+    metrics = [run.evaluation.metric for run in (before, after)]
+    if all(metric is not None and metric.task in PICTURED for metric in metrics):
+        show_task_pictures(workspace, [before, after])
+    else:
+        show_changed_answers(workspace, before, after)
     figures = [
         energy_comparison({before.name: before.cost, after.name: after.cost}),
         compare_layers(before, after),

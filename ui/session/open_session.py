@@ -69,6 +69,9 @@ def present_session(workspace: Workspace) -> Session:
             data.calibration,
             data.samples,
             data.seed,
+            data.task,
+            data.head,
+            data.targets,
         ),
         record=ExperimentRecord(
             workspace.experiment, encodings_reference(workspace.experiment.encodings)
@@ -224,8 +227,17 @@ def _find_data(
         return workspace.data, present
     if not is_bundled_data(wanted.source):
         _check_file_path(workspace, wanted.source, f"Its data {wanted.name}")
+    if wanted.targets:
+        _check_file_path(workspace, wanted.targets, f"The targets of {wanted.name}")
     choice = DataChoice(
-        wanted.source, wanted.preprocess, wanted.calibration, wanted.samples, wanted.seed
+        wanted.source,
+        wanted.preprocess,
+        wanted.calibration,
+        wanted.samples,
+        wanted.seed,
+        wanted.task,
+        wanted.head,
+        wanted.targets,
     )
     parts = open_chosen_data(choice, model, network)
     if parts.score.digest != wanted.digest:

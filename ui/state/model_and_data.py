@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from analysis.evaluation.tasks.kinds import Head, TaskChoice, TaskKind
 from analysis.network import Network, prepare_network
 from analysis.split import ImageChoice, Split, choose_data_split, preprocess_of_shape
 from data_io.bundled import BUNDLED_DATA
@@ -62,13 +63,21 @@ class ModelChoice:
 
 @dataclass(frozen=True, slots=True)
 class DataChoice:
-    """The bundled data or a path, the preprocessing, and the numbers of images."""
+    """The bundled data or a path, the preprocessing, the numbers of images, and the task.
+
+    `targets` is the path of masks or boxes of a folder of images, `priors` that of an SSD's prior
+    boxes; empty without.
+    """
 
     source: str | None = BUNDLED
     preprocess: str = ""
     calibration: int = CALIBRATION_IMAGES
     samples: int = 2000
     seed: int = 0
+    task: TaskKind = TaskKind.AUTO
+    head: Head = Head.AUTO
+    targets: str = ""
+    priors: str = ""
 
 
 def read_chosen_model(choice: ModelChoice) -> LoadedModel:
@@ -155,5 +164,11 @@ def open_chosen_data(choice: DataChoice, model: ModelChoice, network: Network) -
             samples=choice.samples or None,
             calibration=choice.calibration,
             seed=choice.seed,
+            task=TaskChoice(
+                choice.task,
+                choice.head,
+                Path(choice.targets) if choice.targets else None,
+                Path(choice.priors) if choice.priors else None,
+            ),
         ),
     )

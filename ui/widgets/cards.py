@@ -7,6 +7,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from accelerator.report import CostReport
 from analysis.evaluation.evaluate import Evaluation
+from analysis.evaluation.lost_score import lost_metric, metric_value_text
 from analysis.evaluation.measures import Interval
 from analysis.evaluation.shown_inputs import Shown
 from analysis.runs.run_store import Run
@@ -206,12 +207,14 @@ def _metric_rows(found: Evaluation) -> Iterator[tuple[str, str, str, str]]:
         return
     better = f"{'Higher' if metric.higher_is_better else 'Lower'} is better; 95 % intervals by "
     better += "bootstrap over images, that of the change paired"
-    change = f"{metric.change:+.4g}"
-    if metric.change_ci95 is not None:
-        change += f" ({metric.change_ci95.low:+.4g} to {metric.change_ci95.high:+.4g})"
-    yield f"Quantized {metric.name}", f"{metric.quantized_value:.4g}", change, better
-    interval = metric.float_ci95
-    text = (
-        "one number for all" if interval is None else f"{interval.low:.4g} to {interval.high:.4g}"
-    )
-    yield f"Float {metric.name}", f"{metric.float_value:.4g}", text, better
+    lost, interval = lost_metric(metric), metric.quantized_ci95
+    ends = "one number for all"
+    if interval is not None:
+        low, high = (metric_value_text(metric, end) for end in (interval.low, interval.high))
+        ends = f"{low} to {high} (95 %)"
+    value = metric_value_text(metric, metric.quantized_value)
+    yield f"Quantized {metric.name}", value, ends, better
+    change = f"change {metric.change:+.4g}"
+    if lost is not None:
+        change = lost.loss_sentence[0].lower() + lost.loss_sentence[1:]
+    yield f"Float {metric.name}", metric_value_text(metric, metric.float_value), change, better

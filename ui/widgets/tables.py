@@ -7,6 +7,7 @@ import pandas as pd
 
 from accelerator.report import CostReport, LayerCost
 from accelerator.workload import FLOAT_BITS
+from analysis.evaluation.lost_score import lost_metric, metric_value_text
 from analysis.network import Network
 from analysis.runs.run_store import Run
 from figures.style.units import format_bytes, format_energy, format_share, format_time
@@ -152,8 +153,12 @@ def effective_width_table(report: CostReport) -> pd.DataFrame:
 def _task_cells(run: Run) -> dict[str, object]:
     """Return the substitutes for accuracy: the cosine of outputs, and the user's metric."""
     metric = run.evaluation.metric
-    text = "" if metric is None else f"{metric.quantized_value:.4g} {metric.name}"
-    return {"cosine": run.evaluation.cosine, "metric": text}
+    text = lost = ""
+    if metric is not None:
+        text = f"{metric_value_text(metric, metric.quantized_value)} {metric.name}"
+        loss = lost_metric(metric)
+        lost = "" if loss is None else loss.lost_text
+    return {"cosine": run.evaluation.cosine, "metric": text, "lost": lost}
 
 
 def run_table(runs: Sequence[Run]) -> pd.DataFrame:

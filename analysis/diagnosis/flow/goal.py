@@ -1,10 +1,11 @@
-"""The goal of a diagnosis: the allowed loss of top-1 in points."""
+"""The goal of a diagnosis: the allowed loss in the task's metric, in points."""
 
 import re
 from dataclasses import dataclass
 from enum import StrEnum
 
 from analysis.evaluation.evaluate import Evaluation
+from analysis.evaluation.lost_score import lost_score
 from analysis.evaluation.measures import Interval
 from quant.errors import ConfigError, QuantError
 
@@ -14,6 +15,9 @@ _GOAL = re.compile(r"\s*(?:drop\s*<=\s*)?(\d+(?:\.\d*)?|\.\d+)\s*")
 def points_text(count: float) -> str:
     """Return a number of points in words, such as "1 point" or "0.5 points"."""
     return "1 point" if count == 1 else f"{count:g} points"
+
+
+NAME_TASK = "Name the task with --task and --targets, or on Model."
 
 
 class Standing(StrEnum):
@@ -26,7 +30,7 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """The largest allowed loss of top-1 in points; 100 points are a share of 1."""
+    """The largest allowed loss of top-1, or of the task's metric, in points of 100."""
 
     points: float = 1.0
 
@@ -47,20 +51,21 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """The lost points of top-1, with the paired interval of 95 % in points.
+    """The lost points of the task's metric, with the paired interval of 95 % in points.
 
-    Without labels the share of images with another answer than the float network stands for the
-    loss, as an upper bound; then `labelled` is False.
+    `unit` names the metric. Without labels the share of images with another answer than the float
+    network stands for the loss, as an upper bound; then `labelled` is False.
     """
 
     points: float
     interval: Interval
     labelled: bool = True
+    unit: str = "points"
 
     @property
     def loss_text(self) -> str:
         """The loss in words, such as "1.2 points (95 %: 0.8 to 1.6)"."""
-        unit = "points" if self.labelled else "% of the answers"
+        unit = self.unit if self.labelled else "% of the answers"
         low, high = self.interval.low, self.interval.high
         return f"{self.points:z.2f} {unit} (95 %: {low:z.2f} to {high:z.2f})"
 
@@ -87,12 +92,15 @@ def loss_of(score: Evaluation) -> Loss:
     """Return the loss in an evaluation.
 
     Raises:
-        QuantError: the output of the network is no row of classes.
+        QuantError: the output of the network is no row of classes, and the task has no metric.
     """
+    found = lost_score(score) if score.metric is not None else None
+    if found is not None and found.interval is not None:
+        return Loss(found.points, found.interval, unit=found.unit)
     if not score.classes:
         raise QuantError(
-            "A diagnosis needs a network that gives a number for each class; the output of this "
-            "network is something else. Use evaluate and sensitivity instead."
+            "A diagnosis needs a network that gives a number for each class, or a task with a "
+            f"metric on at least 4 images; got neither. {score.metric_problem or NAME_TASK}"
         )
     drop, interval = score.top1_drop, score.top1_drop_ci95
     if drop is not None and interval is not None:

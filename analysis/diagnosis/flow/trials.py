@@ -116,6 +116,7 @@ class Trials:
             study.scored_images.digest,
             study.calibration.digest if study.calibration is not None else "",
             repr(study.input_range),
+            "" if study.metric is None else study.metric.identity,
             str(torch.__version__),
         )
         return f"diagnosis {hashlib.sha256('|'.join(parts).encode()).hexdigest()}"

@@ -18,6 +18,8 @@ OVERLAP = 0.65
 """Least score and greatest overlap that the YOLO projects evaluate with."""
 MOST_DECODED = 1000
 """Rows of six numbers beyond so many are a YOLO v5 head of one class (our choice)."""
+VARIANCES = (0.1, 0.2)
+"""Factors of an SSD's offsets, of centres and of the logarithms of sides (Liu et al. 2016)."""
 UNIT = 2.0
 """Coordinates below this are shares of the image."""
 
@@ -53,17 +55,23 @@ def recognise_head(outputs: Sequence[Tensor]) -> Head:
     )
 
 
-def decode(outputs: Sequence[Tensor], head: Head, size: tuple[int, int]) -> list[Detections]:
+def decode(
+    outputs: Sequence[Tensor], head: Head, size: tuple[int, int], priors: Tensor | None = None
+) -> list[Detections]:
     """Return the boxes of each image after non-maximum suppression.
 
     `size` is (height, width) of the network's input in pixels. Boxes that are decoded with their
-    classes (N, M, 6), or with classes (N, M), were suppressed by the network and are kept.
+    classes (N, M, 6), or with classes (N, M), were suppressed by the network and are kept. `priors`
+    (M, 4) are the prior boxes of an SSD head.
 
     Raises:
         QuantError: the outputs are of no known head.
     """
     kind = recognise_head(outputs) if head is Head.AUTO else head
     suppressed = kind is Head.DECODED and (len(outputs) == 3 or outputs[0].shape[-1] == 6)
+    if kind is Head.SSD:
+        outputs, kind = _decode_ssd(outputs, priors), Head.DECODED
+        suppressed = False
     boxes, scores, classes = _parts(outputs, kind)
     if bool((boxes.abs().amax() if boxes.numel() else 0) <= UNIT):
         boxes = boxes * torch.tensor([size[1], size[0]] * 2)
@@ -96,6 +104,31 @@ def _parts(outputs: Sequence[Tensor], head: Head) -> tuple[Tensor, Tensor, Tenso
         scores = scores[..., :1] * scores[..., 1:]
     best = scores.max(-1)
     return to_corners(rows[..., :4]), best.values, best.indices
+
+
+def _decode_ssd(outputs: Sequence[Tensor], priors: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return corners (N, M, 4) and scores without the background (N, M, C) of an SSD head.
+
+    A centre is that of the prior plus 0.1 offsets of its side; a side is the prior's times
+    exp(0.2 offsets) (Liu et al. 2016, section 2.2, with the variances of its code).
+
+    Raises:
+        QuantError: the priors are missing, or their number is another.
+    """
+    shapes = [tuple(one.shape) for one in outputs]
+    fits = len(outputs) == 2 and len(shapes[0]) == len(shapes[1]) == 3 and shapes[0][2] == 4
+    if not fits or priors is None or len(priors) != shapes[0][1]:
+        got = "no priors" if priors is None else f"{len(priors)} priors"
+        raise QuantError(
+            f"An SSD head needs offsets (N, M, 4), scores (N, M, 1 + C) and M priors; got outputs "
+            f"{shapes} and {got}. Name the priors with --priors FILE.npy."
+        )
+    offsets, scores = outputs[0].float(), outputs[1].float()
+    centres = priors[:, :2] + offsets[..., :2] * VARIANCES[0] * priors[:, 2:]
+    sides = priors[:, 2:] * (offsets[..., 2:] * VARIANCES[1]).exp()
+    inside = bool((scores >= 0).all() and (scores <= 1).all())
+    shares = scores if inside else scores.softmax(-1)
+    return to_corners(torch.cat([centres, sides], -1)), shares[..., 1:]
 
 
 def as_shares(scores: Tensor) -> Tensor:

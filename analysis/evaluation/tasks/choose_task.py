@@ -44,10 +44,13 @@ def _size(shape: tuple[int, ...]) -> int:
     return size
 
 
-def metric_of(task: TaskKind, head: Head, input_shape: tuple[int, ...]) -> TaskMetric | None:
+def metric_of(
+    task: TaskKind, head: Head, input_shape: tuple[int, ...], priors: Tensor | None = None
+) -> TaskMetric | None:
     """Return the metric of a task; None for classification, which top-1 describes.
 
-    `input_shape` is (C, H, W) of the network's input, for boxes in shares of the image.
+    `input_shape` is (C, H, W) of the network's input, for boxes in shares of the image; `priors`
+    (M, 4) are the prior boxes of an SSD head.
     """
     name = str(task)
     match task:
@@ -55,10 +58,10 @@ def metric_of(task: TaskKind, head: Head, input_shape: tuple[int, ...]) -> TaskM
             return TaskMetric(name, "mIoU", True, PixelEvidence)  # noqa: FBT003
         case TaskKind.DETECTION:
             height, width = (*input_shape, 1, 1)[1:3]
-            collect = partial(BoxEvidence, head, (height, width))
+            collect = partial(BoxEvidence, head, (height, width), priors)
             return TaskMetric(name, "mAP", True, collect, DETECTION_RESAMPLES)  # noqa: FBT003
         case TaskKind.REGRESSION:
-            return TaskMetric(name, "MAE", False, ErrorEvidence)  # noqa: FBT003
+            return TaskMetric(name, "MAE", False, ErrorEvidence, share=False)  # noqa: FBT003
         case TaskKind.EMBEDDING:
             return TaskMetric(name, "recall at 1", True, NeighbourEvidence)  # noqa: FBT003
         case TaskKind.ANOMALY:

@@ -50,6 +50,7 @@ class TaskMetric:
         higher_is_better: whether a larger value is better.
         collect: makes empty evidence.
         resamples: of the bootstrap; fewer where a score is costly.
+        share: whether the metric is a share of 1, told in points of 100.
     """
 
     task: str
@@ -57,6 +58,12 @@ class TaskMetric:
     higher_is_better: bool
     collect: Callable[[], TaskEvidence]
     resamples: int = RESAMPLES
+    share: bool = True
+
+    @property
+    def identity(self) -> str:
+        """The task and the metric, with what `collect` depends on."""
+        return f"{self.task} {self.name} {getattr(self.collect, 'args', ())}"
 
 
 class TaskTally:
@@ -94,6 +101,8 @@ class TaskTally:
             float_ci95=ends[0],
             quantized_ci95=ends[1],
             change_ci95=ends[2],
+            share=self.metric.share,
+            task=self.metric.task,
             parts=tuple(MetricPart(name, old[name], new[name]) for name in old if name in new),
         )
 

@@ -30,7 +30,7 @@ def scene(images: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return true corners, classes and crowds (N, 6), and detections (N, 20, 6) near them."""
     generator = torch.Generator().manual_seed(seed)
     centres = torch.rand(images, 6, 2, generator=generator) * 60 + 18
-    sides = torch.rand(images, 6, 2, generator=generator) * 25 + 6
+    sides = torch.rand(images, 6, 2, generator=generator) * 45 + 6
     boxes = to_corners(torch.cat([centres, sides], -1))
     classes = torch.randint(0, CLASSES, (images, 6), generator=generator)
     classes[::4, 4:] = -1
@@ -47,10 +47,8 @@ def scene(images: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return boxes, classes, crowd, torch.cat([corners, scores, labels[..., None].float()], -1)
 
 
-def coco_scores(
-    boxes: Tensor, classes: Tensor, crowd: Tensor, found: Tensor
-) -> tuple[float, float]:
-    """Return mAP50-95 and mAP50 as pycocotools computes them."""
+def coco_scores(boxes: Tensor, classes: Tensor, crowd: Tensor, found: Tensor) -> list[float]:
+    """Return mAP50-95, mAP50, mAP75 and those of small, medium and large by pycocotools."""
     truths: list[dict[str, Any]] = []
     detections: list[dict[str, Any]] = []
     for image in range(len(boxes)):
@@ -88,7 +86,7 @@ def coco_scores(
         judged.evaluate()
         judged.accumulate()
         judged.summarize()
-    return float(judged.stats[0]), float(judged.stats[1])
+    return [float(one) for one in judged.stats[:6]]
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -101,7 +99,12 @@ def test_the_mean_average_precision_is_that_of_pycocotools(seed: int) -> None:
         evidence.add((found[part],), {name: one[part] for name, one in targets.items()})
     expected = coco_scores(boxes, classes, crowd, found)
     assert evidence.score(np.ones(24)) == pytest.approx(expected[0], abs=1e-6)
-    assert evidence.parts()["mAP50"] == pytest.approx(expected[1], abs=1e-6)
+    parts = evidence.parts()
+    assert parts["mAP50"] == pytest.approx(expected[1], abs=1e-6)
+    for name, place in (("mAP small", 3), ("mAP medium", 4)):
+        assert parts[name] == pytest.approx(expected[place], abs=1e-6)
+    assert expected[5] == -1  # pycocotools: no large box
+    assert "mAP large" not in parts
 
 
 def test_an_image_that_counts_twice_is_an_image_there_twice() -> None:
@@ -147,3 +150,18 @@ def test_a_worse_box_of_the_same_class_goes() -> None:
         Detections(boxes, torch.tensor([0.5, 0.9, 0.8, 0.1]), torch.tensor([0, 0, 1, 0]))
     )
     assert found.scores.tolist() == pytest.approx([0.9, 0.8, 0.1])
+
+
+def test_an_ssd_head_is_decoded_by_hand() -> None:
+    priors = torch.tensor([[0.5, 0.5, 0.2, 0.4], [0.25, 0.25, 0.1, 0.1]])
+    offsets = torch.tensor([[[1.0, -2.0, 0.0, 5.0], [0.0, 0.0, 0.0, 0.0]]])
+    scores = torch.tensor([[[0.0, 3.0, -1.0], [4.0, 0.0, 2.0]]])
+    (found,) = decode((offsets, scores), Head.SSD, SIZE, priors)
+    # centre 0.5 + 0.1 * 0.2, 0.5 - 0.2 * 0.4; height 0.4 e; the softmax of 0, 3, -1 gives 0.936
+    height = 0.4 * 2.718281828
+    expected = [0.52 - 0.1, 0.42 - height / 2, 0.52 + 0.1, 0.42 + height / 2]
+    assert (found.boxes[0] / 96).tolist() == pytest.approx(expected, abs=1e-5)
+    assert found.scores[0].item() == pytest.approx(0.93624, abs=1e-4)
+    assert found.classes.tolist() == [0, 1]
+    with pytest.raises(QuantError, match=r"got outputs .* and no priors. Name the priors with"):
+        decode((offsets, scores), Head.SSD, SIZE)

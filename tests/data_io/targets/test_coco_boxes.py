@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_io.coco_boxes import map_corners, with_boxes
 from data_io.errors import DatasetError
 from data_io.folder import open_folder
 from data_io.preprocessing import Preprocess, ResizeTo
+from data_io.targets.coco_boxes import map_corners, with_boxes
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from PIL import Image
 
 from data_io.errors import DatasetError
 from data_io.folder import open_folder
-from data_io.mask_folder import with_masks
 from data_io.preprocessing import Preprocess
+from data_io.targets.mask_folder import with_masks
 
 
 @pytest.fixture

@@ -1,0 +1,79 @@
+"""The loss of a quantized network in the metric of its task, in points, with the paired interval.
+
+Top-1, mAP, mIoU, recall and AUC are shares of 1 and are told in points of 100. An error such as MAE
+has a unit of its own; its rise is told in percent of the float network's error (our choice).
+"""
+
+from dataclasses import dataclass
+
+from analysis.evaluation.evaluate import Evaluation
+from analysis.evaluation.measures import Interval
+from analysis.evaluation.user_metric import MetricScore
+
+
+@dataclass(frozen=True, slots=True)
+class LostScore:
+    """Lost points of a metric with the 95 % interval in points, None without an interval.
+
+    `unit` stands behind the number, such as "points of mAP" or "% of the float MAE".
+    """
+
+    points: float
+    interval: Interval | None
+    unit: str
+
+    @property
+    def lost_text(self) -> str:
+        """The loss in words, such as "3.1 points of mAP (95 %: 2.2 to 4.0)".
+
+        Example:
+            >>> LostScore(3.1, Interval(2.2, 4.0), "points of mAP").lost_text
+            '3.1 points of mAP (95 %: 2.2 to 4.0)'
+        """
+        ends = ""
+        if self.interval is not None:
+            ends = f" (95 %: {self.interval.low:z.1f} to {self.interval.high:z.1f})"
+        return f"{self.points:z.1f} {self.unit}{ends}"
+
+    @property
+    def loss_sentence(self) -> str:
+        """The loss as a sentence without its full stop: lost or gained points."""
+        if self.points >= 0:
+            return f"Lost {self.lost_text}"
+        ends = self.interval
+        gained = None if ends is None else Interval(-ends.high, -ends.low)
+        return f"Gained {LostScore(-self.points, gained, self.unit).lost_text}"
+
+
+def lost_score(score: Evaluation) -> LostScore | None:
+    """Return the loss in the task's metric, otherwise of top-1; None without either."""
+    if score.metric is not None:
+        return lost_metric(score.metric)
+    if score.top1_drop is None:
+        return None
+    ends = score.top1_drop_ci95
+    points = None if ends is None else Interval(100 * ends.low, 100 * ends.high)
+    return LostScore(100 * score.top1_drop, points, "points of top-1")
+
+
+def lost_metric(metric: MetricScore) -> LostScore | None:
+    """Return the loss in a metric; None for an error of which the float network has none."""
+    if metric.share:
+        factor, unit = 100.0, f"points of {metric.name}"
+    elif metric.float_value:
+        factor, unit = 100 / abs(metric.float_value), f"% of the float {metric.name}"
+    else:
+        return None
+    ends = metric.change_ci95
+    if ends is None:
+        interval = None
+    elif metric.higher_is_better:
+        interval = Interval(-factor * ends.high, -factor * ends.low)
+    else:
+        interval = Interval(factor * ends.low, factor * ends.high)
+    return LostScore(factor * metric.metric_loss, interval, unit)
+
+
+def metric_value_text(metric: MetricScore, value: float) -> str:
+    """Return a value of a metric in words: shares in percent, others with four digits."""
+    return f"{100 * value:.1f} %" if metric.share else f"{value:.4g}"

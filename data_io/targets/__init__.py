@@ -1,0 +1,1 @@
+"""Targets of folders of images: boxes and masks."""

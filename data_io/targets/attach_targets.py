@@ -1,0 +1,28 @@
+"""Targets of a folder of images, by what lies at a path."""
+
+from pathlib import Path
+
+from data_io.dataset import Dataset
+from data_io.errors import DatasetError
+from data_io.targets.coco_boxes import with_boxes
+from data_io.targets.mask_folder import with_masks
+from data_io.targets.yolo_folder import with_yolo_labels
+
+
+def with_targets(images: Dataset, path: Path) -> Dataset:
+    """Return the images with the targets at `path`.
+
+    A .json file is COCO; a folder with .txt files holds YOLO labels; another folder holds masks.
+
+    Raises:
+        DatasetError: nothing lies at the path, or the targets do not fit the images.
+    """
+    if not path.exists():
+        raise DatasetError(
+            f"Targets must be a COCO file, a folder of masks or a folder of YOLO labels; got "
+            f"nothing of the name {path.name}. Correct the path."
+        )
+    if path.suffix.lower() == ".json":
+        return with_boxes(images, path)
+    is_yolo = path.is_dir() and next(path.rglob("*.txt"), None) is not None
+    return with_yolo_labels(images, path) if is_yolo else with_masks(images, path)

@@ -1,0 +1,1 @@
+"""Networks for scenes of garments: a detector and a segmenter."""

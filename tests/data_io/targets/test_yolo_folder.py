@@ -1,0 +1,70 @@
+"""YOLO labels beside a folder of images, and which targets lie at a path."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_io.errors import DatasetError
+from data_io.folder import open_folder
+from data_io.preprocessing import Preprocess
+from data_io.targets.attach_targets import with_targets
+from data_io.targets.prior_boxes import read_prior_boxes
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        Image.fromarray(np.zeros((100, 200, 3), np.uint8)).save(folder / name)
+    (tmp_path / "labels").mkdir()
+    return folder
+
+
+def test_shares_become_pixels_of_the_input(images: Path) -> None:
+    labels = images.parent / "labels"
+    (labels / "a.txt").write_text("2 0.5 0.5 0.2 0.4\n\n0 0.25 0.5 0.1 0.1\n")
+    data = with_targets(open_folder(images, Preprocess(resize=50, crop=50)), labels)
+    (batch,) = data.batches(2)
+    assert isinstance(batch.targets, dict)
+    # 200 x 100 is halved, then 25 pixels less on the left: a centre of 50, 25 with sides 20, 20
+    assert batch.targets["boxes"][0].tolist() == pytest.approx(
+        np.array([[15, 15, 35, 35], [0, 22.5, 5, 27.5]])
+    )
+    assert batch.targets["classes"].tolist() == [[2, 0], [-1, -1]]
+    assert data.digest != open_folder(images, Preprocess(resize=50, crop=50)).digest
+
+
+@pytest.mark.parametrize("line", ["1 0.5 0.5 0.2", "x 0.5 0.5 0.2 0.2", "1 0.5 0.5 1.2 0.2"])
+def test_a_line_that_is_no_box_is_named(images: Path, line: str) -> None:
+    (images.parent / "labels" / "b.txt").write_text(f"0 0.5 0.5 0.1 0.1\n{line}\n")
+    with pytest.raises(DatasetError, match=r"line 2 of the labels of b\.png is"):
+        with_targets(open_folder(images, Preprocess(resize=50, crop=50)), images.parent / "labels")
+
+
+def test_what_lies_at_a_path_decides(images: Path) -> None:
+    data = open_folder(images, Preprocess(resize=50, crop=50))
+    with pytest.raises(DatasetError, match="nothing of the name gone"):
+        with_targets(data, images.parent / "gone")
+    (images.parent / "labels" / "other.txt").write_text("")
+    with pytest.raises(DatasetError, match=r"none of 2 has\. Name the folder"):
+        with_targets(data, images.parent / "labels")
+    masks = images.parent / "masks"
+    masks.mkdir()
+    for name in ("a", "b"):
+        Image.fromarray(np.ones((100, 200), np.uint8)).save(masks / f"{name}.png")
+    (batch,) = with_targets(data, masks).batches(2)
+    assert tuple(np.asarray(batch.targets).shape) == (2, 50, 50)
+
+
+def test_priors_must_be_rows_of_four(tmp_path: Path) -> None:
+    np.save(tmp_path / "priors.npy", np.ones((3, 4)))
+    assert read_prior_boxes(tmp_path / "priors.npy").shape == (3, 4)
+    np.save(tmp_path / "flat.npy", np.ones(4))
+    with pytest.raises(DatasetError, match=r"flat\.npy holds \(4,\)"):
+        read_prior_boxes(tmp_path / "flat.npy")
+    np.save(tmp_path / "code.npy", np.array([print]), allow_pickle=True)
+    with pytest.raises(DatasetError, match=r"must be an \.npy file of numbers"):
+        read_prior_boxes(tmp_path / "code.npy")
