@@ -141,7 +141,8 @@ def train_scene_sample(name: str, schedule: SceneSchedule, seed: int) -> nn.Modu
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
     scenes = draw_training_scenes(schedule.scenes)
-    model = BUILDERS[name]().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = BUILDERS[name]()
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     steps = schedule.epochs * (len(scenes) // schedule.batch)
     optimizer = torch.optim.AdamW(model.parameters(), schedule.learning_rate, weight_decay=0.02)
     rates = torch.optim.lr_scheduler.OneCycleLR(

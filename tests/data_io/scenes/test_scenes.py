@@ -34,8 +34,10 @@ def test_boxes_hold_the_pixels_of_their_class_and_hardly_overlap() -> None:
             assert inside.mean() > 0.7
             seen[y0:y1, x0:x1] = True
             for other in scene.boxes[:place]:
-                corners = [tuple(map(int, one)) for one in (box, other)]
-                assert _common_share(*corners) <= MOST_COMMON
+                first, second = (
+                    (int(one[0]), int(one[1]), int(one[2]), int(one[3])) for one in (box, other)
+                )
+                assert _common_share(first, second) <= MOST_COMMON
         assert not scene.mask[~seen].any()
 
 
