@@ -59,7 +59,6 @@ def measure_experiment(
     start = time.monotonic()
     yield Progress(0.0, "Choosing ranges")
     network, data, config = study.network, study.scored_images, experiment.config
-    metric = metric or study.metric
     report = estimate_config_cost(network, config, experiment.machine, study.weight_entropies)
     check_recipe_order(experiment.all_passes)
     known = study.is_calibrated
@@ -77,7 +76,7 @@ def measure_experiment(
         repaired = apply_whole_recipe(stage, recipe, config, study.calibration)
         stage = yield from part_of_progress(repaired, begun, share)
     stored = _partial_scores(study, stage.quantized)
-    scored = evaluate_network(network, stage.quantized, data, metric, stored)
+    scored = evaluate_network(network, stage.quantized, data, metric or study.metric, stored)
     evaluation = yield from part_of_progress(scored, share, 1.0)
     yield Progress(1.0, "Comparing layer by layer")
     by_layer = _mean_layer_sqnr(stage.network, stage.quantized, data)
