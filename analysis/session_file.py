@@ -5,6 +5,7 @@ Reading runs no content. Paths refer to the machine that wrote the file.
 
 import json
 import math
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from analysis.runs.experiment import Experiment
 from analysis.runs.experiment_file import (
     EncodingsReference,
     ExperimentRecord,
+    TrainingFinder,
     experiment_from_plain,
     machine_from_plain,
     record_to_plain,
@@ -25,6 +27,7 @@ from analysis.runs.json_values import plain_from_result, result_from_plain
 from analysis.runs.run_experiment import package_versions
 from analysis.runs.run_store import Run
 from analysis.sensitivity.sweep import Sensitivity
+from analysis.training.stored import TrainingFiles, trainings_in_files
 from plain_files.read_json import JsonError, JsonObject, parse_json
 from quant.config import QuantConfig, config_from_dict
 from quant.errors import QuantError
@@ -65,6 +68,7 @@ class DataReference:
 
     `preprocess` is JSON; `samples` of 0 means every image; `digest` is the digest of the scored
     images; `targets` is the path of masks or boxes.
+    images. `held_out` says that these are the images which a training left out.
     """
 
     name: str
@@ -77,11 +81,15 @@ class DataReference:
     task: TaskKind = TaskKind.AUTO
     head: Head = Head.AUTO
     targets: str = ""
+    held_out: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The choices and results of a session, for another look on any machine."""
+    """The choices and results of a session, for another look on any machine.
+
+    `trainings` holds the files of the trainings, by name, that the experiment and the runs use.
+    """
 
     model: ModelReference
     data: DataReference | None
@@ -89,6 +97,7 @@ class Session:
     runs: tuple[Run, ...] = ()
     sensitivity: Sensitivity | None = None
     found: tuple[FoundRecord, ...] = ()
+    trainings: dict[str, TrainingFiles] = field(default_factory=dict)
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     versions: dict[str, str] = field(default_factory=package_versions)
 
@@ -106,6 +115,10 @@ def write_session_json(session: Session) -> str:
         "runs": [plain_from_result(run) for run in session.runs],
         "sensitivity": _sensitivity_to_plain(session.sensitivity),
         "found": plain_from_result(session.found),
+        "trainings": {
+            name: {"state": b64encode(files.state).decode(), "question": files.question}
+            for name, files in session.trainings.items()
+        },
     }
     return json.dumps(plain, allow_nan=False, separators=(",", ":"))
 
@@ -128,13 +141,15 @@ def read_session_file(content: bytes) -> Session:
             f"A session must be of version 1 or {VERSION}; got {raw.get('version')!r}. Open it "
             "with the program that wrote it."
         )
+    trainings = _read_trainings(raw)
     return Session(
         model=_read_session_part(ModelReference, raw, "model"),
         data=None if raw.get("data") is None else _read_session_part(DataReference, raw, "data"),
-        record=_read_experiment_record(raw),
+        record=_read_experiment_record(raw, trainings_in_files(trainings)),
         runs=tuple(_read_runs(raw)),
         sensitivity=_read_sensitivity(raw),
         found=tuple(_read_found_fronts(raw)),
+        trainings=trainings,
         created=_text_at_key(raw, "created"),
         versions=_read_versions(raw),
     )
@@ -195,11 +210,34 @@ def _read_config(raw: JsonObject, key: str) -> QuantConfig:
         ) from None
 
 
-def _read_experiment_record(raw: JsonObject) -> ExperimentRecord:
+def _read_trainings(raw: JsonObject) -> dict[str, TrainingFiles]:
+    """Return the files of trainings by name; old sessions have none."""
+    found = raw.get("trainings", {})
+    if not isinstance(found, dict) or len(found) > MOST_RUNS:
+        raise SessionError(
+            f"A session's trainings must be an object with at most {MOST_RUNS} entries; got "
+            f"{_value_in_words(found)}."
+        )
+    read: dict[str, TrainingFiles] = {}
+    for name, item in found.items():
+        try:
+            state, question = b64decode(item["state"], validate=True), item["question"]
+        except (TypeError, KeyError, ValueError):
+            state, question = b"", None
+        if not state or not isinstance(question, str) or not name.isalnum():
+            raise SessionError(
+                f"The session's training {name[:40]!r} must have a state in base64 and a question "
+                "as text; it has not. Save the session again."
+            )
+        read[name] = TrainingFiles(state, question)
+    return read
+
+
+def _read_experiment_record(raw: JsonObject, trainings: TrainingFinder) -> ExperimentRecord:
     """Return the experiment of a session; version 1 has the parts of the experiment instead."""
     try:
         if "experiment" in raw:
-            return experiment_from_plain(raw["experiment"])
+            return experiment_from_plain(raw["experiment"], trainings)
         machine = machine_from_plain(raw.get("machine"))
     except QuantError as error:
         raise SessionError(

@@ -21,6 +21,12 @@ from quant.graph.layers import is_input_name
 from quant.inputs import Input, sample_shapes
 from sample_models.registry import SAMPLES
 
+WATCHED = 1000
+"""Images that watch a training, at most: 1 000 tell a loss within some percent, in a second."""
+SCORED_SHARE = 0.2
+"""Share of the user's own images that a training leaves for the score; our choice."""
+WATCHED_SHARE = 0.1
+FEWEST = 20
 LARGEST_SHARE = 2  # calibration takes at most 1 / LARGEST_SHARE of the user's own images
 
 
@@ -31,6 +37,7 @@ class ImageChoice:
     `data` is a folder of images, an .npz file or a .csv table. `calibration` images choose ranges
     if the configuration needs images; `samples` of the other images are scored, drawn with `seed`.
     `task` chooses the metric of the score.
+    `held_out` scores only the images that a training of the same data and seed leaves out.
 
     Raises:
         DatasetError: a number is out of bounds.
@@ -42,6 +49,7 @@ class ImageChoice:
     calibration: int = 256
     seed: int = 0
     task: TaskChoice = AUTO_TASK
+    held_out: bool = False
 
     def __post_init__(self) -> None:
         if self.samples is not None and self.samples < 1:
@@ -99,7 +107,8 @@ def choose_data_split(
             choice,
             free_of_data=not learning and (pixels or _input_is_float(network, config)),
         )
-        split = replace(_divide_data(data, count, choice), input_range=limits)
+        divided = _held_out_split(data, count, choice) if choice.held_out else None
+        split = replace(divided or _divide_data(data, count, choice), input_range=limits)
     check_first_image(network, split.score)
     split = replace(split, score=attach_targets(split.score, choice.task.targets))
     metric = open_task(choice.task, network, split.score)
@@ -223,6 +232,41 @@ def _divide_data(data: Dataset, count: int, choice: ImageChoice) -> Split:
     if drawn < count:
         notes.append(f"{count} images were to choose ranges; half of the data is the most.")
     return Split(rest, chosen, notes=tuple(notes))
+
+
+def divide_for_training(data: Dataset, seed: int) -> tuple[Dataset, Dataset, Dataset]:
+    """Return the images of the user's data that train, watch and score, by `seed`.
+
+    A fifth scores, a tenth (at most 1 000) watches.
+
+    Raises:
+        DatasetError: the images are too few.
+    """
+    if len(data) < FEWEST:
+        raise DatasetError(
+            f"Training, watching and scoring need images of their own, at least {FEWEST}; got "
+            f"{len(data)} in {data.name}. Add images."
+        )
+    score, rest = data.split(max(1, int(SCORED_SHARE * len(data))), seed)
+    watch, train = rest.split(watched_image_count(len(data)), seed)
+    return train, watch, score
+
+
+def watched_image_count(count: int) -> int:
+    """Return the number of watched images among `count`.
+
+    >>> watched_image_count(500)
+    50
+    """
+    return max(1, min(WATCHED, int(WATCHED_SHARE * count)))
+
+
+def _held_out_split(data: Dataset, count: int, choice: ImageChoice) -> Split:
+    """Return the images that a training leaves out, to score; training images choose ranges."""
+    train, _, score = divide_for_training(data, choice.seed)
+    note = f"Scored on the {len(score)} images that neither trained nor watched."
+    drawn = min(count, len(train))
+    return Split(score, train.sample(drawn, choice.seed) if drawn else None, notes=(note,))
 
 
 def _limit_scored_images(split: Split, choice: ImageChoice) -> Split:

@@ -99,10 +99,9 @@ def diagnose_network(
         )
         network = open_network(model, builder, input_shape)
         tried, notes = complete_experiment(network, record, options)
-        if trained is not None:
-            tried = with_stored_training(
-                network, (runs, trained), tried, named=options.names_config
-            )
+        tried, choice = with_stored_training(
+            network, (runs, trained), tried, choice, named=options.names_config
+        )
         images = choose_data_split(model, network, tried.config, choice, learning=True)
         checked = check_onnx_import(model, network, images.score)
         store = RunStore(runs)

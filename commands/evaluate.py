@@ -104,10 +104,9 @@ def evaluate_network(
         choice = ImageChoice(data, how, samples, calibration, record.experiment.seed, wish)
         network = open_network(model, builder, input_shape)
         tried, notes = complete_experiment(network, record, options)
-        if trained is not None:
-            tried = with_stored_training(
-                network, (runs, trained), tried, named=options.names_config
-            )
+        tried, choice = with_stored_training(
+            network, (runs, trained), tried, choice, named=options.names_config
+        )
         learning = any(pass_needs_images(step) for step in tried.all_passes)
         images = choose_data_split(model, network, tried.config, choice, learning=learning)
         checked = check_onnx_import(model, network, images.score)

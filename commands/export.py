@@ -81,10 +81,9 @@ def export_network(
         choice = ImageChoice(data, how, samples, calibration, record.experiment.seed)
         network = open_network(model, builder, input_shape)
         tried, notes = complete_experiment(network, record, options)
-        if trained is not None:
-            tried = with_stored_training(
-                network, (runs, trained), tried, named=options.names_config
-            )
+        tried, choice = with_stored_training(
+            network, (runs, trained), tried, choice, named=options.names_config
+        )
         images = write_export.choose_export_images(model, network, tried, choice, check=check)
         notes = (*notes, *(images.notes if images is not None else ()))
         study = Study.of_split(network, images)

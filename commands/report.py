@@ -8,7 +8,7 @@ import typer
 
 from analysis.evaluation.tasks.kinds import Head, TaskChoice, TaskKind
 from commands.app import app
-from commands.experiment.complete import complete_experiment
+from commands.experiment.complete import complete_experiment, with_stored_training
 from commands.experiment.options import EXPERIMENT, ExperimentOptions, experiment_options
 from commands.inputs import MACHINE, open_network, open_preprocess, read_text_file
 from commands.options import (
@@ -22,6 +22,7 @@ from commands.options import (
     ShapeOption,
     TargetsOption,
     TaskOption,
+    TrainedOption,
 )
 from commands.output import errors_as_sentences, print_line, watch_steps
 from plain_files.read_json import parse_json
@@ -45,6 +46,7 @@ def write_report(
     task: TaskOption = TaskKind.AUTO,
     targets: TargetsOption = None,
     head: HeadOption = Head.AUTO,
+    trained: TrainedOption = None,
     name: Annotated[
         str | None,
         typer.Option(help="Of a run that is measured now.", show_default="that of its content"),
@@ -78,6 +80,7 @@ def write_report(
         )
         from figures.document import render_report  # noqa: PLC0415
 
+        runs = Path("runs") if trained is not None and runs is None else runs
         store = open_run_store(runs, run)
         wanted = ReportTask(
             choice=ImageChoice(
@@ -99,7 +102,15 @@ def write_report(
         network = None if model is None else open_network(model, builder, input_shape)
         if network is not None:
             tried, _ = complete_experiment(network, record, options)
-            wanted = replace(wanted, experiment=tried.with_name(name) if name else tried)
+            tried, choice = with_stored_training(
+                network,
+                (runs or Path("runs"), trained),
+                tried,
+                wanted.choice,
+                named=options.names_config,
+            )
+            named = tried.with_name(name) if name else tried
+            wanted = replace(wanted, experiment=named, choice=choice)
         Path(out).write_text(
             render_report(watch_steps(make_run_report(network, wanted))), encoding="utf-8"
         )

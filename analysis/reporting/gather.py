@@ -25,6 +25,7 @@ from analysis.sensitivity.screening.screen import screen_layers
 from analysis.sensitivity.stored import output_noise_by_layer, stored_sensitivity
 from analysis.sensitivity.sweep import Sensitivity, Sweep
 from analysis.study import Study
+from analysis.training.stored import trainings_in_folder
 from quant.assignment import bits_by_part
 from quant.config import QuantConfig, config_from_dict, uniform_config
 from quant.errors import ConfigError, QuantError
@@ -79,7 +80,7 @@ def gather_run_report(run: Run, around: Around) -> Steps[Report]:
     yield Progress(0.1, "Pricing the network in float and at 8 bits")
     facts = None if network is None or machine is None else _model_facts(network, machine)
     yield Progress(0.4, "Looking up what is known of each layer")
-    recipe = _recipe_of_run(run)
+    recipe = _recipe_of_run(run, around.store)
     known = _known_config_sensitivity(config, around)
     own = around.study
     if own is not None and recipe:
@@ -114,13 +115,15 @@ def gather_run_report(run: Run, around: Around) -> Steps[Report]:
     )
 
 
-def _recipe_of_run(run: Run) -> Recipe:
+def _recipe_of_run(run: Run, store: RunStore | None) -> Recipe:
     """Return the repairs of a run; an empty recipe where the run cannot tell."""
     if not run.recipe:
         return ()
+    folder = None if store is None or store.path is None else store.path.parent
+    trainings = None if folder is None else trainings_in_folder(folder)
     try:
-        return record_of_run(run).experiment.recipe
-    except ConfigError:
+        return record_of_run(run, trainings).experiment.recipe
+    except QuantError:
         return ()
 
 

@@ -5,7 +5,7 @@ Reading runs no content and checks every value.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from accelerator.machine import Machine, load_preset, machine_from_table, preset_names
@@ -29,6 +29,8 @@ from quant.training.state.use_training import UseTraining
 FORMAT, VERSION = "quantscope-experiment", 1
 MAX_CHARACTERS = 100 * 2**20
 TRAINING = "training"
+TrainingFinder = Callable[[str, str], UseTraining]
+"""Returns the training with a name and a digest; raises TrainingError where it is missing."""
 PASSES: dict[str, type[Equalize | AbsorbBias | Smooth | CorrectBias | AdaRound]] = {
     "equalize": Equalize,
     "absorb-bias": AbsorbBias,
@@ -96,14 +98,18 @@ def write_experiment_json(experiment: Experiment) -> str:
     return json.dumps(experiment_to_plain(experiment), indent=2, allow_nan=False) + "\n"
 
 
-def read_experiment_json(text: str, machine: Machine | None = None) -> ExperimentRecord:
+def read_experiment_json(
+    text: str, machine: Machine | None = None, trainings: TrainingFinder | None = None
+) -> ExperimentRecord:
     """Return the experiment in JSON text.
 
     The text is an experiment, an answer of the command line with an experiment under "experiment",
-    or a configuration file, which needs `machine`.
+    or a configuration file, which needs `machine`. `trainings` finds the weights of trainings,
+    which a file names only.
 
     Raises:
         ConfigError: another kind of text, or an impossible value.
+        TrainingError: a training is missing.
     """
     if len(text) > MAX_CHARACTERS:
         raise ConfigError(
@@ -117,7 +123,7 @@ def read_experiment_json(text: str, machine: Machine | None = None) -> Experimen
     if isinstance(raw, dict) and isinstance(raw.get("experiment"), dict):
         raw = raw["experiment"]
     if isinstance(raw, dict) and raw.get("format") == FORMAT:
-        return experiment_from_plain(raw)
+        return experiment_from_plain(raw, trainings)
     if isinstance(raw, dict) and "default" in raw and machine is not None:
         return ExperimentRecord(Experiment(config_from_dict(raw), machine))
     raise ConfigError(
@@ -136,11 +142,12 @@ def is_experiment_json(text: str) -> bool:
     return isinstance(held, dict) and held.get("format") == FORMAT
 
 
-def experiment_from_plain(raw: object) -> ExperimentRecord:
+def experiment_from_plain(raw: object, trainings: TrainingFinder | None = None) -> ExperimentRecord:
     """Return the experiment in plain values.
 
     Raises:
         ConfigError: a value is missing or impossible.
+        TrainingError: a training is missing.
     """
     if not isinstance(raw, dict):
         raise ConfigError(f"An experiment must be an object; got {raw!r}.")
@@ -160,7 +167,7 @@ def experiment_from_plain(raw: object) -> ExperimentRecord:
     experiment = Experiment(
         config=config_from_dict(raw.get("config")),
         machine=machine_from_plain(raw.get("machine")),
-        recipe=recipe_from_plain(raw.get("recipe", [])),
+        recipe=recipe_from_plain(raw.get("recipe", []), trainings),
         given_name=_text_at_key(raw, "name"),
         seed=seed,
         model_digest=_text_at_key(raw, "model_digest"),
@@ -190,7 +197,7 @@ def pass_to_plain(step: Pass) -> JsonObject:
     return {"pass": name, **plain_from_result(step)}
 
 
-def recipe_from_plain(raw: object) -> Recipe:
+def recipe_from_plain(raw: object, trainings: TrainingFinder | None = None) -> Recipe:
     """Return the recipe in a list of plain passes.
 
     Raises:
@@ -198,13 +205,15 @@ def recipe_from_plain(raw: object) -> Recipe:
     """
     if not isinstance(raw, list):
         raise ConfigError(f"A recipe must be a list of passes; got {str(raw)[:60]!r}.")
-    recipe = tuple(_pass_from_plain(item) for item in raw)
+    recipe = tuple(_pass_from_plain(item, trainings) for item in raw)
     check_recipe_order(recipe)
     return recipe
 
 
-def _pass_from_plain(raw: object) -> Pass:
+def _pass_from_plain(raw: object, trainings: TrainingFinder | None) -> Pass:
     if isinstance(raw, dict) and raw.get("pass") == TRAINING:
+        if trainings is not None:
+            return trainings(str(raw.get("source")), str(raw.get("digest")))
         raise ConfigError(
             f"The weights of training {raw.get('source')} stay in the folder of runs; a file names "
             "them only. Name the training with --trained instead."
@@ -252,7 +261,7 @@ def _drop_none_keys(value: object) -> object:
     return [_drop_none_keys(item) for item in value] if isinstance(value, list) else value
 
 
-def record_of_run(run: Run) -> ExperimentRecord:
+def record_of_run(run: Run, trainings: TrainingFinder | None = None) -> ExperimentRecord:
     """Return the experiment of a run, under the run's name.
 
     A run of an older version has only titles of passes, and no encodings of a file.
@@ -261,7 +270,7 @@ def record_of_run(run: Run) -> ExperimentRecord:
         ConfigError: the run's configuration, recipe or machine is unreadable.
     """
     if run.experiment is not None:
-        record = experiment_from_plain(run.experiment)
+        record = experiment_from_plain(run.experiment, trainings)
     else:
         machine = machine_from_plain(run.cost.machine)
         recipe = recipe_from_titles(run.recipe)

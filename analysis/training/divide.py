@@ -3,18 +3,18 @@
 from dataclasses import dataclass
 
 from analysis.network import Network
-from analysis.split import ImageChoice, check_first_image, open_user_data, pixel_input_range
+from analysis.split import (
+    ImageChoice,
+    check_first_image,
+    divide_for_training,
+    open_user_data,
+    pixel_input_range,
+    watched_image_count,
+)
 from data_io.bundled import BUNDLED_DATA
 from data_io.dataset import Dataset
 from data_io.errors import DatasetError
 from sample_models.registry import SAMPLES
-
-WATCHED = 1000
-"""Images that watch, at most: 1 000 tell a loss within some percent, and cost a second."""
-SCORED_SHARE = 0.2
-"""Share of the user's own images that are scored; our choice."""
-WATCHED_SHARE = 0.1
-FEWEST = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +56,13 @@ def divide_training_images(model: str, network: Network, choice: ImageChoice) ->
                 "or a .csv table to train on."
             )
         own = BUNDLED_DATA[sample.dataset]
-        watch, train = own.train().split(_watched_image_count(len(own.train())), choice.seed)
+        watch, train = own.train().split(watched_image_count(len(own.train())), choice.seed)
         score, limits = own.test(), pixel_input_range(sample.preprocess) if own.pixels else None
     else:
         data, limits = open_user_data(model, network, choice)
-        if len(data) < FEWEST:
-            raise DatasetError(
-                f"Training, watching and scoring need images of their own, at least {FEWEST}; got "
-                f"{len(data)} in {data.name}. Add images."
-            )
-        score, rest = data.split(max(1, int(SCORED_SHARE * len(data))), choice.seed)
-        watch, train = rest.split(_watched_image_count(len(data)), choice.seed)
+        train, watch, score = divide_for_training(data, choice.seed)
     check_first_image(network, score)
     if choice.samples is not None and choice.samples < len(score):
         score = score.sample(choice.samples, choice.seed)
     drawn = min(max(choice.calibration, 1), len(train))
     return TrainingSplit(train, watch, score, train.sample(drawn, choice.seed), limits)
-
-
-def _watched_image_count(count: int) -> int:
-    return max(1, min(WATCHED, int(WATCHED_SHARE * count)))

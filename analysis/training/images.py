@@ -88,7 +88,9 @@ def choose_image_augmentation(network: Network, watch: Data) -> Augmentation:
     A network trained with mirrored images gives equal answers; mirrored letters and digits are
     other signs. Tables, texts and small images stay unchanged.
     """
-    batch = next(iter(watch.batches(CHECKED)))
+    batch = next(iter(watch.batches(CHECKED)), None)
+    if batch is None:
+        return Augmentation()
     inputs = batch.inputs
     if not isinstance(inputs, Tensor) or inputs.dim() != 4 or not network.is_classifier:
         return Augmentation()

@@ -87,11 +87,12 @@ class TrainingTask:
 class TrainingOutcome:
     """A trained network with scores, on images apart from training and watching.
 
-    `before` is the network with equal quantization and repair, without training; `difference` is
-    the largest difference between learned quantizers and the product's quantizers, and must be 0.
+    `start` is the network before training, with equal quantization and repair; `before` is its
+    score.
     """
 
     task: TrainingTask
+    start: Stage
     state: TrainedState
     before: Evaluation
     after: Evaluation
@@ -113,7 +114,7 @@ def run_training_task(task: TrainingTask) -> Steps[TrainingOutcome]:
     after = yield from part_of_progress(
         evaluate_network(task.network, trained.quantized, task.split.score), middle, 1.0
     )
-    return TrainingOutcome(task, state, before, after)
+    return TrainingOutcome(task, stage, state, before, after)
 
 
 def train_task(task: TrainingTask) -> Steps[tuple[Stage, TrainedState]]:
@@ -125,7 +126,14 @@ def train_task(task: TrainingTask) -> Steps[tuple[Stage, TrainedState]]:
         QuantError: the settings, the data or the network do not fit.
     """
     if present_workers().is_first:
-        describe_training(task.folder, task.stored_name, task.network, task.config, task.recipe)
+        describe_training(
+            task.folder,
+            task.stored_name,
+            task.network,
+            task.config,
+            task.recipe,
+            task.settings.seed,
+        )
     stage = yield from part_of_progress(training_start_stage(task), 0.0, START_SHARE)
     state = yield from part_of_progress(_trained_state(task, stage), START_SHARE, 1.0)
     return stage, state

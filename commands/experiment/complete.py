@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from analysis.network import Network
     from analysis.runs.experiment import Experiment
     from analysis.runs.experiment_file import ExperimentRecord
+    from analysis.split import ImageChoice
     from quant.file_encodings import Given
 
 OWN = "own"
@@ -51,21 +52,32 @@ def complete_experiment(
 
 
 def with_stored_training(
-    network: "Network", place: tuple[Path, str], experiment: "Experiment", *, named: bool
-) -> "Experiment":
-    """Return the experiment with the weights and encodings of a stored training.
+    network: "Network",
+    place: tuple[Path, str | None],
+    experiment: "Experiment",
+    choice: "ImageChoice",
+    *,
+    named: bool,
+) -> "tuple[Experiment, ImageChoice]":
+    """Return the experiment with the weights and encodings of a stored training, and the images.
 
-    `place` is the folder of runs and the name of the training. The bits of the training count,
-    unless the options name bits (`named`).
+    `place` is the folder of runs and the name of the training; None changes nothing. The bits of
+    the training count, unless the options name bits (`named`). Of the user's own images those are
+    scored that neither trained nor watched.
     """
+    folder, name = place
+    if name is None:
+        return experiment, choice
     from analysis.training.stored import open_stored_training  # noqa: PLC0415
     from quant.passes.recipe import check_recipe_order  # noqa: PLC0415
 
-    stored = open_stored_training(*place, network)
+    stored = open_stored_training(folder, name, network)
     recipe = (*stored.whole_recipe, *experiment.recipe)
     check_recipe_order(recipe)
     config = experiment.config if named else stored.config
-    return replace(experiment, config=config, recipe=recipe)
+    if choice.data is not None and stored.seed is not None:
+        choice = replace(choice, held_out=True, seed=stored.seed)
+    return replace(experiment, config=config, recipe=recipe), choice
 
 
 def _file_encodings(network: "Network", encodings: str) -> "Given":

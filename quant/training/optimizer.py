@@ -32,6 +32,9 @@ def make_optimizer(rated: Sequence[RatedParameter], settings: TrainingSettings) 
 
 def rate_at_step(step: int, settings: TrainingSettings) -> float:
     """Return the relative rate of a step, counted from 0."""
+    if settings.highest_rate:
+        passed = step / max(1, settings.steps - 1)
+        return settings.rate * float((settings.highest_rate / settings.rate) ** passed)
     warm = min(settings.warm_up, max(1, settings.steps // 4))
     rising = min(1.0, (step + 1) / warm) if warm else 1.0
     if settings.constant_rate:

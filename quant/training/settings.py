@@ -105,7 +105,8 @@ class TrainingSettings:
 
     `rate` is relative: in a step a tensor moves by about this share of the tensor's size (root mean
     square), so a single number serves every network, equalized or not. The rate rises over
-    `warm_up` steps and falls as a cosine to 1 %, or stays with `constant_rate`. `batch` counts
+    `warm_up` steps and falls as a cosine to 1 %, or stays with `constant_rate`. With `highest_rate`
+    it grows by equal factors to that rate instead, to find a good one. `batch` counts
     images of a step; every `watch_every` steps the loss on the watched images is measured (0: about
     twenty times). After `patience` such measurements without a better result training stops (0:
     never). `dampening` weighs the distance of weights from codes, `freeze_oscillating` is the share
@@ -125,6 +126,7 @@ class TrainingSettings:
     optimizer: OptimizerKind = OptimizerKind.ADAM
     learn_scales: bool = True
     constant_rate: bool = False
+    highest_rate: float = 0.0
     warm_up: int = 20
     dampening: float = 0.0
     freeze_oscillating: float = 0.0

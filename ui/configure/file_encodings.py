@@ -122,7 +122,9 @@ def open_experiment_text(workspace: Workspace, network: Network, text: str) -> N
     Raises:
         ValueError: the text is no experiment, or the encodings belong to a different network.
     """
-    experiment = experiment_with_encodings(read_experiment_json(text), network)
+    experiment = experiment_with_encodings(
+        read_experiment_json(text, trainings=workspace.trainings), network
+    )
     if experiment.model_digest not in ("", network.digest):
         workspace.notes.append("The experiment was made for another network; check its rules.")
     if experiment.machine.name not in preset_names():

@@ -56,7 +56,7 @@ def load_run_experiment(workspace: Workspace, run: Run) -> None:
         )
         return
     try:
-        record = record_of_run(run)
+        record = record_of_run(run, workspace.trainings)
         experiment = record.experiment
         if network is not None:
             experiment = experiment_with_encodings(record, network)

@@ -6,8 +6,13 @@ from pathlib import Path
 from accelerator.machine import preset_names
 from analysis.network import Network
 from analysis.runs.experiment import Experiment
-from analysis.runs.experiment_file import ExperimentRecord, encodings_reference
-from analysis.runs.run_store import RunStore
+from analysis.runs.experiment_file import (
+    TRAINING,
+    ExperimentRecord,
+    encodings_reference,
+    experiment_to_plain,
+)
+from analysis.runs.run_store import Run, RunStore
 from analysis.session_file import (
     DataReference,
     ModelReference,
@@ -15,6 +20,11 @@ from analysis.session_file import (
     SessionError,
 )
 from analysis.split import Split
+from analysis.training.stored import (
+    TrainingFiles,
+    read_training_files,
+    write_training_files,
+)
 from quant.progress import drain_steps
 from sample_models.registry import SAMPLES
 from ui.answers.forecast import deepest_sensitivity
@@ -72,6 +82,7 @@ def present_session(workspace: Workspace) -> Session:
             data.task,
             data.head,
             data.targets,
+            held_out=data.held_out,
         ),
         record=ExperimentRecord(
             workspace.experiment, encodings_reference(workspace.experiment.encodings)
@@ -85,7 +96,17 @@ def present_session(workspace: Workspace) -> Session:
             for found in workspace.tradeoffs.found.values()
             if found.network.digest == network.digest
         ),
+        trainings=_used_trainings(workspace, runs),
     )
+
+
+def _used_trainings(workspace: Workspace, runs: list[Run]) -> dict[str, TrainingFiles]:
+    """Return the files of the trainings that the experiment and the runs use, by name."""
+    recipes = [experiment_to_plain(workspace.experiment)["recipe"]]
+    recipes += [run.experiment.get("recipe", []) for run in runs if run.experiment is not None]
+    names = {one.get("source") for recipe in recipes for one in recipe if one["pass"] == TRAINING}
+    found = {name: read_training_files(workspace.settings.runs, str(name)) for name in names}
+    return {str(name): files for name, files in found.items() if files is not None}
 
 
 def open_session(workspace: Workspace, session: Session, *, look: bool = False) -> str:
@@ -129,6 +150,8 @@ def _continue_session(
         workspace.take_data(data[0])
     if experiment.machine.name not in preset_names():
         workspace.machines[experiment.machine.name] = experiment.machine
+    for name, files in session.trainings.items():
+        write_training_files(workspace.settings.runs, name, files)
     workspace.change(experiment)
     known = {run.id for run in workspace.store.all_runs()}
     new = [run for run in session.runs if run.id not in known]
@@ -163,6 +186,8 @@ def _look_at_session(workspace: Workspace, session: Session, why: str) -> str:
     store = RunStore(folder)
     for run in reversed(session.runs):
         store.save_run(run)
+    for name, files in session.trainings.items():
+        write_training_files(folder, name, files)
     workspace.opened = OpenedSession(session, why, folder, before)
     workspace.repaired = None
     workspace.take_study(None, None)
@@ -238,6 +263,7 @@ def _find_data(
         wanted.task,
         wanted.head,
         wanted.targets,
+        held_out=wanted.held_out,
     )
     parts = open_chosen_data(choice, model, network)
     if parts.score.digest != wanted.digest:

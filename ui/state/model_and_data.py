@@ -66,7 +66,7 @@ class DataChoice:
     """The bundled data or a path, the preprocessing, the numbers of images, and the task.
 
     `targets` is the path of masks or boxes of a folder of images, `priors` that of an SSD's prior
-    boxes; empty without.
+    boxes; empty without. `held_out` scores only the images that a training with `seed` leaves out.
     """
 
     source: str | None = BUNDLED
@@ -78,6 +78,7 @@ class DataChoice:
     head: Head = Head.AUTO
     targets: str = ""
     priors: str = ""
+    held_out: bool = False
 
 
 def read_chosen_model(choice: ModelChoice) -> LoadedModel:
@@ -170,5 +171,6 @@ def open_chosen_data(choice: DataChoice, model: ModelChoice, network: Network) -
                 Path(choice.targets) if choice.targets else None,
                 Path(choice.priors) if choice.priors else None,
             ),
+            held_out=choice.held_out,
         ),
     )

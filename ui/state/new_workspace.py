@@ -55,7 +55,7 @@ def _last_choices(workspace: Workspace) -> Snapshot:
     if not paths_open(workspace.settings):
         raise ValueError("The last choices are those of the person at this machine.")
     place = workspace.settings.runs / SNAPSHOT
-    snapshot = read_snapshot(place.read_text(encoding="utf-8"))
+    snapshot = read_snapshot(place.read_text(encoding="utf-8"), workspace.trainings)
     if snapshot.model.builder and needs_consent(workspace.store, snapshot.model.builder):
         raise ValueError("Code must be agreed to before it runs. Load the model on Model.")
     return snapshot

@@ -10,6 +10,7 @@ from analysis.runs.experiment import Experiment
 from analysis.runs.experiment_file import (
     EncodingsReference,
     ExperimentRecord,
+    TrainingFinder,
     experiment_from_plain,
     experiment_to_plain,
 )
@@ -56,8 +57,10 @@ def write_snapshot(
     )
 
 
-def read_snapshot(text: str) -> Snapshot:
+def read_snapshot(text: str, trainings: TrainingFinder | None = None) -> Snapshot:
     """Return the choices in JSON text, also in the text of an older version.
+
+    `trainings` finds the trained weights of the experiment.
 
     Raises:
         ValueError, KeyError, TypeError: the text cannot be read.
@@ -66,14 +69,14 @@ def read_snapshot(text: str) -> Snapshot:
     return Snapshot(
         result_from_plain(ModelChoice, saved["model"]),
         result_from_plain(DataChoice, saved["data"]),
-        _experiment_record(saved),
+        _experiment_record(saved, trainings),
         str(saved.get("metric", "")),
     )
 
 
-def _experiment_record(saved: dict[str, Any]) -> ExperimentRecord:
+def _experiment_record(saved: dict[str, Any], trainings: TrainingFinder | None) -> ExperimentRecord:
     if "experiment" in saved:
-        return experiment_from_plain(saved["experiment"])
+        return experiment_from_plain(saved["experiment"], trainings)
     # before there were experiments: configuration, name, machine and encodings side by side
     experiment = Experiment(config_from_dict(saved["config"]), load_preset(saved["machine"]))
     encodings = saved.get("grids")

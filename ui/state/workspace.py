@@ -18,9 +18,11 @@ from accelerator.report import CostReport
 from analysis.cost.estimate import estimate_config_cost
 from analysis.network import Network
 from analysis.runs.experiment import Experiment
+from analysis.runs.experiment_file import TrainingFinder
 from analysis.runs.run_store import RunStore
 from analysis.split import Split
 from analysis.study import Study
+from analysis.training.stored import trainings_in_folder
 from quant.config import QuantConfig, uniform_config
 from quant.errors import QuantError
 from quant.passes.recipe import Recipe
@@ -54,9 +56,8 @@ _KEY = "workspace"
 
 def default_experiment(network: Network | None, machine: Machine | None = None) -> Experiment:
     """Return the first experiment of a model: 8 bits for all layers, no repair."""
-    digest = "" if network is None else network.digest
-    place = machine or load_preset(DEFAULT_MACHINE)
-    return Experiment(uniform_config(8, 8), place, model_digest=digest)
+    begun = Experiment(uniform_config(8, 8), machine or load_preset(DEFAULT_MACHINE))
+    return begun if network is None else begun.on_model_and_data(network.digest, "")
 
 
 @dataclass(eq=False)
@@ -127,6 +128,11 @@ class Workspace:
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="quantscope-"))
         return self._folder
+
+    @property
+    def trainings(self) -> TrainingFinder:
+        """The finder of finished trainings in the folder of runs."""
+        return trainings_in_folder(self.settings.runs)
 
     @property
     def study(self) -> Study | None:
@@ -278,12 +284,10 @@ class Workspace:
 
     def config_cost(self, config: QuantConfig, machine: Machine | None = None) -> CostReport:
         """Return the estimated cost of a configuration on `machine` or the present machine."""
-        study = self.study
-        if study is None:
+        if (study := self.study) is None:
             raise ValueError("A cost needs a model; none is loaded. Choose one on Model.")
-        return estimate_config_cost(
-            study.network, config, machine or self.machine, study.weight_entropies
-        )
+        place = machine or self.machine
+        return estimate_config_cost(study.network, config, place, study.weight_entropies)
 
     def save_choices(self) -> None:
         """Write down the choices, so that a new tab or a restarted server finds the choices."""

@@ -161,6 +161,18 @@ def load_trained_state(path: Path) -> TrainedState:
     return TrainedState(held, found, record_from_plain(plain["record"]), normals)
 
 
+def trained_state_from_bytes(content: bytes) -> TrainedState:
+    """Read a state from the content of a file written by `TrainedState.save`.
+
+    Raises:
+        TrainingError: the content is no trained state.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "training"
+        path.write_bytes(content)
+        return load_trained_state(path)
+
+
 def record_to_plain(record: TrainingRecord) -> dict[str, object]:
     """Return a record as JSON values."""
     return asdict(record)

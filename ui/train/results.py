@@ -1,0 +1,196 @@
+"""What the page Train shows: forecast, curves, outcome, changes, rates, arms."""
+
+import streamlit as st
+
+from analysis.training.changes import list_encoding_changes, weight_histogram
+from analysis.training.forecast import PROBE_STEPS
+from analysis.training.run_training import TrainingOutcome
+from figures import takeaway
+from figures.training.changes import (
+    arm_figure,
+    code_histogram_figure,
+    encoding_change_figure,
+    layer_width_figure,
+    moved_codes_figure,
+    rate_curve_figure,
+    width_share_figure,
+)
+from figures.training.curves import loss_curve, measure_curves, score_curve
+from quant.simulation.plan import TENSOR_SIDES
+from ui.plain_text import plain
+from ui.state.workspace import Workspace
+from ui.train.jobs import continue_training, is_training, use_training
+from ui.widgets.cards import interval_text
+from ui.widgets.tables import to_percent
+
+LOOK_EVERY_S = 3.0
+
+
+def show_forecast(workspace: Workspace, steps: int) -> None:
+    """Tell the cost of a training and the expected gain."""
+    cost, expected = workspace.training.cost, workspace.training.forecast
+    if cost is None or expected is None:
+        return
+    st.markdown(f"**{plain(expected.forecast_sentence)}** {cost.duration_sentence(steps)}")
+    arms = {
+        **expected.scores,
+        f"{PROBE_STEPS} steps of training": expected.probe,
+        "float": expected.float_score,
+    }
+    st.dataframe(
+        [{"what": title, "right answers %": to_percent(score)} for title, score in arms.items()],
+        hide_index=True,
+        width="stretch",
+    )
+
+
+def show_rates(workspace: Workspace) -> None:
+    """Show the loss over growing rates, and say which rate it speaks for."""
+    found = workspace.training.rates
+    if found is None or not found.rates:
+        return
+    figure = rate_curve_figure(found)
+    st.plotly_chart(figure, key="train.rates", alt=takeaway(figure))
+    st.caption(found.sentence)
+
+
+@st.fragment(run_every=LOOK_EVERY_S)
+def show_live_curves(workspace: Workspace) -> None:
+    """Draw the curves of the running training again and again, after a few seconds."""
+    show_training_curves(workspace)
+    show_arms(workspace)
+    if not is_training(workspace):
+        st.rerun()
+
+
+def show_training_curves(workspace: Workspace) -> None:
+    """Draw score, loss and measurements over the steps so far."""
+    task = workspace.training.task
+    points = () if task is None else tuple(task.points)
+    if task is None or not points:
+        st.caption("The first look at the watched images comes soon.")
+        return
+    expected = workspace.training.forecast
+    lines = {} if expected is None else {**expected.scores, "float": expected.float_score}
+    left, right = st.columns(2, gap="large")
+    figure = score_curve(points, len(task.split.watch), lines)
+    left.plotly_chart(figure, key="train.score", alt=takeaway(figure))
+    figure = loss_curve(points)
+    right.plotly_chart(figure, key="train.losses", alt=takeaway(figure))
+    shares, layers = width_share_figure(points), layer_width_figure(points)
+    if shares is not None and layers is not None:
+        left.plotly_chart(shares, key="train.shares", alt=takeaway(shares))
+        right.plotly_chart(layers, key="train.layer_widths", alt=takeaway(layers))
+    with st.expander("Rate and what else changes"):
+        figure = measure_curves(points)
+        st.plotly_chart(figure, key="train.measures", alt=takeaway(figure))
+
+
+def show_training_outcome(workspace: Workspace, outcome: TrainingOutcome) -> None:
+    """Show the scores on images kept out of training and watching, and what to do next."""
+    record, after, before = outcome.state.record, outcome.after, outcome.before
+    rows: list[dict[str, str | float | None]] = []
+    for title, score, interval in (
+        ("float", after.float_top1, after.float_top1_ci95),
+        ("quantized, before", before.quantized_top1, before.quantized_top1_ci95),
+        ("quantized, trained", after.quantized_top1, after.quantized_top1_ci95),
+        ("agreement with float, trained", after.agreement, after.agreement_ci95),
+    ):
+        if score is not None and interval is not None:
+            words = interval_text(interval)
+            rows.append({"what": title, "share %": to_percent(score), "interval": words})
+    st.dataframe(rows, hide_index=True, width="stretch")
+    changed = (
+        "" if record.changed is None else f" {record.changed:.1%} of the weights' codes moved."
+    )
+    st.caption(
+        f"{record.steps} steps saw {record.images} images, augmented ones counted each time; the "
+        f"state after step {record.best_step} was the best on watched images. {after.samples} "
+        f"others scored.{changed}"
+    )
+    _offer_next_steps(workspace, outcome)
+
+
+def _offer_next_steps(workspace: Workspace, outcome: TrainingOutcome) -> None:
+    """Offer to use the trained network, and to train on."""
+    name, busy = outcome.task.stored_name, is_training(workspace)
+    used = any(getattr(step, "source", "") == name for step in workspace.experiment.recipe)
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    row.button(
+        "In use" if used else "Use this training",
+        key="train.use",
+        type="primary",
+        icon=":material/check:",
+        disabled=used,
+        on_click=use_training,
+        args=(workspace, outcome),
+        help="Run, Sensitivity, Export and Report then take the trained network",
+    )
+    more = row.number_input("More steps", 1, 100_000, 100, key="train.more")
+    row.button(
+        "Train on",
+        key="train.continue",
+        icon=":material/fast_forward:",
+        disabled=busy,
+        on_click=continue_training,
+        args=(workspace, outcome, int(more)),
+        help="From these weights, with the rate rising and falling anew",
+    )
+    with st.expander("On the command line"):
+        model = outcome.task.network.name
+        st.code(
+            f"cli.py export --model {model} --trained {name} --runs {outcome.task.folder} "
+            "--format onnx-qdq --out trained.onnx --check",
+            language="bash",
+        )
+
+
+def show_changes(outcome: TrainingOutcome) -> None:
+    """Show encodings before and after, moved codes by layer, and a layer's weights in steps."""
+    changes = list(list_encoding_changes(outcome.start, outcome.state))
+    weighted = [one for one in changes if one.moved is not None]
+    if not changes:
+        st.caption("Nothing is quantized, so no encoding changed.")
+        return
+    left, right = st.columns(2, gap="large")
+    for column, side in zip((left, right), TENSOR_SIDES, strict=True):
+        if any(one.side is side for one in changes):
+            figure = encoding_change_figure(changes, side)
+            column.plotly_chart(figure, key=f"train.encodings.{side}", alt=takeaway(figure))
+    if not weighted:
+        return
+    figure = moved_codes_figure(changes)
+    left.plotly_chart(figure, key="train.moved", alt=takeaway(figure))
+    names = [one.layer for one in weighted]
+    layer = right.selectbox("Layer", names, key="train.layer")
+    shown = layer if layer in names else names[0]
+    histogram = weight_histogram(outcome.start, outcome.state, shown)
+    if histogram is not None:
+        figure = code_histogram_figure(histogram)
+        right.plotly_chart(figure, key="train.histogram", alt=takeaway(figure))
+
+
+def show_arms(workspace: Workspace) -> None:
+    """Show the finished arms of a comparison, with intervals and mean widths."""
+    results = list(workspace.training.arms)
+    if not results:
+        return
+    outcome = workspace.training.outcome
+    before = None if outcome is None else outcome.before.quantized_top1
+    figure = arm_figure(results, [] if before is None else [("before", before)])
+    st.plotly_chart(figure, key="train.arms.figure", alt=takeaway(figure))
+    st.dataframe(
+        [
+            {
+                "arm": str(one.arm),
+                "right answers %": to_percent(one.score),
+                "interval": interval_text(one.interval) if one.interval else "",
+                "agreement %": to_percent(one.agreement),
+                "bits a weight": one.mean_bits,
+                "training": one.stored_name,
+            }
+            for one in results
+        ],
+        hide_index=True,
+        width="stretch",
+    )
