@@ -3,6 +3,7 @@ import streamlit as st
 from quant.simulation.plan import TENSOR_SIDES, Side
 from ui.answers.range_book import present_range_book
 from ui.ranges.enough_images import enough_images
+from ui.ranges.head_parts import show_head_parts
 from ui.ranges.try_encoding import tensor_panel
 from ui.ranges.view import (
     calibration_note,
@@ -40,6 +41,7 @@ side = SIDES[picked_side]
 calibration_note(work, side, known=bool(book.activations))
 if side is Side.ACTIVATIONS:
     enough_images(work)
+    show_head_parts(work, book)
 examined = examine_tensors(book, work.config, side)
 if not examined:
     if side is Side.WEIGHTS:

@@ -8,6 +8,7 @@ from analysis.sensitivity.exact.answer_store import Cells
 from analysis.sensitivity.exact.executors import Pool, Workers
 from analysis.sensitivity.exact.gather import ask_sweep_questions, gather_scores, is_sweep_answered
 from analysis.sensitivity.exact.run import FIRST_LAYERS, run_exact_sweep
+from analysis.sensitivity.exact.task_scores import measure_task_scores, with_stored_task_scores
 from analysis.sensitivity.ranking import layers_by_cost
 from analysis.sensitivity.screening.screen import screen_layers
 from analysis.sensitivity.sweep import Depth, Sensitivity, Sweep
@@ -18,6 +19,8 @@ from quant.progress import Progress, Steps, part_of_progress
 
 SCREENED_IMAGES = 8
 SCREENING_SHARE = 0.05
+TASK_START = 0.4
+"""Of the progress: where the task's metric starts, which takes longer than the sweep."""
 
 
 def analyze_sensitivity(
@@ -85,10 +88,13 @@ def analyze_exactly(
         before = SCREENING_SHARE
         ranking = yield from part_of_progress(rank_layers_worst_first(study, sweep), 0.0, before)
     work = run_exact_sweep(asked, data, cells, workers, ranking, reuse=reuse)
-    macs = yield from part_of_progress(work, before, 1.0)
+    end = 1.0 if study.metric is None else TASK_START
+    macs = yield from part_of_progress(work, before, end)
     whole = asked.encodings.program.macs_between(0, len(asked.encodings.program)) * len(data)
     forwards = macs / whole if whole else 0.0
-    return gather_scores(asked, cells, time.monotonic() - start, forwards)
+    found = gather_scores(asked, cells, time.monotonic() - start, forwards)
+    found = yield from part_of_progress(measure_task_scores(study, asked, found), end, 1.0)
+    return replace(found, seconds=time.monotonic() - start)
 
 
 def kept_sensitivity(study: Study, sweep: Sweep) -> Sensitivity:
@@ -98,4 +104,5 @@ def kept_sensitivity(study: Study, sweep: Sweep) -> Sensitivity:
         ConfigError: a layer or a rule of the sweep does not fit the network.
     """
     cells = Cells(study.store.path if study.store else None)
-    return gather_scores(ask_sweep_questions(study, sweep, cells), cells)
+    asked = ask_sweep_questions(study, sweep, cells)
+    return with_stored_task_scores(study, asked, gather_scores(asked, cells))

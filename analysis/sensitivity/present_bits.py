@@ -93,7 +93,7 @@ def loss_at_present_bits(
     return PresentLoss(metric, ranked, sum(score is None for score in wanted.values()))
 
 
-_METRICS = (HarmMetric.ACCURACY, HarmMetric.AGREEMENT, HarmMetric.KL)
+_METRICS = (HarmMetric.TASK, HarmMetric.ACCURACY, HarmMetric.AGREEMENT, HarmMetric.KL)
 
 
 def _present_bits(config: LayerConfig) -> list[tuple[Side, int]]:

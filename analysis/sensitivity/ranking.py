@@ -15,6 +15,7 @@ MOST_OF_THE_HARM = 0.8
 class HarmMetric(StrEnum):
     """The metric for scores."""
 
+    TASK = "Metric lost"
     ACCURACY = "Accuracy drop"
     SQNR = "Output SQNR"
     KL = "KL divergence"
@@ -23,6 +24,7 @@ class HarmMetric(StrEnum):
 
 HIGHER_IS_BETTER = (HarmMetric.SQNR, HarmMetric.AGREEMENT)
 UNITS = {
+    HarmMetric.TASK: "points",
     HarmMetric.ACCURACY: "points",
     HarmMetric.SQNR: "dB",
     HarmMetric.KL: "nat",
@@ -33,6 +35,8 @@ UNITS = {
 def value_in_metric(score: CellScore, metric: HarmMetric) -> float | None:
     """Return a score in the unit of the metric, or None if unknown."""
     match metric:
+        case HarmMetric.TASK:
+            return score.task_loss
         case HarmMetric.ACCURACY:
             return _percent_of_share(score.accuracy_drop)
         case HarmMetric.SQNR:
@@ -46,6 +50,8 @@ def value_in_metric(score: CellScore, metric: HarmMetric) -> float | None:
 def interval_in_metric(score: CellScore, metric: HarmMetric) -> Interval | None:
     """Return the 95 % interval in the unit of the metric, or None."""
     match metric:
+        case HarmMetric.TASK:
+            found, factor = score.task_loss_ci95, 1.0
         case HarmMetric.ACCURACY:
             found, factor = score.accuracy_drop_ci95, 100.0
         case HarmMetric.SQNR:
@@ -199,9 +205,11 @@ def fewest_harmful_layers(guilt: dict[str, float], share: float = MOST_OF_THE_HA
 
 def is_harm_measurable(found: Sensitivity, score: CellScore) -> bool:
     """Whether the 95 % interval of the accuracy drop (or agreement) excludes zero harm."""
-    drop, agreement = score.accuracy_drop_ci95, score.agreement_ci95
+    drop = score.accuracy_drop_ci95 if score.task_loss_ci95 is None else score.task_loss_ci95
+    agreement = score.agreement_ci95
     if describes_return_to_float(found):
         metric = HarmMetric.AGREEMENT if drop is None else HarmMetric.ACCURACY
+        metric = metric if score.task_loss_ci95 is None else HarmMetric.TASK
         given = shown_layer_interval(found, score, metric)
         return given is not None and given.low > 0
     if drop is not None:

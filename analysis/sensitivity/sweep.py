@@ -71,6 +71,7 @@ class CellScore:
     softmax in nats. `cross_entropy`: rise of the mean cross-entropy in nats, None without labels.
     `agreement`: share of images with the float network's top-1 class. `accuracy_drop`: float top-1
     minus quantized top-1, a share of 1, None without labels. Intervals are 95 % intervals.
+    `task_loss` is the loss in the task's metric in points (see `lost_score`), None without a task.
     Screening predicts `sqnr_db` and `kl` and leaves the rest None.
     """
 
@@ -85,6 +86,8 @@ class CellScore:
     sqnr_ci95: Interval | None = None
     agreement_ci95: Interval | None = None
     accuracy_drop_ci95: Interval | None = None
+    task_loss: float | None = None
+    task_loss_ci95: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,8 @@ class Sensitivity:
 
     `float_top1` is None without labels. `whole` holds, for the view ALL_BUT, the score of the fully
     quantized network by bits and side (question.layer is ""). `forwards` counts forwards of the
-    whole network; a partial forward counts by the share of MACs.
+    whole network; a partial forward counts by the share of MACs. `metric_name` is the metric of
+    task losses.
     """
 
     sweep: Sweep
@@ -104,6 +108,7 @@ class Sensitivity:
     whole: tuple[CellScore, ...] = ()
     seconds: float = 0.0
     forwards: float = 0.0
+    metric_name: str = ""
 
 
 def sweeps_of_granularities(

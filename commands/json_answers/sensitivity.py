@@ -38,6 +38,7 @@ def summarize_sensitivity(
         "config": found.sweep.config.to_dict(),
         "float_weights": list_float_weights(network),
         "baseline": {"top1": found.float_top1},
+        "metric": found.metric_name or None,
         "whole": [_cell_values(score) for score in found.whole],
         "layers": [_cell_values(score) for score in found.scores],
         "seconds": round(found.seconds, 3),
@@ -62,6 +63,8 @@ def _cell_values(score: CellScore) -> dict[str, object]:
         "ci95": interval_bounds(score.accuracy_drop_ci95),
         "agreement": score.agreement,
         "agreement_ci95": interval_bounds(score.agreement_ci95),
+        "metric_lost_points": score.task_loss,
+        "metric_lost_ci95": interval_bounds(score.task_loss_ci95),
     }
 
 

@@ -143,9 +143,8 @@ def _sensitivity_plots(report: Report) -> Iterator[Html]:
             "At the bits of this configuration; noise energies of layers alone, which add up to "
             "first order.",
         )
-    metric = (
-        HarmMetric.ACCURACY if HarmMetric.ACCURACY in available_metrics(found) else HarmMetric.SQNR
-    )
+    lossy = [HarmMetric.TASK, HarmMetric.ACCURACY]
+    metric = next((one for one in lossy if one in available_metrics(found)), HarmMetric.SQNR)
     for side in found.sweep.sides:
         known = {s.question.bits for s in found.scores if s.question.side == side}
         bits = _bits_of_run(report.choices, side, known)

@@ -18,7 +18,7 @@ from analysis.sensitivity.ranking import (
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity
 from figures.ranges.by_layer import SUSPECT
 from figures.sensitivity.ranking import point_data
-from figures.sensitivity.wording import cell_text, shown_title
+from figures.sensitivity.wording import ANSWERED, cell_text, shown_title
 from figures.style.layout import finish_figure, shorten_name
 from figures.style.palette import FLOAT, with_opacity
 
@@ -147,7 +147,7 @@ def _color_axis(found: Sensitivity, metric: HarmMetric) -> dict[str, object]:
     }
     shades = [s for score in found.scores if (s := _cell_shade(found, score, metric)) is not None]
     finite = [shade for shade in shades if math.isfinite(shade)]
-    if finite and (gives or metric is HarmMetric.ACCURACY):
+    if finite and (gives or metric in (HarmMetric.TASK, HarmMetric.ACCURACY)):
         axis["cmin"], axis["cmax"] = 0.0, max(*finite, 0.01, key=float)
     elif finite and min(finite) == max(finite):
         axis["cmin"], axis["cmax"] = finite[0] - 1, finite[0] + 1
@@ -164,7 +164,7 @@ def _map_title(found: Sensitivity, metric: HarmMetric, rows: Sequence[tuple[str,
     """Return the width at which harm begins; the bar chart names the layers."""
     if not found.scores:
         return "No cell is known yet"
-    exact = metric in (HarmMetric.ACCURACY, HarmMetric.AGREEMENT) and found.depth is Depth.EXACT
+    exact = metric in ANSWERED and found.depth is Depth.EXACT
     if describes_return_to_float(found) and not exact:
         return _worst_cell(found, metric, "gives back most")
     if exact:

@@ -20,11 +20,13 @@ LEAST_POINTS = 0.05
 """Points below which a loss is written as none."""
 LEAST_NATS = 1e-6
 AXES = {
+    HarmMetric.TASK: "Points of the metric lost by this layer alone, lower is better",
     HarmMetric.ACCURACY: "Points of accuracy lost by this layer alone, lower is better",
     HarmMetric.AGREEMENT: "Points of answers changed by this layer alone, lower is better",
     HarmMetric.KL: "Share of the predicted divergence of all layers (%), lower is better",
 }
 VERBS = {
+    HarmMetric.TASK: ("loses", "lose", "metric"),
     HarmMetric.ACCURACY: ("loses", "lose", "accuracy"),
     HarmMetric.AGREEMENT: ("changes", "change", "answers"),
     HarmMetric.KL: ("makes", "make", "predicted divergence"),

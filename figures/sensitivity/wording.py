@@ -25,7 +25,10 @@ SIDE_NAMES = {"weights": "weights", "activations": "activations", "both": "weigh
 EVEN = 0.45  # a smaller share in the worst third shows no pattern
 FEW = 1 / 3  # a title names at most this share of the layers
 _THIRDS = ("first", "middle", "last")
+ANSWERED = (HarmMetric.TASK, HarmMetric.ACCURACY, HarmMetric.AGREEMENT)
+"""Metrics of answers, which only an exact sweep measures."""
 _LOST = {
+    HarmMetric.TASK: "the metric lost",
     HarmMetric.ACCURACY: "the accuracy lost",
     HarmMetric.KL: "the KL divergence",
     HarmMetric.AGREEMENT: "the answers changed",
@@ -93,7 +96,7 @@ def harm_title(found: Sensitivity, metric: HarmMetric, side: str, bits: int) -> 
         format_metric(shown_layer_value(found, scores[0], metric), metric),
         cell_text(side, bits),
     )
-    exact = metric in (HarmMetric.ACCURACY, HarmMetric.AGREEMENT) and found.depth is Depth.EXACT
+    exact = metric in ANSWERED and found.depth is Depth.EXACT
     harmed = any(is_harm_measurable(found, score) for score in scores)
     if describes_return_to_float(found):
         if exact and not harmed:

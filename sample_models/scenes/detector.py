@@ -52,12 +52,12 @@ class FashionDetector(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Sequential(ConvSilu(1, 16, 3, 2), ConvSilu(16, 32, 3, 2), SplitBlock(32))
-        self.stage8 = nn.Sequential(ConvSilu(32, 64, 3, 2), SplitBlock(64))
-        self.stage16 = nn.Sequential(ConvSilu(64, 96, 3, 2), SplitBlock(96))
-        self.merge = nn.Sequential(ConvSilu(160, 64, 1), SplitBlock(64))
-        self.head8 = nn.Sequential(ConvSilu(64, 64), nn.Conv2d(64, 4 + CLASSES, 1))
-        self.head16 = nn.Sequential(ConvSilu(96, 64), nn.Conv2d(64, 4 + CLASSES, 1))
+        self.stem = nn.Sequential(ConvSilu(1, 8, 3, 2), ConvSilu(8, 16, 3, 2), SplitBlock(16))
+        self.stage8 = nn.Sequential(ConvSilu(16, 32, 3, 2), SplitBlock(32))
+        self.stage16 = nn.Sequential(ConvSilu(32, 64, 3, 2), SplitBlock(64))
+        self.merge = nn.Sequential(ConvSilu(96, 48, 1), SplitBlock(48))
+        self.head8 = nn.Sequential(ConvSilu(48, 48), nn.Conv2d(48, 4 + CLASSES, 1))
+        self.head16 = nn.Sequential(ConvSilu(64, 48), nn.Conv2d(48, 4 + CLASSES, 1))
         for head in (self.head8, self.head16):  # few cells hold a garment (Lin et al. 2017)
             nn.init.constant_(head.get_parameter("1.bias")[4:], RARE)
         cells, strides, anchors = _cells_of_image()

@@ -49,7 +49,7 @@ class SceneSchedule:
 
 
 SCHEDULES = {
-    "fashion-detector": SceneSchedule(4000, 10),
+    "fashion-detector": SceneSchedule(4000, 12),
     "fashion-segmenter": SceneSchedule(2400, 5, batch=16),
 }
 

@@ -14,6 +14,7 @@ from analysis.diagnosis.flow.conclude import conclude_diagnosis, name_causes, st
 from analysis.diagnosis.flow.contents import Diagnosis, FlowStage, FlowStep, StepOutcome
 from analysis.diagnosis.flow.few_layers import give_more_bits, guilty_parts, wider_everywhere
 from analysis.diagnosis.flow.goal import Goal, Standing
+from analysis.diagnosis.flow.head_candidates import head_candidates
 from analysis.diagnosis.flow.state import FlowState
 from analysis.diagnosis.flow.trials import RunKeeper, Trial, Trials
 from analysis.evaluation.sanity import check_float_network
@@ -168,7 +169,9 @@ def _find_layers(trials: Trials, state: FlowState) -> Steps[None]:
 
 def _repair_whole(trials: Trials, state: FlowState, iterations: int) -> Steps[None]:
     """Try the repairs of a whole network in order of cost, each on top of successful repairs."""
-    tried = repair_candidates(trials.study, state.sides, state.causes, iterations)
+    found = repair_candidates(trials.study, state.sides, state.causes, iterations)
+    head = head_candidates(trials.study) if Side.ACTIVATIONS in state.sides else ()
+    tried = sorted((*head, *found), key=lambda one: one.cost)
     adopted = 0
     for place, candidate in enumerate(tried):
         before = state.present_trial

@@ -47,7 +47,7 @@ def run_exact_sweep(
     Raises:
         QuantError: a label is no output of the network, or a range needs statistics.
     """
-    todo = _OpenWork(asked, data, cells, reuse=reuse)
+    todo = OpenWork(asked, data, cells, reuse=reuse)
     left = asked.layers_in_question
     for chunks in _chunk_rounds(asked):
         for layers in _layer_groups(left, ranking, staged=not asked.sweep.stop_when_decided):
@@ -60,7 +60,7 @@ def run_exact_sweep(
 
 
 def _compute_units(
-    todo: "_OpenWork", cells: Cells, workers: Workers, units: Iterator[Unit]
+    todo: "OpenWork", cells: Cells, workers: Workers, units: Iterator[Unit]
 ) -> Steps[None]:
     """Run units; store the answers at least every half second, and on errors."""
     writer = AnswerWriter(cells)
@@ -100,7 +100,7 @@ def _layer_groups(
         yield rest
 
 
-class _OpenWork:
+class OpenWork:
     """The unanswered questions as units, and the progress of the work."""
 
     def __init__(self, asked: SweepQuestions, data: Dataset, cells: Cells, *, reuse: bool) -> None:

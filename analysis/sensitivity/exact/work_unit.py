@@ -86,6 +86,19 @@ def run_work_unit(program: Program, unit: Unit) -> Iterator[Outcome]:
         yield work.answer_question(trial)
 
 
+def outputs_of_unit(program: Program, unit: Unit) -> Iterator[tuple[str, tuple[Tensor, ...]]]:
+    """Yield (key, outputs of shape (N, ...)) of the float network, the base and each question."""
+    work = _Work(program, unit)
+    if unit.reference is None:
+        yield unit.float_key, work.float_outputs()
+    if unit.base_key is not None:
+        yield unit.base_key, work.base_outputs()
+    for trial in sorted(
+        unit.trials, key=lambda trial: program.restart_position(trial.different_sites)
+    ):
+        yield trial.key, work.question_outputs(trial)
+
+
 @contextmanager
 def single_threaded() -> Iterator[None]:
     """Compute without gradients in one thread of torch."""
@@ -112,24 +125,41 @@ class _Work:
         self._stored: dict[int, Values] = {}
         self._place, self._values = 0, program.start_values(self._inputs)
 
-    def float_outcome(self) -> Outcome:
-        """Run the float network, which equals a base without encodings."""
+    def float_outputs(self) -> tuple[Tensor, ...]:
+        """Run the float network, which equals a base without encodings; return its outputs."""
         with single_threaded():
             if self._unit.base:
-                self._reference = self._finish_network(
-                    self._program.start_values(self._inputs), 0, FLOAT
-                )
+                start = self._program.start_values(self._inputs)
+                self._reference = self._finish_network(start, 0, FLOAT)
             else:
                 self._reference = self._run_base()
-            rows = describe_float_outputs(self._reference, self._unit.labels)
-        return self._outcome_of_rows(self._unit.float_key, rows, self._reference)
+            return self._reference
+
+    def float_outcome(self) -> Outcome:
+        """Describe the outputs of the float network."""
+        reference = self.float_outputs()
+        with single_threaded():
+            rows = describe_float_outputs(reference, self._unit.labels)
+        return self._outcome_of_rows(self._unit.float_key, rows, reference)
+
+    def base_outputs(self) -> tuple[Tensor, ...]:
+        """Run the base network; return its outputs."""
+        with single_threaded():
+            return self._run_base()
 
     def base_outcome(self, key: str) -> Outcome:
-        """Run the base network."""
+        """Compare the outputs of the base network."""
+        outputs = self.base_outputs()
         with single_threaded():
-            return self._outcome_of_comparison(key, self._run_base())
+            return self._outcome_of_comparison(key, outputs)
 
     def answer_question(self, trial: ChunkQuestion) -> Outcome:
+        """Compare the outputs of a question."""
+        outputs = self.question_outputs(trial)
+        with single_threaded():
+            return self._outcome_of_comparison(trial.key, outputs)
+
+    def question_outputs(self, trial: ChunkQuestion) -> tuple[Tensor, ...]:
         """Run the layers from the first site with a difference between question and base."""
         with single_threaded():
             settings = {
@@ -137,13 +167,9 @@ class _Work:
             }
             settings.update(self._program.settle_weights(trial.on))
             if not self._unit.reuse:
-                output = self._finish_network(self._program.start_values(self._inputs), 0, settings)
-            else:
-                position = self._program.restart_position(trial.different_sites)
-                output = self._finish_network(
-                    dict(self._base_values_at(position)), position, settings
-                )
-            return self._outcome_of_comparison(trial.key, output)
+                return self._finish_network(self._program.start_values(self._inputs), 0, settings)
+            position = self._program.restart_position(trial.different_sites)
+            return self._finish_network(dict(self._base_values_at(position)), position, settings)
 
     def _run_base(self) -> tuple[Tensor, ...]:
         """Run the base to the end and return the outputs of shape (N, ...).

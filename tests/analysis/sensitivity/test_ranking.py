@@ -33,12 +33,14 @@ def names(found: object, metric: HarmMetric = HarmMetric.ACCURACY) -> list[str]:
 
 @pytest.mark.parametrize("metric", list(HarmMetric))
 def test_a_worse_answer_is_more_harm_in_every_metric(metric: HarmMetric) -> None:
-    bad, good = score("x", 0.3, sqnr=5.0), score("x", 0.1, sqnr=25.0)
+    bad = replace(score("x", 0.3, sqnr=5.0), task_loss=4.0)
+    good = replace(score("x", 0.1, sqnr=25.0), task_loss=1.0)
     worse, better = harm_in_metric(bad, metric), harm_in_metric(good, metric)
     assert worse is not None
     assert better is not None
     assert worse > better
-    assert names(GUILTY, metric)[0] == "stem"
+    lost = [replace(one, task_loss=100 * (one.accuracy_drop or 0.0)) for one in GUILTY.scores]
+    assert names(replace(GUILTY, scores=tuple(lost)), metric)[0] == "stem"
 
 
 def test_shares_become_percent_with_their_intervals() -> None:
