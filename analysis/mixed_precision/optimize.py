@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from accelerator.machine import Machine
 from analysis.cost.quantity import Quantity
+from analysis.cost.spared_bits import explain_spared_bits
 from analysis.mixed_precision.choices import Rules
 from analysis.mixed_precision.explain_costs import explain_handling
 from analysis.mixed_precision.forecast import learn_forecast
@@ -154,7 +155,11 @@ def optimize_bits(study: Study, task: Task, store: RunStore | None = None) -> St
         found = yield from part_of_progress(steps_of_runs, FRONT_SHARE, 1.0)
         front = None if front is None else update_front(front, search.predictor)
     counted = [task.main_quantity, *(budget.quantity for budget in task.budgets)]
-    notes = (explain_machine_gains(task.machine), *explain_handling(search, counted))
+    notes = (
+        explain_machine_gains(task.machine),
+        *explain_spared_bits(search.reference.cost, proposal.cost),
+        *explain_handling(search, counted),
+    )
     return Answer(
         task,
         noise.sensitivity,

@@ -23,6 +23,7 @@ NAMES = {
     "nvdla_full_like",
     "bitfusion_like",
     *(f"ethos_u55_{macs}_like" for macs in (32, 64, 128, 256)),
+    "diana_like",
     "gap9_ne16_like",
     "ndp120_like",
     "stm32u575_like",

@@ -256,6 +256,7 @@ def test_pinned_layers_keep_their_bits_and_edges_obey(opened: Visit) -> None:
         bits = {name: width for (name, side), width in bits_by_part(
             proposal.config, network.graph).items() if side == "weights"}  # fmt: skip
         assert bits[names[3]] == bits[names[0]] == bits[names[-1]] == 8
+    assert "fewer weight bits gain cycles in" in opened.words
 
 
 def test_repairs_take_part_and_losses_are_against_float(visit: Visit, saved: Any) -> None:

@@ -8,6 +8,7 @@ import streamlit as st
 
 from accelerator.interval import describe_machine_trust
 from analysis.cost.quantity import Quantity
+from analysis.cost.spared_bits import explain_spared_bits
 from analysis.mixed_precision.explain_costs import explain_handling
 from analysis.mixed_precision.forecast import ENOUGH, Foresight
 from analysis.mixed_precision.pareto_front import (
@@ -134,6 +135,9 @@ def show_point_details(
     if scale.by_loss:
         st.markdown(_below_float(scale, picked, run))
     st.caption(_cost_sentence(panel, picked))
+    eight = found.searches[panel.front.machine].reference.cost
+    for sentence in explain_spared_bits(eight, picked.cost):
+        st.caption(plain(sentence))
     _point_buttons(workspace, found, panel, picked, done=run is not None, told=scale.by_loss)
 
 

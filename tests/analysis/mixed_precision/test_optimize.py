@@ -9,6 +9,7 @@ import pytest
 
 from accelerator.machine import load_preset
 from analysis.cost.quantity import Quantity
+from analysis.cost.spared_bits import find_spared_bits
 from analysis.mixed_precision.choices import Pin
 from analysis.mixed_precision.explain_costs import explain_handling
 from analysis.mixed_precision.optimize import Answer, Task, optimize_bits, warn_of_loss
@@ -84,6 +85,18 @@ def search_of(name: str = "kitchen") -> BitSearch:
 def json_answer(found: Answer, network: Network) -> Any:
     """Return the answer of the command, as read from its JSON."""
     return json.loads(json.dumps(summarize_optimum(found, network), allow_nan=False))
+
+
+def test_bits_spared_on_1x1_and_linear_layers_of_gap9_gain_no_cycles_and_it_is_said() -> None:
+    """The size alone is cut, so that bits go from every kind of layer."""
+    found = answer(
+        machine=load_preset("gap9_ne16_like"),
+        budgets=(Budget(Quantity.SIZE, 0.42, relative=True),),
+    )
+    spared = find_spared_bits(found.reference.cost, found.proposal.cost)
+    assert [one for one in spared if not one.cycles]
+    assert any("they gain no cycles, only" in note for note in found.notes)
+    assert set(found.notes) <= set(json_answer(found, case("kitchen").network)["notes"])
 
 
 def test_the_answer_keeps_the_budget_and_is_measured() -> None:
