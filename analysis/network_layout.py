@@ -28,15 +28,20 @@ def layer_places(graph: FloatGraph) -> tuple[LayerPlace, ...]:
     """Return the place of every layer, in the order of execution."""
     owner = _layer_by_node(graph)
     feeds = {layer.name: _source_layers(graph, layer, owner) for layer in graph.layers}
+    return place_nodes(feeds, {layer.name: str(layer.kind) for layer in graph.layers})
+
+
+def place_nodes(
+    feeds: Mapping[str, tuple[str, ...]], kinds: Mapping[str, str]
+) -> tuple[LayerPlace, ...]:
+    """Return the place of every node; `feeds` maps a node to its sources, sources first."""
     depths: dict[str, int] = {}
-    for name, sources in feeds.items():  # execution order: sources come first
+    for name, sources in feeds.items():
         depths[name] = 1 + max((depths[source] for source in sources), default=-1)
     lanes = _lanes_by_layer(depths, _heights_by_layer(feeds))
     return tuple(
-        LayerPlace(
-            layer.name, str(layer.kind), depths[layer.name], lanes[layer.name], feeds[layer.name]
-        )
-        for layer in graph.layers
+        LayerPlace(name, kinds[name], depths[name], lanes[name], sources)
+        for name, sources in feeds.items()
     )
 
 
@@ -69,10 +74,10 @@ def _layer_by_node(graph: FloatGraph) -> dict[str, str]:
     return owner
 
 
-def _heights_by_layer(feeds: dict[str, tuple[str, ...]]) -> dict[str, int]:
+def _heights_by_layer(feeds: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
     """Return the longest way from every layer to an end, in layers."""
     heights = dict.fromkeys(feeds, 0)
-    for name in reversed(feeds):
+    for name in reversed(list(feeds)):
         for source in feeds[name]:
             heights[source] = max(heights[source], heights[name] + 1)
     return heights

@@ -10,6 +10,7 @@ from typing import TypeVar
 import typer
 
 from quant.progress import Steps
+from quant.remaining_time import RemainingTime, time_left_text
 
 T = TypeVar("T")
 REPORT_EVERY_S = 2.0
@@ -42,16 +43,19 @@ def _error_sentence(error: Exception) -> str:
 
 def watch_steps(steps: Steps[T]) -> T:
     """Run long work to the end; tell the progress on standard error at intervals of seconds."""
-    told = -REPORT_EVERY_S
+    told, remaining = -REPORT_EVERY_S, RemainingTime(time.monotonic())
     while True:
         try:
             progress = next(steps)
+            remaining.add_progress(time.monotonic(), progress.fraction)
         except StopIteration as stop:
             result: T = stop.value
             return result
         if time.monotonic() - told >= REPORT_EVERY_S:
             told = time.monotonic()
-            print_line(progress.text)
+            left = remaining.seconds_left(told)
+            parts = (progress.text, progress.known, "" if left is None else time_left_text(left))
+            print_line(", ".join(filter(None, parts)))
 
 
 def print_line(text: str) -> None:

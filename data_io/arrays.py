@@ -95,7 +95,8 @@ class ArraySource:
         kept = np.uint8 if array.dtype == np.uint8 else np.float32
         values = torch.from_numpy(np.array(array[chosen], dtype=kept))
         if values.dtype != torch.uint8:
-            return values
+            corrections = self.preprocess.corrections
+            return values if corrections is None else corrections.correct_floats(values)
         if self.preprocess.keeps_size and values.shape[1] == self.preprocess.channels:
             return self.preprocess.scale_pixels(values)
         images = values.permute(0, 2, 3, 1).numpy()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -33,6 +34,95 @@ class Batch:
     labels: Tensor | None
     indices: tuple[int, ...]
     targets: Targets = None
+
+
+@dataclass(frozen=True, slots=True)
+class Corrections:
+    """What is put right of data that were written for another network.
+
+    Attributes:
+        class_order: the class of the network for each label of the data; empty for equal orders.
+        factor: multiplies arrays of floats, such as 255 for values that should be 0 to 255.
+        reversed: whether the three channels, axis 1, of arrays of floats are reversed.
+
+    Raises:
+        DatasetError: the order is no permutation, or the factor is not positive and finite.
+    """
+
+    class_order: tuple[int, ...] = ()
+    factor: float = 1.0
+    reversed: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the fields."""
+        if sorted(self.class_order) != list(range(len(self.class_order))):
+            raise DatasetError(
+                f"class_order must hold each class from 0 on once, got {self.class_order[:20]}."
+            )
+        if not 0 < self.factor < math.inf:
+            raise DatasetError(f"factor must be positive and finite, got {self.factor}.")
+
+    @property
+    def description(self) -> str:
+        """What is put right, in words."""
+        parts = []
+        if self.class_order:
+            parts.append("the order of the classes")
+        if self.factor != 1.0:
+            parts.append(f"arrays of floats times {self.factor:.4g}")
+        if self.reversed:
+            parts.append("red and blue of arrays of floats swapped")
+        return ", ".join(parts) or "nothing"
+
+    @classmethod
+    def from_dict(cls, value: object) -> "Corrections":
+        """Return the corrections in a JSON object; absent keys keep the defaults.
+
+        Raises:
+            DatasetError: no object, an unknown key, or a value of another type.
+        """
+        if not isinstance(value, dict) or not value.keys() <= {"class_order", "factor", "reversed"}:
+            raise DatasetError(
+                f"corrections must hold class_order, factor or reversed, got {str(value)[:80]}."
+            )
+        order, factor, turned = (
+            value.get(name, default)
+            for name, default in (("class_order", []), ("factor", 1.0), ("reversed", False))
+        )
+        whole = isinstance(order, list) and all(type(one) is int for one in order)
+        if not whole or type(factor) not in (int, float) or not isinstance(turned, bool):
+            raise DatasetError(
+                "corrections must hold class_order as a list of whole numbers, factor as a number, "
+                f"and reversed as true or false, got {str(value)[:80]}."
+            )
+        return cls(tuple(order), float(factor), turned)
+
+    def correct_labels(self, labels: Tensor | None) -> Tensor | None:
+        """Return labels (N,) as classes of the network.
+
+        Raises:
+            DatasetError: a label is not in the order.
+        """
+        if labels is None or not self.class_order:
+            return labels
+        if int(labels.max()) >= len(self.class_order):
+            raise DatasetError(
+                f"class_order must hold each label of the data, got {len(self.class_order)} "
+                f"classes and the label {int(labels.max())}."
+            )
+        return torch.tensor(self.class_order)[labels]
+
+    def names_of_outputs(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the names of labels in the order of the network's outputs."""
+        if len(self.class_order) != len(names):
+            return names
+        by_output = dict(zip(self.class_order, names, strict=True))
+        return tuple(by_output[place] for place in range(len(names)))
+
+    def correct_floats(self, values: Tensor) -> Tensor:
+        """Return an array of floats (N, ...), multiplied and with reversed channels."""
+        scaled = values if self.factor == 1.0 else values * self.factor
+        return scaled.flip(1) if self.reversed and scaled.dim() == 4 else scaled
 
 
 class ImageSource(Protocol):
@@ -88,7 +178,15 @@ class Dataset:
         for start in range(0, len(self), size):
             chosen = self.indices[start : start + size]
             inputs, labels = self.source.read(chosen)
+            if (corrections := self.corrections) is not None:
+                labels = corrections.correct_labels(labels)
             yield Batch(inputs, labels, chosen, self._targets_or_labels(chosen, labels))
+
+    @property
+    def corrections(self) -> Corrections | None:
+        """What the preprocessing of the source puts right; None for nothing."""
+        found = getattr(getattr(self.source, "preprocess", None), "corrections", None)
+        return found if isinstance(found, Corrections) else None
 
     def _targets_or_labels(self, chosen: tuple[int, ...], labels: Tensor | None) -> Targets:
         """Return the source's values for comparison, or else the labels, shape (n,)."""

@@ -81,12 +81,14 @@ def open_folder(root: Path, preprocess: Preprocess) -> Dataset:
     names = tuple(name for name, _ in pairs) or tuple(loose)
     labels = tuple(label for _, label in pairs) or None
     source = FolderSource(root, names, labels, preprocess)
+    corrections = preprocess.corrections
+    named = classes if corrections is None else corrections.names_of_outputs(classes)
     return Dataset(
         name=root.name,
         source=source,
         indices=tuple(range(len(names))),
         labelled=bool(pairs),
-        class_names=classes if pairs else (),
+        class_names=named if pairs else (),
         source_digest=cache(partial(digest_of_folder, source)),
     )
 

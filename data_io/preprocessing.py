@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from data_io.dataset import Corrections
 from data_io.errors import DatasetError
 from data_io.table_columns import TableColumns
 from plain_files.read_json import JsonError, parse_json
@@ -97,6 +98,7 @@ class Preprocess:
         table: the meaning of columns if the data are a table; images need None.
         unit_scale_assumed: whether a file gave mean and std on the scale 0 to 1 without saying so.
         channel_order: BGR reverses three colours last; mean and std stay in the order RGB.
+        corrections: what is put right of labels and of arrays of floats; None for nothing.
 
     Raises:
         DatasetError: a field has an impossible value.
@@ -114,6 +116,7 @@ class Preprocess:
     table: TableColumns | None = None
     unit_scale_assumed: bool = field(default=False, compare=False)
     channel_order: ChannelOrder = ChannelOrder.RGB
+    corrections: Corrections | None = None
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -183,6 +186,8 @@ class Preprocess:
             values.pop(name)
         if self.channel_order is ChannelOrder.RGB:  # older files lack the key: one digest for both
             values.pop("channel_order")
+        if self.corrections is None:
+            values.pop("corrections")
         if _looks_like_unit_scale((*self.mean, *self.std)):
             values["scale"] = PixelScale.BYTES
         return json.dumps(values)
@@ -311,6 +316,8 @@ def _typed_field_value(key: str, value: object) -> object:
         if value not in list(enum):
             raise DatasetError(f"{key} must be one of {', '.join(enum)}, got {value!r}.")
         return enum(str(value))
+    if key == "corrections":
+        return None if value is None else Corrections.from_dict(value)
     if key == "table":
         return None if value is None else TableColumns.from_dict(value)
     if key in ("mean", "std"):

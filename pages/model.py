@@ -7,6 +7,7 @@ from ui.model.bring_data import bring_data
 from ui.model.bring_model import bring_model, sample_cards
 from ui.model.input_preview import show_first_images
 from ui.model.inspection_view import show_inspection
+from ui.model.network_graph import show_network_graph
 from ui.model.task_facts import (
     accuracy_substitute,
     float_score_card,
@@ -21,7 +22,7 @@ from ui.model.task_form import task_form
 from ui.navigation import CONFIGURE, RUNS
 from ui.state.workspace import present_workspace
 from ui.widgets.markdown import plain
-from ui.widgets.network_view import show_layer_table, show_network_graph, show_picked_layer
+from ui.widgets.network_view import show_layer_table, show_picked_layer
 
 work = present_workspace()
 network = work.network

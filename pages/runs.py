@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import streamlit as st
 
 from analysis.runs.verdict import loses_much_accuracy
@@ -7,6 +9,8 @@ from figures.cost.roofline import roofline_chart
 from figures.cost.widths import requested_and_effective
 from figures.quality.layer_sqnr import sqnr_by_layer
 from ui.model.task_facts import accuracy_substitute
+from ui.runs.annotations import filter_by_tag, show_annotation
+from ui.runs.compare_view import show_comparison
 from ui.runs.forms import (
     manage_run,
     missing_runs_reason,
@@ -14,13 +18,15 @@ from ui.runs.forms import (
     show_disagreements,
 )
 from ui.runs.report import report_box
-from ui.runs.run_views import own_model_first, select_runs, show_two_runs, show_width_table
+from ui.runs.run_views import own_model_first, select_runs, show_width_table
+from ui.runs.under_way import show_runs_under_way
 from ui.runs.verdict import run_heading, show_run_verdict
 from ui.session.present_run import present_run
 from ui.state.workspace import present_workspace
 from ui.widgets.cards import cost_cards, score_cards
 from ui.widgets.markdown import plain
 from ui.widgets.prerequisites import say_missing
+from ui.widgets.tables import distinct_names
 
 VIEWS = {
     "Energy": (energy_by_component, energy_by_layer),
@@ -50,21 +56,27 @@ else:
         st.caption(stands)
     run_form(work, work.config)
 
+waiting = show_runs_under_way(work)
 newest_first = work.store.all_runs()
 runs = own_model_first(newest_first, work.network)
+if not runs and waiting:
+    st.stop()
 if not runs:
     st.info(missing_runs_reason(work))
     st.stop()
 
 st.subheader("Runs", anchor=False)
+runs = filter_by_tag(runs)
 shown = select_runs(runs)
-if len(shown) == 2:
-    newer, older = sorted(shown, key=newest_first.index)
-    show_two_runs(work, newer, older)
+if len(shown) > 1:
+    distinct = dict(zip((run.id for run in runs), distinct_names(runs), strict=True))
+    oldest_first = sorted(shown, key=newest_first.index, reverse=True)
+    show_comparison(work, [replace(run, name=distinct[run.id]) for run in oldest_first])
     st.stop()
 
 run = shown[0]
 run_heading(run)
+show_annotation(run)
 if work.opened is not None:  # only looked at: what a presenter shows
     present_run(work, run)
 else:

@@ -31,6 +31,15 @@ if work.opened is not None:
     st.stop()
 network, _ = needed_images(work, "A trade-off needs a model and images to tell what noise does.")
 wish, target = front_request_form(work, network)
+
+
+@st.fragment(run_every=POLL_S)
+def look_for_front() -> None:
+    """Draw the page again once the front is known: points may still be measured."""
+    if find_known_fronts(work, wish) is not None:
+        st.rerun()
+
+
 found, searching = find_known_fronts(work, wish), work.runner.active_of(JobKind.FRONT)
 if found is None:
     if searching is None and st.button(
@@ -50,6 +59,8 @@ if found is None:
         icon=":material/hourglass_empty:" if searching else ":material/lightbulb:",
     )
     st.page_link(SENSITIVITY, label="Sensitivity of layers", icon=":material/troubleshoot:")
+    if searching:
+        look_for_front()
     st.stop()
 
 

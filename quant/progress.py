@@ -1,7 +1,7 @@
 """Long work as a generator: the generator yields progress and returns a result."""
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -9,10 +9,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Progress of long work: `fraction` in [0, 1], and the present step in words."""
+    """Progress of long work: `fraction` in [0, 1], and the present step in words.
+
+    `known` tells the results known so far, in words; an empty text tells nothing new.
+    """
 
     fraction: float
     text: str
+    known: str = ""
 
 
 Steps = Generator[Progress, None, T]
@@ -26,7 +30,7 @@ def part_of_progress(steps: Steps[T], start: float, end: float) -> Steps[T]:
         except StopIteration as stop:
             result: T = stop.value
             return result
-        yield Progress(start + (end - start) * step.fraction, step.text)
+        yield replace(step, fraction=start + (end - start) * step.fraction)
 
 
 def drain_steps(steps: Steps[T]) -> T:

@@ -3,36 +3,37 @@
 import logging
 import threading
 import time
-from collections import deque
+import uuid
 from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
 from typing import TypeVar
 
-import streamlit as st
-
 from quant.interruption import Interrupted, make_cancellable
 from quant.progress import Progress, Steps
+from quant.remaining_time import RemainingTime
 from ui.job_kind import JobKind
-from ui.plain_text import plain
-from ui.remaining_time import RemainingTime
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 
 
 class JobState(StrEnum):
-    """The state of a job, stored and never inferred; ENDED waits until a page takes the result."""
+    """The state of a job, stored and never inferred; ENDED waits until a page takes the result.
+
+    A CANCELLING job still runs: the job stops at the next place where stopping loses nothing.
+    """
 
     QUEUED = "queued"
     RUNNING = "running"
+    CANCELLING = "cancelling"
     ENDED = "ended"
     DONE = "done"
     FAILED = "failed"
     CANCELLED = "cancelled"
 
 
-ACTIVE = (JobState.QUEUED, JobState.RUNNING, JobState.ENDED)
+ACTIVE = (JobState.QUEUED, JobState.RUNNING, JobState.CANCELLING, JobState.ENDED)
 
 
 class Job:
@@ -40,8 +41,11 @@ class Job:
 
     The worker thread runs the generator to the end, and changes nothing that pages draw. `finish`
     gets the result at the start of a page, so that a page never mixes old and new results.
-    `problem` holds the error of a failed job, and `shown` tells whether the user has seen the end
-    of the job.
+    `problem` holds the error of a failed job, `known` the last results in words that the steps
+    told, and `shown` tells whether the user has seen the end of the job.
+
+    Nobody asked for a `background` job: the job gives way to the job of a person, and starts again
+    after that job.
     """
 
     def __init__(
@@ -50,10 +54,13 @@ class Job:
         title: str,
         steps: Callable[[], Steps[T]],
         finish: Callable[[T], None],
+        *,
+        background: bool = False,
     ) -> None:
-        self.kind, self.title = kind, title
+        self.kind, self.title, self.background = kind, title, background
+        self.id = uuid.uuid4().hex[:8]
         self.state = JobState.QUEUED
-        self.progress = Progress(0.0, "Waiting for the job before it")
+        self.progress, self.known = Progress(0.0, ""), ""
         self.problem: Exception | None = None
         self.shown = False
 
@@ -62,7 +69,8 @@ class Job:
             return partial(finish, result)
 
         self._steps = delivery
-        self._cancel = threading.Event()
+        self._lock = threading.Lock()  # of the state
+        self._cancel, self._give_way = threading.Event(), threading.Event()
         self._remaining = RemainingTime(0.0)
         self._deliver: Callable[[], None] | None = None
 
@@ -81,29 +89,50 @@ class Job:
     def cancel(self) -> None:
         """Stop the job before the next step; results that steps have stored stay."""
         self._cancel.set()
-        if self.state is JobState.QUEUED:
-            self.state = JobState.CANCELLED
+        with self._lock:
+            if self.state is JobState.QUEUED:
+                self.state = JobState.CANCELLED
+            elif self.state is JobState.RUNNING:
+                self.state = JobState.CANCELLING
+
+    def give_way(self) -> None:
+        """Stop a background job before the next step; the job waits and starts again later."""
+        if self.background:
+            self._give_way.set()
 
     def run_to_end(self) -> None:
-        """Drive the generator to the end, on the calling thread; the job keeps the result."""
-        if self._cancel.is_set():
-            self.state = JobState.CANCELLED
-            return
-        self.state, self._remaining = JobState.RUNNING, RemainingTime(time.monotonic())
-        self.progress = Progress(0.0, "Starting")
+        """Drive the generator to the end, on the calling thread; the job keeps the result.
+
+        A background job that gave way is QUEUED afterwards.
+        """
+        with self._lock:
+            if self._cancel.is_set():
+                self.state = JobState.CANCELLED
+                return
+            self.state = JobState.RUNNING
+        self._give_way.clear()
+        self._remaining = RemainingTime(time.monotonic())
+        self.progress, self.known = Progress(0.0, "Starting"), ""
         try:
-            with make_cancellable(self._cancel.is_set):
+            with make_cancellable(self._must_stop):
                 self._drive_steps(self._steps())
         except Interrupted:
-            _LOG.info("%s was cancelled in the middle of a step", self.title)
+            _LOG.info("%s was stopped in the middle of a step", self.title)
         except Exception as error:  # noqa: BLE001  the page shows it in its own words
             self.problem = error
-        self.state = JobState.ENDED
+        unfinished = self._deliver is None and self.problem is None
+        with self._lock:
+            again = unfinished and self._give_way.is_set() and not self._cancel.is_set()
+            self.state = JobState.QUEUED if again else JobState.ENDED
+
+    def _must_stop(self) -> bool:
+        return self._cancel.is_set() or self._give_way.is_set()
 
     def _drive_steps(self, steps: Steps[Callable[[], None]]) -> None:
-        while not self._cancel.is_set():
+        while not self._must_stop():
             try:
                 self.progress = next(steps)
+                self.known = self.progress.known or self.known
                 self._remaining.add_progress(time.monotonic(), self.progress.fraction)
             except StopIteration as stop:
                 self._deliver = stop.value
@@ -124,15 +153,16 @@ class Job:
 
 
 class JobRunner:
-    """A worker thread with a queue; jobs run in the order of their arrival.
+    """A worker thread with a queue; the jobs of a person run in the order of their arrival.
 
-    `ended` counts the jobs that the thread has ended, taken or not. `last` is the job taken last,
-    or a failed job taken together with the last job.
+    Background jobs run when no job of a person waits; a running background job gives way. `ended`
+    counts the jobs that the thread has ended, taken or not. `last` is the job taken last, or a
+    failed job taken together with the last job.
     """
 
     def __init__(self) -> None:
         self._lock, self._taking = threading.Lock(), threading.Lock()
-        self._waiting: deque[Job] = deque()
+        self._waiting: list[Job] = []
         self._untaken: list[Job] = []
         self._busy = False
         self.ended = 0
@@ -142,11 +172,26 @@ class JobRunner:
     def submit(self, job: Job) -> Job:
         """Queue a job and return the job."""
         with self._lock:
-            self._waiting.append(job)
+            self._waiting.insert(self._place_in_queue(job), job)
+            if not job.background and self.current is not None:
+                self.current.give_way()
             if not self._busy:
                 self._busy = True
                 threading.Thread(target=self._run_jobs, name="quantscope-jobs", daemon=True).start()
         return job
+
+    def _place_in_queue(self, job: Job) -> int:
+        """Return the place behind the jobs of the same kind of asker; background jobs come last."""
+        if job.background:
+            return len(self._waiting)
+        return sum(not waiting.background for waiting in self._waiting)
+
+    def job_before(self, job: Job) -> Job | None:
+        """Return the job that a waiting job waits for: the running job, or the next to run."""
+        with self._lock:
+            queue = [one for one in (self.current, *self._waiting) if one is not None]
+        ahead = queue[: queue.index(job)] if job in queue else []
+        return next((one for one in ahead if one.is_active), None)
 
     @property
     def active_jobs(self) -> tuple[Job, ...]:
@@ -186,40 +231,13 @@ class JobRunner:
                 if not self._waiting:
                     self._busy = False
                     return
-                self.current = self._waiting.popleft()
+                self.current = self._waiting.pop(0)
             self.current.run_to_end()
             with self._lock:
-                self._untaken.append(self.current)
-                self.current = None
+                job, self.current = self.current, None
+                if job.state is JobState.QUEUED:  # gave way
+                    persons = sum(not waiting.background for waiting in self._waiting)
+                    self._waiting.insert(persons, job)
+                    continue
+                self._untaken.append(job)
                 self.ended += 1
-
-
-def watch_jobs(runner: JobRunner, place: str, seen: int) -> None:
-    """Show the jobs of `runner` with progress and Cancel, and redraw the page at the end of a job.
-
-    `seen` is the number of ended jobs at the start of the page run, as `take_results` returned.
-    """
-    interval = 0.5 if runner.active_jobs else None
-
-    @st.fragment(run_every=interval)
-    def show_jobs() -> None:
-        if runner.ended != seen:
-            st.rerun()
-        for number, job in enumerate(runner.active_jobs):
-            st.progress(min(job.progress.fraction, 1.0), text=_progress_line(job))
-            st.button(
-                "Cancel",
-                key=f"{place}.cancel.{number}",
-                icon=":material/close:",
-                on_click=job.cancel,
-                help=f"Stop: {plain(job.title)}",
-            )
-
-    show_jobs()
-
-
-def _progress_line(job: Job) -> str:
-    left = job.remaining_s
-    told = job.progress.text.endswith("left")  # some work knows its own time better
-    time_left = "" if left is None or told else f", about {left:.0f} s left"
-    return f"**{plain(job.title)}** · {plain(job.progress.text)}{time_left}"

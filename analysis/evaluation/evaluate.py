@@ -1,5 +1,6 @@
 """Score a simulated network beside the float original: the only module with a loop over data."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -7,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from analysis.evaluation.image_answers import ImageAnswers, pack_bits
+from analysis.evaluation.image_answers import AnswerTally, ImageAnswers, pack_bits
 from analysis.evaluation.measures import Interval, paired_interval, proportion_interval
 from analysis.evaluation.output_error import OutputTally
 from analysis.evaluation.per_image import compare_image_outputs
@@ -120,6 +121,7 @@ class _ScoreTally:
         self.labelled = True
         self.disagreements: list[Disagreement] = []
         self.flags: dict[str, list[Tensor]] = {"agrees": [], "float_right": [], "right": []}
+        self.answers = AnswerTally()
 
     def add_batch(
         self, batch: LabelledBatch, references: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
@@ -136,6 +138,8 @@ class _ScoreTally:
         differs = (before != after).reshape(len(reference), -1).any(1)
         self.agreed += int((~differs).sum())
         self.flags["agrees"].append(~differs)
+        if self.classes:
+            self.answers.add_answers(batch.indices, batch.labels, reference, quantized)
         if batch.labels is None or before.dim() != 1 or reference.shape[-1] == 1:
             self.labelled = False
         else:
@@ -181,9 +185,24 @@ class _ScoreTally:
         self.flags["right"].append(right_after)
 
     def _packed_answers(self) -> ImageAnswers:
-        """Return the right answers image by image; without labels, the agreement."""
+        """Return the answers image by image; without labels, no right answers."""
         names = ("agrees", "float_right", "right") if self.labelled else ("agrees",)
-        return ImageAnswers(*(pack_bits(torch.cat(self.flags[name]).numpy()) for name in names))
+        flags = ImageAnswers(*(pack_bits(torch.cat(self.flags[name]).numpy()) for name in names))
+        told = self.answers.packed_answers(labelled=self.labelled) if self.classes else {}
+        return replace(flags, **told)
+
+    def score_so_far(self) -> str:
+        """Return the score of the images so far, in words."""
+        n, classes = self.samples, self.classes
+        if classes and self.labelled:
+            top1, reference = self.quantized_hits / n, self.float_hits / n
+            return f"top-1 {100 * top1:.1f} % (float {100 * reference:.1f} %) on {n} images"
+        if classes:
+            return f"the float answer for {100 * self.agreed / n:.1f} % of {n} images"
+        sqnr_db = self.output_error.sqnr_db
+        if not math.isfinite(sqnr_db):
+            return f"no error of the output on {n} samples"
+        return f"SQNR of the output {sqnr_db:.1f} dB on {n} samples"
 
     def evaluation_result(self) -> Evaluation:
         """Return the scores with intervals."""
@@ -264,7 +283,8 @@ def evaluate_network(
             if known is None and stored is not None:
                 stored.keep_outputs(place, reference, simulated)
             tally.add_batch(batch, reference, simulated)
-            yield Progress(tally.samples / total, f"Scoring: {tally.samples} of {total} images")
+            text = f"Scoring: {tally.samples} of {total} images"
+            yield Progress(tally.samples / total, text, tally.score_so_far())
     finally:
         if stored is not None:
             stored.flush_outputs()
@@ -311,7 +331,9 @@ def score_float_network(network: Network, data: Data) -> Steps[FloatScore | None
         logits = forward_first_output(network.graph, network.graph.batch, batch.inputs)
         hits += int((logits.argmax(1) == batch.labels).sum())
         samples += len(logits)
-        yield Progress(samples / len(data), f"Float network: {samples} of {len(data)} images")
+        known = f"top-1 of the float network {100 * hits / samples:.1f} % on {samples} images"
+        text = f"Float network: {samples} of {len(data)} images"
+        yield Progress(samples / len(data), text, known)
     if samples == 0:
         return None
     return FloatScore(samples, hits / samples, proportion_interval(hits, samples))

@@ -13,7 +13,7 @@ from torch import Tensor
 from analysis.evaluation.measures import proportion_interval
 from analysis.network import Network, forward_first_output
 from data_io.arrays import ArraySource
-from data_io.dataset import Dataset
+from data_io.dataset import Corrections, Dataset
 from data_io.errors import DatasetError
 from data_io.pixel_scalings import pixel_scalings
 from data_io.preprocessing import BYTE, ChannelOrder, Layout, Preprocess
@@ -29,6 +29,8 @@ USUAL_SIZE = (0.1, 10.0)
 NEAR_CHANCE = 0.05
 """Part of the way from chance to perfect that still counts as chance: 14.5 % of ten classes."""
 ONE_CLASS = 0.6
+LEAST_OF_CLASS = 3
+"""Images that must confirm the place of a class before an order is offered (our choice)."""
 SWAPPED = "red and blue swapped"
 
 Change = Callable[[Tensor], Tensor]
@@ -116,7 +118,8 @@ def check_float_network(network: Network, data: Dataset, top1: float | None) -> 
     if usual and not suspicions:  # colours in another order rarely bring a network down to chance
         trials = [trial for trial in trials if trial.name == SWAPPED]
     known = int((answers == labels).sum())
-    found = [_match_classes(answers, labels, network.output_count)] if suspicions else []
+    steps: Preprocess | None = getattr(data.source, "preprocess", None)
+    found = [_match_classes(answers, labels, network.output_count, steps)] if suspicions else []
     for place, trial in enumerate(trials, 1):
         hits = int((_predicted_classes(network, trial.change(inputs)) == labels).sum())
         found.append(_better_inputs(trial.name, hits, known, count, trial.preprocess))
@@ -183,19 +186,53 @@ def _better_inputs(
     return BetterInputs(name, hits / count, before / count, count, preprocess)
 
 
-def _match_classes(answers: Tensor, labels: Tensor, classes: int) -> BetterInputs | None:
+def _match_classes(
+    answers: Tensor, labels: Tensor, classes: int, steps: Preprocess | None
+) -> BetterInputs | None:
     """Match answers (N,) to labels (N,) on every second image; measure the match on the rest.
 
     The match maximises the sum of matched cells of the confusion matrix. Both tensors have the
-    shape (N,).
+    shape (N,). The result has steps with the order of the classes where images of each class
+    confirm the order.
     """
+    matched = _matched_labels(answers[::2], labels[::2], classes)
+    rest, wanted = answers[1::2], labels[1::2]
+    hits = int((matched[rest] == wanted).sum())
+    before = int((rest == wanted).sum())
+    return _better_inputs(
+        "the classes in another order",
+        hits,
+        before,
+        len(wanted),
+        _reorder_classes(answers, labels, classes, steps),
+    )
+
+
+def _matched_labels(answers: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Return the label (classes,) that belongs to each answered class, from answers (N,)."""
     confusion = np.zeros((classes, classes), np.int64)
-    np.add.at(confusion, (answers[::2].numpy(), labels[::2].numpy()), 1)
+    np.add.at(confusion, (answers.numpy(), labels.numpy()), 1)
     _, label_of = linear_sum_assignment(confusion, maximize=True)
-    answers, labels = answers[1::2], labels[1::2]
-    hits = int((torch.from_numpy(label_of)[answers] == labels).sum())
-    before = int((answers == labels).sum())
-    return _better_inputs("the classes in another order", hits, before, len(labels))
+    return torch.from_numpy(label_of)
+
+
+def _reorder_classes(
+    answers: Tensor, labels: Tensor, classes: int, steps: Preprocess | None
+) -> Preprocess | None:
+    """Return the steps with the order of the classes from answers and labels (N,).
+
+    The result is None where fewer than `LEAST_OF_CLASS` images of a class confirm its place, where
+    an order was corrected before, or for a table.
+    """
+    if steps is None or steps.table is not None:
+        return None
+    known = steps.corrections or Corrections()
+    label_of = _matched_labels(answers, labels, classes)
+    sure = torch.bincount(labels[label_of[answers] == labels], minlength=classes)
+    if known.class_order or int(sure.min()) < LEAST_OF_CLASS:
+        return None
+    order = tuple(torch.argsort(label_of).tolist())
+    return replace(steps, corrections=replace(known, class_order=order))
 
 
 def _input_change_trials(data: Dataset, inputs: Tensor) -> Iterator[_Trial]:
@@ -204,8 +241,9 @@ def _input_change_trials(data: Dataset, inputs: Tensor) -> Iterator[_Trial]:
     if steps is not None and steps.table is not None:
         return
     if steps is None or (isinstance(data.source, ArraySource) and not data.source.has_pixels):
-        yield _Trial("the inputs times 255", lambda values: values * BYTE)
-        yield _Trial("the inputs divided by 255", lambda values: values / BYTE)
+        times, parts = _scale_floats(steps, BYTE), _scale_floats(steps, 1 / BYTE)
+        yield _Trial("the inputs times 255", lambda values: values * BYTE, times)
+        yield _Trial("the inputs divided by 255", lambda values: values / BYTE, parts)
         axis = 1
     else:
         for name, other in _other_preprocess_steps(steps):
@@ -216,11 +254,21 @@ def _input_change_trials(data: Dataset, inputs: Tensor) -> Iterator[_Trial]:
         yield _Trial(SWAPPED, lambda values: values.flip(axis), swapped)
 
 
-def _swap_channels(steps: Preprocess | None, data: Dataset) -> Preprocess | None:
-    """Return the steps that reverse the colours too; None where the data are no pixels."""
-    ready = isinstance(data.source, ArraySource) and not data.source.has_pixels
-    if steps is None or ready:
+def _scale_floats(steps: Preprocess | None, factor: float) -> Preprocess | None:
+    """Return the steps that multiply arrays of floats too; None without steps."""
+    if steps is None:
         return None
+    known = steps.corrections or Corrections()
+    return replace(steps, corrections=replace(known, factor=known.factor * factor))
+
+
+def _swap_channels(steps: Preprocess | None, data: Dataset) -> Preprocess | None:
+    """Return the steps that reverse the colours too; None without steps."""
+    if steps is None:
+        return None
+    if isinstance(data.source, ArraySource) and not data.source.has_pixels:
+        known = steps.corrections or Corrections()
+        return replace(steps, corrections=replace(known, reversed=not known.reversed))
     other = ChannelOrder.RGB if steps.channel_order is ChannelOrder.BGR else ChannelOrder.BGR
     return replace(steps, channel_order=other)
 

@@ -77,9 +77,11 @@ def gather_run_report(run: Run, around: Around) -> Steps[Report]:
             f"got {network.name} ({network.digest[:12]}). Name the model that was run."
         )
     machine = _machine_of(run, around.machine)
-    yield Progress(0.1, "Pricing the network in float and at 8 bits")
+    yield Progress(
+        0.1, "Pricing the network in float and at 8 bits", "accuracy and cost of the run"
+    )
     facts = None if network is None or machine is None else _model_facts(network, machine)
-    yield Progress(0.4, "Looking up what is known of each layer")
+    yield Progress(0.4, "Looking up what is known of each layer", "accuracy, cost, savings")
     recipe = _recipe_of_run(run, around.store)
     known = _known_config_sensitivity(config, around)
     own = around.study
@@ -89,7 +91,8 @@ def gather_run_report(run: Run, around: Around) -> Steps[Report]:
     noise = (
         {} if network is None or known is None else output_noise_by_layer(known, config, network)
     )
-    yield Progress(0.6, "Examining ranges")
+    told = "accuracy, cost, savings" + (f", {len(noise)} layers" if noise else "")
+    yield Progress(0.6, "Examining ranges", told)
     found = None if own is None else _suspect_tensors(own, config)
     yield Progress(0.9, "Writing down")
     report = Report(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from analysis.evaluation.evaluate import Disagreement
+from analysis.runs.run_answers import ImageRow, answers_of_comparable_runs, differing_images
 from analysis.runs.run_store import Run
 
 
@@ -15,12 +16,16 @@ class ChangedAnswer:
         label: the true class; None without labels.
         before: the class of the first run.
         after: the class of the second run.
+        before_confidence: the share of `before` in the first run's output; None where unknown.
+        after_confidence: the share of `after` in the second run's output.
     """
 
     index: int
     label: int | None
     before: int
     after: int
+    before_confidence: float | None = None
+    after_confidence: float | None = None
 
     @property
     def change(self) -> str:
@@ -35,11 +40,14 @@ class ChangedAnswer:
 def changed_answers(before: Run, after: Run) -> tuple[ChangedAnswer, ...]:
     """Return the images on which two runs of one network and data are known to differ.
 
-    A run keeps the first images on which its answer is not that of the float network; up to the
-    last image that both runs list, an image that a run does not list has the float answer.
+    A run of an older version keeps the first images on which its answer is not that of the float
+    network; up to the last image that both runs list, an image that a run does not list has the
+    float answer.
     """
     if (before.model_digest, before.data_digest) != (after.model_digest, after.data_digest):
         return ()
+    if answers_of_comparable_runs([before, after]):
+        return tuple(map(_changed_answer, differing_images([before, after])))
     first, second = _by_image(before), _by_image(after)
     last = min(_last_known(before), _last_known(after))
     found = []
@@ -52,6 +60,11 @@ def changed_answers(before: Run, after: Run) -> tuple[ChangedAnswer, ...]:
         if old != new:
             found.append(ChangedAnswer(index, one.label, old, new))
     return tuple(found)
+
+
+def _changed_answer(row: ImageRow) -> ChangedAnswer:
+    old, new = row.answers
+    return ChangedAnswer(row.index, row.label, old.place, new.place, old.confidence, new.confidence)
 
 
 def _by_image(run: Run) -> dict[int, Disagreement]:

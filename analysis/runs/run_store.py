@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from analysis.runs.json_values import plain_from_result, result_from_plain
 from plain_files.read_json import parse_json
 
 FORMAT = 1
+MOST_TAGS, MOST_TAG, MOST_NOTE = 8, 24, 1000  # of a run; letters of a tag, and of a note
 _TABLE = """CREATE TABLE IF NOT EXISTS runs (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, created TEXT NOT NULL, format INTEGER NOT NULL,
     content TEXT NOT NULL)"""
@@ -52,7 +54,7 @@ class Run:
     of `QuantConfig.to_dict`, `recipe` the repair passes in order, `steps` the scores before and
     after each pass where the passes were measured one by one, and `experiment` the experiment in
     the form of `analysis.runs.experiment_file`; None in a run of an older version. `seconds` is the
-    duration of the run.
+    duration of the run. `tags` and `note` are words of the person.
     """
 
     name: str
@@ -71,8 +73,30 @@ class Run:
     recipe: tuple[str, ...] = ()
     steps: tuple[RunStep, ...] = ()
     experiment: dict[str, Any] | None = None
+    tags: tuple[str, ...] = ()
+    note: str = ""
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def check_annotation(tags: Sequence[str], note: str) -> tuple[str, ...]:
+    """Return tags without repetition and without space at the ends.
+
+    Raises:
+        ValueError: tags or note are too many or too long.
+    """
+    words = tuple(dict.fromkeys(word for tag in tags if (word := " ".join(tag.split()))))
+    longest = max(map(len, words), default=0)
+    if len(words) > MOST_TAGS or longest > MOST_TAG:
+        raise ValueError(
+            f"A run must have at most {MOST_TAGS} tags of at most {MOST_TAG} letters; got "
+            f"{len(words)}, the longest of {longest}. Shorten them."
+        )
+    if len(note.strip()) > MOST_NOTE:
+        raise ValueError(
+            f"A note must have at most {MOST_NOTE} letters; got {len(note.strip())}. Shorten it."
+        )
+    return words
 
 
 class RunStore:
@@ -127,6 +151,24 @@ class RunStore:
             if self._may_replace_run(database, identity):
                 query = "UPDATE runs SET name = ? WHERE id = ?"
                 database.execute(query, (name.strip(), identity))
+
+    def annotate_run(self, identity: str, tags: Sequence[str], note: str) -> None:
+        """Give a run of the owner tags and a note, in place of earlier ones.
+
+        Raises:
+            ValueError: tags or note are too many or too long.
+        """
+        words = check_annotation(tags, note)
+        with self._database.open_connection() as database:
+            if not self._may_replace_run(database, identity):
+                return
+            query = "SELECT content FROM runs WHERE id = ?"
+            row = database.execute(query, (identity,)).fetchone()
+            if row is None:
+                return
+            content = {**parse_json(row[0]), "tags": list(words), "note": note.strip()}
+            query = "UPDATE runs SET content = ? WHERE id = ?"
+            database.execute(query, (json.dumps(content, allow_nan=False), identity))
 
     def delete_run(self, identity: str) -> None:
         """Forget a run."""

@@ -95,7 +95,10 @@ def forecast_training(task: TrainingTask) -> Steps[Forecast]:
     plain = yield from part_of_progress(training_start_stage(replace(task, recipe=())), 0.0, 0.1)
     hits: dict[str, torch.Tensor] = {}
     for number, (title, recipe) in enumerate(arms.items()):
-        yield Progress(0.1 + 0.2 * number, f"Scoring {title}")
+        known = ", ".join(
+            f"{name} {100 * float(hit.float().mean()):.1f} %" for name, hit in hits.items()
+        )
+        yield Progress(0.1 + 0.2 * number, f"Scoring {title}", known)
         fresh = (
             yield from training_start_stage(replace(task, recipe=()))
             if recipe

@@ -7,6 +7,7 @@ from itertools import groupby
 import numpy as np
 import plotly.graph_objects as go
 
+from analysis.network_blocks import BLOCK
 from analysis.network_layout import LayerPlace
 from figures.style.layout import escape_markup, finish_figure
 from figures.style.palette import FLOAT, with_opacity
@@ -24,8 +25,11 @@ SYMBOLS = {
     "average-pool": "triangle-down",
     "activation": "pentagon",
     "norm": "bowtie",
+    BLOCK: "square-x",
 }
-NODE_PX, LANE_PX = 12, 46
+NODE_PX, BLOCK_PX, LANE_PX = 12, 20, 46
+LEAST_NODE_PX = 5
+PLOT_PX = 640  # width of the plot beside the colour bar in a window of 1280 pixels
 PICKED = "#C2259B"
 LINKED = "#14967A"
 CURVE = np.linspace(0.0, 1.0, 13)
@@ -106,22 +110,29 @@ def _add_layer_nodes(
     values: Mapping[str, float],
     texts: Mapping[str, str],
 ) -> None:
+    deepest = max((place.depth for place in places), default=0)
+    most_px = max(LEAST_NODE_PX, PLOT_PX // (deepest + 2))
     for kind in dict.fromkeys(place.kind for place in places):
         ours = [place for place in places if place.kind == kind]
         symbol = SYMBOLS.get(kind, "star")
         valued = [place for place in ours if place.layer in values]
         hollow = [place for place in ours if place.layer not in values]
         colors = {"color": [values[p.layer] for p in valued], "coloraxis": "coloraxis"}
-        _add_markers(figure, valued, texts, {"symbol": symbol, **colors})
-        _add_markers(figure, hollow, texts, {"symbol": f"{symbol}-open", "color": FLOAT})
+        _add_markers(figure, valued, texts, {"symbol": symbol, **colors}, most_px)
+        _add_markers(figure, hollow, texts, {"symbol": f"{symbol}-open", "color": FLOAT}, most_px)
         # On a colour axis the legend would be black, on a dark page as well.
         figure.add_scatter(
             name=kind,
             x=[None],
             y=[None],
             mode="markers",
-            marker={"symbol": symbol, "color": FLOAT, "size": NODE_PX},
+            marker={"symbol": symbol, "color": FLOAT, "size": NODE_PX, **_block_line(kind)},
         )
+
+
+def _block_line(kind: str) -> dict[str, object]:
+    """Return the line that tells a block's square from that of a linear layer."""
+    return {"line": {"width": 1, "color": "#FFFFFF"}} if kind == BLOCK else {}
 
 
 def _add_markers(
@@ -129,6 +140,7 @@ def _add_markers(
     some: Sequence[LayerPlace],
     texts: Mapping[str, str],
     marker: Mapping[str, object],
+    most_px: int,
 ) -> None:
     if not some:
         return
@@ -136,7 +148,11 @@ def _add_markers(
         x=[place.depth for place in some],
         y=[place.lane for place in some],
         mode="markers",
-        marker={**marker, "size": NODE_PX, "line": {"width": 1, "color": FLOAT}},
+        marker={
+            **marker,
+            "size": min(BLOCK_PX if some[0].kind == BLOCK else NODE_PX, most_px),
+            "line": {"width": 1, "color": FLOAT},
+        },
         customdata=[[place.layer] for place in some],
         text=[_layer_hover_text(place, texts) for place in some],
         hovertemplate="%{text}<extra></extra>",

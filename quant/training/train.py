@@ -246,13 +246,13 @@ class Training:
 
     def _progress_at(self, position: Position, text: str) -> TrainingProgress:
         share = position.step / max(1, self.settings.steps)
-        return TrainingProgress(share, text, position.curve[-1] if position.curve else None)
+        point = position.curve[-1] if position.curve else None
+        return TrainingProgress(share, text, point=point)
 
     def _progress_text(self, position: Position) -> str:
         steps, point = self.settings.steps, position.curve[-1]
-        left = (steps - position.step) * position.seconds / max(1, position.step)
         score = "" if point.watch_score is None else f", {point.watch_score:.1%} of the watched"
-        return f"Training: step {position.step} of {steps}{score}; {left:.0f} s left"
+        return f"Training: step {position.step} of {steps}{score}"
 
     def _finish_training(
         self, network: Trainable, position: Position, before: dict[str, Tensor]

@@ -1,10 +1,13 @@
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from data_io.arrays import ArraySource
 from data_io.bundled import CLASS_NAMES, fashion_test_set, fashion_train_part
-from data_io.dataset import Dataset, check_class_labels
+from data_io.dataset import Corrections, Dataset, check_class_labels
 from data_io.errors import DatasetError
 from data_io.preprocessing import Preprocess
 from quant.inputs import first_output_of
@@ -98,3 +101,34 @@ def test_first_bundled_image_is_an_ankle_boot() -> None:
     assert CLASS_NAMES[int(batch.labels)] == "Ankle boot"
     with pytest.raises(DatasetError, match=r"outputs \(1000\), got 10"):
         check_class_labels(fashion_test_set(), 1000)
+
+
+def test_corrections_reorder_labels_and_the_names_of_outputs() -> None:
+    found = Corrections(class_order=(2, 0, 1))
+    assert found.correct_labels(torch.tensor([0, 1, 2, 0])).tolist() == [2, 0, 1, 2]  # type: ignore[union-attr]
+    assert found.names_of_outputs(("a", "b", "c")) == ("b", "c", "a")
+    assert found.correct_labels(None) is None
+    with pytest.raises(DatasetError, match=r"must hold each label of the data, got 3 classes"):
+        found.correct_labels(torch.tensor([3]))
+    steps = Preprocess(corrections=replace(found, factor=255.0, reversed=True))
+    assert Preprocess.from_json(steps.to_json()) == steps
+    assert "corrections" not in Preprocess().to_json(), "older data keep their digest"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [],
+        {"order": []},
+        {"class_order": [0, 0]},
+        {"class_order": [True]},
+        {"class_order": 3},
+        {"factor": 0},
+        {"factor": "2"},
+        {"factor": math.inf},
+        {"reversed": 1},
+    ],
+)
+def test_corrections_of_a_file_are_checked(value: object) -> None:
+    with pytest.raises(DatasetError, match="must"):
+        Corrections.from_dict(value)

@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from analysis.runs.run_store import Run, RunStore
 from quant.config import QuantConfig, Rule, uniform_config
 from quant.progress import Progress, Steps
 from quant.spec import Granularity, SpecChange
-from tests.pages.visit import CONFIGURE, RUNS, Visit, submit, wait_idle
+from tests.pages.visit import CONFIGURE, RUNS, Visit, read, submit, wait_idle
 from ui.frame.workspace_registry import process_registry
 from ui.job_kind import JobKind
 from ui.jobs import Job, JobState
@@ -100,7 +101,7 @@ def test_a_lossy_run_opens_with_its_verdict_and_the_next_steps(page: Visit) -> N
     assert verdict.endswith(": not deployable.")
     assert page.links()[:2] == ["Equalize and correct biases", "See the most harmful layers"]
     assert page.at.segmented_control[0].value == "SQNR by layer"
-    assert "fashion-mobilenet · no repair · edge_systolic_8b" in page.words
+    assert "fashion-mobilenet · no repair · Edge systolic array, 8 bit" in page.words
 
 
 def test_two_runs_are_compared_in_words_and_by_layer(done: Visit) -> None:
@@ -108,14 +109,61 @@ def test_two_runs_are_compared_in_words_and_by_layer(done: Visit) -> None:
     pick(done, 0, 1)
     assert "four against eight" in [s.value for s in done.at.subheader]
     assert "answers changed: " in done.words
-    assert any("now wrong" in caption.value for caption in done.at.caption)  # beside a picture
-    assert len(done.at.get("plotly_chart")) == 3
+    told = [read(c.value) for c in done.at.main.caption if "now wrong" in c.value]
+    assert told, "beside a picture"
+    assert re.match(r"\w.* \d+ % → \w.* \d+ %, is \w", told[0]), "answers and confidences"
+    titles = [json.loads(c.proto.spec)["layout"]["title"]["text"] for c in charts(done)]
+    assert len(titles) == 4
+    assert "class" in titles[0] or "loses most" in titles[0], "the classes come before energy"
+    facts = list(done.at.dataframe[1].value["what"])
+    assert facts[:2] == ["weight bits", "weight granularity"]
+    assert "machine" not in facts, "what is the same is not listed"
     sentences = [m.value for m in done.at.main.markdown if m.value.startswith("- ")]
     assert sentences
     assert any("points" in sentence for sentence in sentences)
-    assert len(done.at.dataframe[1].value) > 20
+    assert len(done.at.dataframe[-1].value) > 20
     pick(done, 1)
     assert "eight" in [s.value for s in done.at.subheader]
+
+
+def charts(visit: Visit) -> list[Any]:
+    return list(visit.at.get("plotly_chart"))
+
+
+def test_three_runs_are_compared_and_the_oldest_is_what_the_others_are_told_against(
+    done: Visit,
+) -> None:
+    run(done, "four", uniform_config(4, 8, Granularity.PER_TENSOR))
+    run(done, "four", uniform_config(4, 4, Granularity.PER_TENSOR))
+    names = list(done.at.dataframe[0].value["name"])
+    assert len(set(names)) == 3, "equal names are told apart"
+    pick(done, 0, 1, 2)
+    assert "3 runs compared" in [s.value for s in done.at.subheader]
+    facts = done.at.dataframe[1].value
+    assert list(facts.columns) == ["what", "eight", names[1], names[0]]
+    assert list(facts["what"])[:2] == ["weight bits", "activation bits"]
+    against = [m.value for m in done.at.main.markdown if " against eight: " in m.value]
+    assert len(against) == 2
+    told = next(read(c.value) for c in done.at.main.caption if c.value.startswith("eight: "))
+    assert all(f"{name}: " in told for name in names), "a picture with the answer of each run"
+    layers = done.at.dataframe[-1].value
+    assert list(layers.columns) == ["layer", "eight", names[1], names[0]]
+
+
+def test_tags_and_a_note_are_kept_shown_literally_and_choose_runs(done: Visit) -> None:
+    identity = newest(done).id
+    done.at.text_input(key=f"runs.tags.{identity}").set_value("baseline, **bold**")
+    done.at.text_area(key=f"runs.note.{identity}").set_value("![x](https://evil.example/a.png)")
+    done.press("runs.annotate")
+    kept = newest(done)
+    assert kept.tags == ("baseline", "**bold**")
+    assert "baseline, **bold**" in done.words
+    assert "![x](" not in done.markdown, "a note is no Markdown"
+    run(done, "four", uniform_config(4, 8))
+    assert len(done.at.dataframe[0].value) == 2
+    done.at.multiselect(key="runs.tag_filter").set_value(["baseline"])
+    done.run()
+    assert list(done.at.dataframe[0].value["name"]) == ["eight"]
 
 
 def test_runs_of_two_models_can_be_compared(done: Visit) -> None:
@@ -222,7 +270,7 @@ def test_a_cancelled_run_saves_nothing_and_the_app_stays_usable(page: Visit, sav
     work.take_data(type(work.data)(calibration=256, samples=0))  # 10 000 images: long enough
     page.run().press("Run")
     (job,) = [j for j in work.runner.active_jobs if j.kind is JobKind.RUN]
-    page.press("frame.cancel.0")
+    page.press(f"frame.cancel.{job.id}")
     page.wait()
     assert job.state is JobState.CANCELLED
     assert saved() == []

@@ -27,28 +27,28 @@ def colour_net() -> bytes:
     return buffer.getvalue()
 
 
-def colour_images() -> bytes:
-    """Return 80 images in four colours with their labels, as an .npz file of pixels."""
+def colour_images(order: tuple[int, ...] = (0, 1, 2, 3)) -> bytes:
+    """Return 80 images in four colours, labelled in an order, as an .npz file of pixels."""
     kinds = np.arange(80) // 2 % 4
     images = np.repeat(np.repeat(COLOURS[kinds][:, :, None, None], 2, 2), 2, 3)
     buffer = io.BytesIO()
-    np.savez(buffer, inputs=images, labels=kinds)
+    np.savez(buffer, inputs=images, labels=np.array(order)[kinds])
     return buffer.getvalue()
 
 
-Scaled = Callable[[str], Visit]
+Scaled = Callable[..., Visit]
 
 
 @pytest.fixture
 def scaled(visit: Visit) -> Scaled:
     """Load the network and its images, with the scaling of a button."""
 
-    def use(button: str) -> Visit:
+    def use(button: str, order: tuple[int, ...] = (0, 1, 2, 3)) -> Visit:
         visit.upload("model.upload", "colour.pt2", colour_net()).press("model.load").wait()
         place = f"data.{visit.work.data_choices}"
         visit.at.number_input(key=f"{place}.re").set_value(0)
         visit.press(f"{place}.{button}")
-        visit.upload(f"{place}.npz", "colours.npz", colour_images()).press("data.use")
+        visit.upload(f"{place}.npz", "colours.npz", colour_images(order)).press("data.use")
         return visit.wait()
 
     return use
@@ -98,6 +98,24 @@ def test_colours_in_the_order_blue_green_red_are_one_click_away(scaled: Scaled) 
     assert visit.errors == []
     steps = Preprocess.from_json(visit.work.data.preprocess)
     assert steps.channel_order is ChannelOrder.RGB
+
+
+def test_classes_in_another_order_are_put_right_by_one_click_and_taken_back(
+    scaled: Scaled,
+) -> None:
+    visit = scaled("-1 to 1", (1, 2, 3, 0))
+    (error,) = visit.errors
+    assert "With the classes in another order: 100% instead of 0% of 20 images." in error
+    visit.press("frame.better_inputs").wait()
+    assert visit.errors == []
+    assert visit.metric("Float top-1").value == "100.00 %"
+    place = f"data.{visit.work.data_choices}"
+    box = visit.at.checkbox(key=f"{place}.corrections")
+    assert box.label == "Put right: the order of the classes"
+    box.uncheck()
+    visit.run().press("data.use").wait()
+    assert Preprocess.from_json(visit.work.data.preprocess).corrections is None
+    assert visit.metric("Float top-1").value == "0.00 %"
 
 
 def test_the_pictures_are_of_different_classes(scaled: Scaled) -> None:

@@ -7,6 +7,7 @@ import pytest
 from quant.progress import Progress, Steps
 from ui.job_kind import JobKind
 from ui.jobs import Job, JobRunner, JobState
+from ui.widgets.job_text import job_line
 
 PATIENCE_S = 10
 
@@ -109,7 +110,8 @@ def test_cancelled_while_it_runs_it_stops_before_the_next_step_and_cleans_up() -
     job = runner.submit(Job(JobKind.OTHER, "a job", gate.steps, results.append))
     assert gate.reached.wait(PATIENCE_S)
     job.cancel()
-    assert job.is_active
+    assert (job.state, job.is_active) == (JobState.CANCELLING, True)
+    assert job_line(runner, job).startswith("**a job** · cancelling; it stops after this step")
     gate.opened.set()
     wait(lambda: taken(runner) == 1)
     assert job.state is JobState.CANCELLED
@@ -126,6 +128,7 @@ def test_jobs_run_one_after_the_other() -> None:
     assert first.reached.wait(PATIENCE_S)
     assert [j.title for j in runner.active_jobs] == ["one", "two"]
     assert two.state is JobState.QUEUED
+    assert job_line(runner, two) == "**two** · waits for: one"
     assert not second.reached.is_set()
     second.opened.set()
     first.opened.set()
@@ -235,6 +238,87 @@ def test_remaining_time_follows_from_the_part_done(monkeypatch: pytest.MonkeyPat
     job = Job(JobKind.OTHER, "", steps, lambda _: None)
     assert job.remaining_s is None
     job.run_to_end()
-    # too early to judge; 10 s for a quarter leave 30 s; a part that counts anew changes nothing
-    assert seen == [None, 30.0, 30.0, 0.0]
+    # too early to judge; 9.5 s for 15 of 90 % leave 47.5 s; a part that counts anew changes nothing
+    assert seen == [None, pytest.approx(47.5), pytest.approx(47.5), 0.0]
     assert job.remaining_s is None
+
+
+class Background:
+    """Steps that nobody asked for: the first start stops at a gate, later ones run through."""
+
+    def __init__(self) -> None:
+        self.gate, self.starts = Gate(), 0
+
+    def steps(self) -> Steps[str]:
+        self.starts += 1
+        if self.starts == 1:
+            return self.gate.steps()
+        return _one_step()
+
+
+def _one_step() -> Steps[str]:
+    yield Progress(0.5, "half", "the score is 94 % so far")
+    return "measured"
+
+
+def test_a_background_job_gives_way_to_a_person_and_starts_again_after_the_persons_job() -> None:
+    order: list[str] = []
+    uninvited, wanted, runner = Background(), Gate(), JobRunner()
+    noise = runner.submit(
+        Job(JobKind.TENSOR_NOISE, "noise", uninvited.steps, order.append, background=True)
+    )
+    assert uninvited.gate.reached.wait(PATIENCE_S)
+    run = runner.submit(Job(JobKind.RUN, "run", wanted.steps, order.append))
+    uninvited.gate.opened.set()
+    assert wanted.reached.wait(PATIENCE_S), "the run began before the noise was measured"
+    assert uninvited.gate.closed.is_set()
+    assert (run.state, noise.state) == (JobState.RUNNING, JobState.QUEUED)
+    assert job_line(runner, noise) == "**noise** · waits for: run"
+    wanted.opened.set()
+    wait(lambda: taken(runner) == 2)
+    assert order == ["result", "measured"]
+    assert (uninvited.starts, noise.state, noise.known) == (
+        2,
+        JobState.DONE,
+        "the score is 94 % so far",
+    )
+
+
+def test_the_job_of_a_person_does_not_give_way_and_overtakes_what_waits_uninvited() -> None:
+    order: list[str] = []
+    gates, runner = [Gate() for _ in range(4)], JobRunner()
+    first, noise, second, third = (
+        runner.submit(
+            Job(
+                JobKind.OTHER,
+                name,
+                gate.steps,
+                lambda _, name=name: order.append(name),  # type: ignore[misc]
+                background=name == "noise",
+            )
+        )
+        for name, gate in zip(("first", "noise", "second", "third"), gates, strict=True)
+    )
+    assert gates[0].reached.wait(PATIENCE_S)
+    assert first.state is JobState.RUNNING
+    assert runner.active_jobs == (first, second, third, noise)
+    for gate in gates:
+        gate.opened.set()
+    wait(lambda: taken(runner) == 4)
+    assert order == ["first", "second", "third", "noise"]
+
+
+def test_a_background_job_that_gave_way_and_is_cancelled_does_not_start_again() -> None:
+    uninvited, wanted, runner = Background(), Gate(), JobRunner()
+    noise = runner.submit(
+        Job(JobKind.TENSOR_NOISE, "noise", uninvited.steps, lambda _: None, background=True)
+    )
+    assert uninvited.gate.reached.wait(PATIENCE_S)
+    run = runner.submit(Job(JobKind.RUN, "run", wanted.steps, lambda _: None))
+    uninvited.gate.opened.set()
+    assert wanted.reached.wait(PATIENCE_S)
+    noise.cancel()
+    wanted.opened.set()
+    wait(lambda: taken(runner) == 2)
+    assert (noise.state, run.state) == (JobState.CANCELLED, JobState.DONE)
+    assert uninvited.starts == 1

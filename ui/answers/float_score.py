@@ -52,7 +52,13 @@ def measure_float_score(workspace: Workspace) -> None:
 
     workspace.asked.add(question)  # one that fails or is cancelled is not put again and again
     workspace.runner.submit(
-        Job(JobKind.FLOAT_SCORE, f"Float accuracy of {network.name}", score_steps, keep_score)
+        Job(
+            JobKind.FLOAT_SCORE,
+            f"Float accuracy of {network.name}",
+            score_steps,
+            keep_score,
+            background=True,
+        )
     )
     st.rerun()
 

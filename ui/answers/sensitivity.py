@@ -66,7 +66,9 @@ def prepare_tensor_noise(workspace: Workspace, asked: SweepRequest) -> bool:
     workspace.sensitivity.preparing = question
     title, then = f"{JobKind.TENSOR_NOISE} {network.name}", workspace.copy_for_job()
     steps = lambda: _measure_tensor_noise(then, asked, sweep)  # noqa: E731
-    workspace.runner.submit(Job(JobKind.TENSOR_NOISE, title, steps, lambda _: None))
+    workspace.runner.submit(
+        Job(JobKind.TENSOR_NOISE, title, steps, lambda _: None, background=True)
+    )
     return True
 
 

@@ -7,9 +7,10 @@ import streamlit as st
 from analysis.runs.experiment import name_of_recipe
 from ui.answers.float_score import find_sanity_check
 from ui.frame.guide import guide_button
+from ui.frame.job_list import watch_jobs
 from ui.frame.sign_in import sign_in_box
 from ui.job_kind import JobKind
-from ui.jobs import JobState, watch_jobs
+from ui.jobs import JobState
 from ui.session.session_box import opened_session_note, session_box
 from ui.state.choices_history import History
 from ui.state.workspace import Workspace

@@ -40,7 +40,7 @@ def _sample_card(workspace: Workspace, sample: Sample) -> None:
         st.markdown(f"**{sample.title}**")
         st.caption(sample.teaches)
         st.caption(
-            f"Float {sample.metric_name} {format_share(sample.float_score)}",
+            f"Float {plain(sample.metric_name)} {format_share(sample.float_score)}",
             help=f"On {sample.cited_from}. Licence: {sample.licence}.",
         )
     current = workspace.model.source == sample.name

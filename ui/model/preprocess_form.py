@@ -1,6 +1,7 @@
 """The fields for the steps from an image to an input, on the Model page."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import streamlit as st
@@ -31,12 +32,24 @@ def preprocess_form(present: str, place: str) -> str:
         fields = {**_shape_fields(steps, place), **_scale_fields(steps, place)}
         try:
             found = Preprocess.from_json(json.dumps(_in_json(fields)))
+            found = replace(found, corrections=steps.corrections)
         except ValueError as error:
             st.error(plain(str(error)))
             return present
         if found.notes:
             st.caption(f":material/info: {plain(UNIT_SCALE_NOTE)}")
+        found = _corrections_box(found, place)
     return found.to_json()
+
+
+def _corrections_box(steps: Preprocess, place: str) -> Preprocess:
+    """Say what is put right of the data; return the steps, without it where the person says so."""
+    if steps.corrections is None:
+        return steps
+    kept = st.checkbox(
+        f"Put right: {plain(steps.corrections.description)}", value=True, key=f"{place}.corrections"
+    )
+    return steps if kept else replace(steps, corrections=None)
 
 
 def _shape_fields(steps: Preprocess, place: str) -> dict[str, Any]:

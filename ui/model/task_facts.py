@@ -183,7 +183,9 @@ def measure_import_check(workspace: Workspace) -> None:
     def keep_check(found: dict[str, float | str]) -> None:
         store.keep_answer(question, found)
 
-    workspace.runner.submit(Job(JobKind.CHECK_IMPORT, title, check_steps, keep_check))
+    workspace.runner.submit(
+        Job(JobKind.CHECK_IMPORT, title, check_steps, keep_check, background=True)
+    )
     st.rerun()
 
 

@@ -46,7 +46,7 @@ def enough_images(workspace: Workspace) -> None:
             key="ranges.enough",
             icon=":material/play_arrow:",
             on_click=ask,
-            disabled=bool(workspace.runner.active_jobs),
+            disabled=workspace.runner.active_of(JobKind.CALIBRATION_SIZE) is not None,
         )
 
 

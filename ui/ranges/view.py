@@ -62,7 +62,7 @@ def calibration_note(workspace: Workspace, side: Side, *, known: bool) -> None:
         icon=":material/play_arrow:",
         on_click=_start_calibration,
         args=(workspace,),
-        disabled=bool(workspace.runner.active_jobs),
+        disabled=workspace.runner.active_of(JobKind.CALIBRATE) is not None,
         help=f"Run the float network on {len(parts.calibration)} images",
     )
 

@@ -1,6 +1,6 @@
-"""Pictures on which the answers of two runs differ, with both answers."""
+"""Pictures on which the answers of runs differ, with the answer and confidence of each run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import streamlit as st
@@ -8,17 +8,33 @@ from numpy.typing import NDArray
 
 from analysis.evaluation.shown_inputs import image_input_place, pictures_of
 from analysis.runs.changed_answers import ChangedAnswer, changed_answers
+from analysis.runs.run_answers import (
+    ClassAnswer,
+    ImageRow,
+    answers_of_comparable_runs,
+    differing_images,
+)
 from analysis.runs.run_store import Run
+from figures.quality.class_change import class_name
 from ui.state.workspace import Workspace
 from ui.widgets.markdown import plain
 
 MOST_PICTURES = 6
 
 
-def show_changed_answers(workspace: Workspace, before: Run, after: Run) -> None:
-    """Show the images whose answers changed between two runs, harm first."""
-    if before.data_digest != after.data_digest or before.model_digest != after.model_digest:
+def show_changed_answers(workspace: Workspace, runs: Sequence[Run]) -> None:
+    """Show the images whose answers differ between runs, harm first."""
+    if len({(run.model_digest, run.data_digest) for run in runs}) > 1:
         return
+    if len(runs) == 2:
+        _show_two(workspace, runs[0], runs[1])
+    elif not answers_of_comparable_runs(runs):
+        st.caption("Runs of an older version do not tell each answer: run them once more.")
+    else:
+        _show_many(workspace, runs)
+
+
+def _show_two(workspace: Workspace, before: Run, after: Run) -> None:
     found = sorted(changed_answers(before, after), key=lambda one: one.change != "now wrong")
     if not found:
         st.caption("Both runs give the same answer on each image that they list.")
@@ -26,39 +42,103 @@ def show_changed_answers(workspace: Workspace, before: Run, after: Run) -> None:
     wrong = sum(one.change == "now wrong" for one in found)
     right = sum(one.change == "now right" for one in found)
     st.markdown(f"**{len(found)} answers changed: {wrong} now wrong, {right} now right**")
-    names = _class_names(workspace, before)
-    pictures = _changed_pictures(workspace, before, found[:MOST_PICTURES])
-    for column, one, picture in zip(st.columns(MOST_PICTURES), found, pictures, strict=False):
-        truth = "" if one.label is None else f", is {_class_name(one.label, names)}"
-        text = f"{_class_name(one.before, names)} → {_class_name(one.after, names)}{truth}"
-        column.image(picture, width="stretch", alt=text)
-        column.caption(f"{plain(text)}  \n{one.change}")
+    names = class_names_of(workspace, before)
+    captions = [_change_caption(one, names) for one in found[:MOST_PICTURES]]
+    _show_pictures(workspace, before, [one.index for one in found], captions)
     rows = [
         {
             "image": one.index,
-            "label": "" if one.label is None else _class_name(one.label, names),
-            before.name: _class_name(one.before, names),
-            after.name: _class_name(one.after, names),
+            "label": _label_text(one.label, names),
+            before.name: answer_text(one.before, one.before_confidence, names),
+            after.name: answer_text(one.after, one.after_confidence, names),
             "the change": one.change,
         }
         for one in found
     ]
-    with st.expander("All changed answers", icon=":material/table_rows:"):
-        st.dataframe(rows, hide_index=True, width="stretch", alt="Answers that changed")
+    _show_table(rows, "All changed answers")
 
 
-def _class_names(workspace: Workspace, run: Run) -> tuple[str, ...]:
+def _change_caption(one: ChangedAnswer, names: Sequence[str]) -> tuple[str, str]:
+    old = answer_text(one.before, one.before_confidence, names)
+    new = answer_text(one.after, one.after_confidence, names)
+    truth = "" if one.label is None else f", is {class_name(one.label, names)}"
+    return f"{old} → {new}{truth}", one.change
+
+
+def _show_many(workspace: Workspace, runs: Sequence[Run]) -> None:
+    found = sorted(differing_images(runs), key=_right_answers)
+    if not found:
+        st.caption(f"All {len(runs)} runs give the same answer on each image.")
+        return
+    st.markdown(f"**The runs answer differently to {len(found)} images**")
+    names = class_names_of(workspace, runs[0])
+    captions = []
+    for row in found[:MOST_PICTURES]:
+        told = [
+            f"{run.name}: {_text_of(one, names)}"
+            for run, one in zip(runs, row.answers, strict=True)
+        ]
+        captions.append(("; ".join(told), f"is {_label_text(row.label, names)}" if names else ""))
+    _show_pictures(workspace, runs[0], [row.index for row in found], captions)
+    rows = [
+        {
+            "image": row.index,
+            "label": _label_text(row.label, names),
+            **{run.name: _text_of(one, names) for run, one in zip(runs, row.answers, strict=True)},
+        }
+        for row in found
+    ]
+    _show_table(rows, "All answers that differ")
+
+
+def _right_answers(row: ImageRow) -> int:
+    return sum(one.place == row.label for one in row.answers)
+
+
+def _text_of(answer: ClassAnswer, names: Sequence[str]) -> str:
+    return answer_text(answer.place, answer.confidence, names)
+
+
+def answer_text(place: int, confidence: float | None, names: Sequence[str]) -> str:
+    """Return an answer in words, with its confidence where that is known.
+
+    Example:
+        >>> answer_text(1, 0.914, ("Bag", "Coat"))
+        'Coat 91 %'
+    """
+    share = "" if confidence is None else f" {100 * confidence:.0f} %"
+    return f"{class_name(place, names)}{share}"
+
+
+def _label_text(label: int | None, names: Sequence[str]) -> str:
+    return "" if label is None else class_name(label, names)
+
+
+def _show_table(rows: Sequence[Mapping[str, object]], title: str) -> None:
+    with st.expander(plain(title), icon=":material/table_rows:"):
+        st.dataframe(rows, hide_index=True, width="stretch", alt=title)
+
+
+def class_names_of(workspace: Workspace, run: Run) -> tuple[str, ...]:
+    """Return the class names of a run's data, where the data are loaded; else none."""
     parts = workspace.parts
     same = parts is not None and parts.score.digest == run.data_digest
     return parts.score.class_names if parts is not None and same else ()
 
 
-def _class_name(place: int, names: Sequence[str]) -> str:
-    return names[place] if place < len(names) else str(place)
+def _show_pictures(
+    workspace: Workspace, run: Run, indices: Sequence[int], captions: Sequence[tuple[str, str]]
+) -> None:
+    """Show the first images with a text and a remark each, where the run's data are loaded."""
+    pictures = _changed_pictures(workspace, run, indices[:MOST_PICTURES])
+    columns = st.columns(MOST_PICTURES)
+    for column, (text, remark), picture in zip(columns, captions, pictures, strict=False):
+        column.image(picture, width="stretch", alt=text)
+        column.caption(f"{plain(text)}  \n{plain(remark)}")
 
 
 def _changed_pictures(
-    workspace: Workspace, run: Run, shown: Sequence[ChangedAnswer]
+    workspace: Workspace, run: Run, indices: Sequence[int]
 ) -> list[NDArray[np.float32]]:
     """Return the pictures of images where the data of the run are loaded; else none."""
     network, parts = workspace.network, workspace.parts
@@ -67,5 +147,5 @@ def _changed_pictures(
     if image_input_place(network) is None:
         return []
     places = {index: place for place, index in enumerate(parts.score.indices)}
-    wanted = [places[one.index] for one in shown if one.index in places]
+    wanted = [places[index] for index in indices if index in places]
     return list(pictures_of(network, parts.score, wanted))

@@ -7,15 +7,18 @@ import streamlit as st
 
 from analysis.evaluation.evaluate import Disagreement
 from analysis.evaluation.tasks.kinds import TaskKind
-from analysis.runs.compare_runs import describe_run_change, differences_by_layer
 from analysis.runs.experiment_file import record_of_run
 from analysis.runs.json_values import plain_from_result
+from analysis.runs.run_answers import ClassAnswer, answers_of_run
 from analysis.runs.run_experiment import measure_experiment
 from analysis.runs.run_store import Run
+from figures.quality.class_change import class_name
 from quant.config import QuantConfig
 from quant.progress import Steps
 from ui.job_kind import JobKind
 from ui.jobs import Job
+from ui.runs.annotations import annotation_box
+from ui.runs.changed_images import answer_text, class_names_of
 from ui.runs.task_pictures import show_task_pictures
 from ui.state.edit_config import change_experiment
 from ui.state.snapshot import experiment_with_encodings
@@ -134,6 +137,8 @@ def manage_run(workspace: Workspace, run: Run) -> None:
     ):
         load_run_experiment(workspace, run)
         st.rerun()
+    with row:
+        annotation_box(workspace, run)
     row.download_button(
         "JSON",
         json.dumps(plain_from_result(run), indent=2),
@@ -145,19 +150,6 @@ def manage_run(workspace: Workspace, run: Run) -> None:
     if row.button("Delete", key="runs.delete", disabled=locked):
         workspace.store.delete_run(run.id)
         st.rerun()
-
-
-def show_run_change(before: Run, after: Run) -> None:
-    """Say in words how two runs differ."""
-    for sentence in describe_run_change(before, after):
-        st.markdown(f"- {plain(sentence)}")
-
-
-def show_layer_differences(before: Run, after: Run) -> None:
-    """Show layer by layer how two runs differ."""
-    rows = [plain_from_result(row) for row in differences_by_layer(before, after)]
-    with st.expander("Layer by layer", icon=":material/table_rows:"):
-        st.dataframe(rows, hide_index=True, width="stretch", height=360, alt="Layers of both runs")
 
 
 def show_disagreements(workspace: Workspace, run: Run) -> None:
@@ -174,30 +166,25 @@ def show_disagreements(workspace: Workspace, run: Run) -> None:
         st.info("Both networks answer the same on every image.")
         return
     st.caption(f"The networks differ on {total} images; the first {len(found)} are listed.")
-    parts = workspace.parts
-    same_data = parts is not None and parts.score.digest == run.data_digest
-    names = parts.score.class_names if parts is not None and same_data else ()
+    names = class_names_of(workspace, run)
+    known = {} if (told := answers_of_run(run)) is None else told.rows_by_index()
 
-    def class_name(number: int | None) -> str:
-        if number is None:
-            return ""
-        return names[number] if number < len(names) else str(number)
+    def text(number: int, answer: ClassAnswer | None) -> str:
+        return answer_text(number, None if answer is None else answer.confidence, names)
 
-    st.dataframe(
-        [
+    rows = []
+    for item in found:
+        before, after = known.get(item.index, (None, None))
+        rows.append(
             {
                 "image": item.index,
-                "label": class_name(item.label),
-                "float": class_name(item.float_class),
-                "quantized": class_name(item.quantized_class),
+                "label": "" if item.label is None else class_name(item.label, names),
+                "float": text(item.float_class, before),
+                "quantized": text(item.quantized_class, after),
                 "the change": _answer_verdict(item),
             }
-            for item in found
-        ],
-        hide_index=True,
-        width="stretch",
-        alt="Images with different answers",
-    )
+        )
+    st.dataframe(rows, hide_index=True, width="stretch", alt="Images with different answers")
 
 
 def _answer_verdict(item: Disagreement) -> str:

@@ -10,6 +10,7 @@ from analysis.runs.verdict import Level, Place, judge_run
 from ui.navigation import EXPORT, MODEL, REPAIR, SENSITIVITY, TRADEOFFS
 from ui.state.workspace import Workspace
 from ui.widgets.markdown import plain
+from ui.widgets.tables import machine_title
 
 PAGES = {
     Place.MODEL: (MODEL, ":material/deployed_code:"),
@@ -30,7 +31,9 @@ def run_heading(run: Run) -> None:
     row = st.container(horizontal=True, vertical_alignment="bottom")
     row.subheader(plain(run.name), anchor=False, width="content")
     repairs = ", ".join(run.recipe) or "no repair"
-    row.caption(plain(f"{run.model} · {repairs} · {run.cost.machine}"), width="content")
+    row.caption(
+        plain(f"{run.model} · {repairs} · {machine_title(run.cost.machine)}"), width="content"
+    )
 
 
 def show_run_verdict(workspace: Workspace, run: Run, others: Sequence[Run]) -> None:

@@ -13,10 +13,12 @@ from ui.answers.sensitivity import (
     start_sweep,
     stop_sweep,
 )
-from ui.jobs import Job
+from ui.jobs import Job, JobState
 from ui.request_guard import paths_open
 from ui.state.sensitivity import SweepRequest
 from ui.state.workspace import Workspace
+from ui.widgets.job_text import job_state_text
+from ui.widgets.markdown import plain
 from ui.widgets.tables import BIT_CHOICES
 
 BITS = tuple(bits for bits in BIT_CHOICES if bits != FLOAT_BITS)
@@ -204,18 +206,22 @@ def _start_button(
 
 
 def _running_buttons(workspace: Workspace, job: Job) -> None:
-    st.progress(min(job.progress.fraction, 1.0), text=job.progress.text)
+    words = plain(job_state_text(workspace.runner, job))
+    st.progress(min(job.progress.fraction, 1.0), text=words)
+    ending = job.state is JobState.CANCELLING
     row = st.container(horizontal=True)
     paused = row.button(
         "Pause",
         key="sensitivity.pause",
         icon=":material/pause:",
+        disabled=ending,
         help="What is found is kept; resume at any time",
     )
     cancelled = row.button(
         "Cancel",
         key="sensitivity.cancel",
         icon=":material/close:",
+        disabled=ending,
         help="What is found stays in the store",
     )
     if paused or cancelled:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,6 +52,15 @@ class FallbackStore(RunStore):
         """
         super().rename_run(identity, name)
         self._try_file(lambda disk: disk.rename_run(identity, name), lambda: None)
+
+    def annotate_run(self, identity: str, tags: Sequence[str], note: str) -> None:
+        """Give a run of the owner tags and a note.
+
+        Raises:
+            ValueError: tags or note are too many or too long.
+        """
+        super().annotate_run(identity, tags, note)
+        self._try_file(lambda disk: disk.annotate_run(identity, tags, note), lambda: None)
 
     def delete_run(self, identity: str) -> None:
         """Forget a run."""

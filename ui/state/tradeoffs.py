@@ -128,7 +128,8 @@ class TradeoffWork:
     """Fronts by the key of their question, answers to bounds, and the predictors.
 
     `noises` are by configuration without bits and data, then by recipe. `missing` are questions
-    without a front in the store. `picked` is a machine and a point. `rounded` tells whether
+    without a front in the store. `early` are fronts of a search that still measures points.
+    `picked` is a machine and a point. `rounded` tells whether
     AdaRound follows the repairs of a measured or loaded point.
     """
 
@@ -137,6 +138,7 @@ class TradeoffWork:
     noises: dict[str, dict[Recipe, RecipeNoise]] = field(default_factory=dict)
     foresights: dict[object, Foresight | None] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
+    early: dict[str, Found] = field(default_factory=dict)
     picked: tuple[str, str] | None = None
     rounded: bool = False
     wish: FrontRequest | None = None

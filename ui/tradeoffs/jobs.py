@@ -75,6 +75,9 @@ def front_key(workspace: Workspace, wish: FrontRequest) -> str:
 def find_known_fronts(workspace: Workspace, wish: FrontRequest) -> Found | None:
     """Return the fronts of a question from memory or from the run store; None without fronts."""
     key, work = front_key(workspace, wish), workspace.tradeoffs
+    early = work.early.pop(key, None)
+    if early is not None and key not in work.found:
+        hold_fronts(workspace, key, early)
     if key and key not in work.found and key not in work.missing:
         found = read_stored_fronts(workspace, key, wish)
         if found is None:
@@ -129,10 +132,13 @@ def start_front_search(workspace: Workspace, wish: FrontRequest) -> None:
 
     def search_steps() -> Steps[Found]:
         found = yield from _search_fronts(then, study, wish, machines, then.config)
+        then.tradeoffs.early[key] = found  # the page shows the front while points are measured
         keep_fronts(then, key, found, parts)  # whether anybody looks or not
+        yield from part_of_progress(_measure_some(then, study, found), FRONT_SHARE, 1.0)
         return found
 
     def take_fronts(found: Found) -> None:
+        then.tradeoffs.early.pop(key, None)
         hold_fronts(then, key, found)
 
     workspace.runner.submit(
@@ -162,9 +168,7 @@ def _search_fronts(
         searches[machine.name] = search
         plain = yield from part_of_progress(front, start, start + share)
         fronts[machine.name] = _name_points(plain, search)
-    found = Found(wish, network, noises, searches, fronts)
-    yield from part_of_progress(_measure_some(workspace, study, found), FRONT_SHARE, 1.0)
-    return found
+    return Found(wish, network, noises, searches, fronts)
 
 
 def _measure_some(workspace: Workspace, study: Study, found: Found) -> Steps[None]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from accelerator.machine import load_preset, preset_names
 from accelerator.report import CostReport, LayerCost
 from accelerator.workload import FLOAT_BITS
 from analysis.evaluation.lost_score import lost_metric, metric_value_text
@@ -163,14 +164,16 @@ def _task_cells(run: Run) -> dict[str, object]:
 
 def run_table(runs: Sequence[Run]) -> pd.DataFrame:
     """Return a row for each run; with cosine and metric if a run has no classes, or a metric."""
-    names = _distinct_names(runs)
+    names = distinct_names(runs)
+    tagged = any(run.tags for run in runs)
     told = any(not run.evaluation.classes or run.evaluation.metric for run in runs)
     return pd.DataFrame(
         [
             {
                 "name": name,
                 "recipe": ", ".join(run.recipe) or "none",
-                "machine": run.cost.machine,
+                "machine": machine_title(run.cost.machine),
+                **({"tags": ", ".join(run.tags)} if tagged else {}),
                 "top-1 %": to_percent(run.evaluation.quantized_top1),
                 "drop": to_percent(run.evaluation.top1_drop),
                 "agreement %": to_percent(run.evaluation.agreement)
@@ -193,13 +196,26 @@ def run_table(runs: Sequence[Run]) -> pd.DataFrame:
     )
 
 
-def _distinct_names(runs: Sequence[Run]) -> list[str]:
-    """Return the names of runs; those that several runs have get the time, in UTC."""
+def machine_title(name: str) -> str:
+    """Return a preset's title; a machine of the person's own keeps its name."""
+    return load_preset(name).title if name in preset_names() else name
+
+
+def distinct_names(runs: Sequence[Run]) -> list[str]:
+    """Return the names of runs; equal names get the time in UTC, and a number at an equal time."""
     counts = Counter(run.name for run in runs)
-    return [
+    found = [
         run.name if counts[run.name] == 1 else f"{run.name} ({run.created[5:16].replace('T', ' ')})"
         for run in runs
     ]
+    again = Counter(found)
+    seen: Counter[str] = Counter()
+    for place in reversed(range(len(runs))):  # the oldest is number one
+        name = found[place]
+        if again[name] > 1:
+            seen[name] += 1
+            found[place] = f"{name[:-1]}, {seen[name]})"
+    return found
 
 
 def to_percent(share: float | None) -> float | None:

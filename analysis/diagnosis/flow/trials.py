@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import torch
@@ -15,7 +15,7 @@ from analysis.runs.experiment_file import experiment_to_plain
 from analysis.runs.run_experiment import measure_experiment
 from analysis.runs.run_store import Run
 from analysis.study import AnswerStore, Study
-from quant.progress import Progress, Steps
+from quant.progress import Steps
 
 FORMAT = 1
 """Of the questions under which runs are found again."""
@@ -145,7 +145,7 @@ def _with_title(name: str, steps: Steps[Run]) -> Steps[Run]:
         except StopIteration as stop:
             result: Run = stop.value
             return result
-        yield Progress(step.fraction, f"{name}: {step.text}")
+        yield replace(step, text=f"{name}: {step.text}")
 
 
 def nearest_to_goal(trials: Iterable[Trial]) -> Trial:

@@ -71,6 +71,16 @@ def test_counts_by_hand() -> None:
     assert found.top1_drop_ci95 == paired_interval(2, 1, 6)
 
 
+def test_the_score_so_far_is_told_with_each_batch() -> None:
+    def known(answers: list[tuple[int, int]], labels: list[int] | None) -> list[str]:
+        steps = evaluate_network(network(), QUANTIZED, data(answers, labels))
+        return [step.known for step in steps]
+
+    answers = [(0, 0), (1, 2), (2, 0), (0, 1)]
+    assert known(answers, [0, 1, 1, 1])[-1] == "top-1 50.0 % (float 50.0 %) on 4 images"
+    assert known(answers, None)[-1] == "the float answer for 25.0 % of 4 images"
+
+
 def test_disagreements_name_image_and_classes() -> None:
     found = score([(0, 0), (1, 2), (2, 0)], [0, 1, 1])
     assert found.disagreements == (Disagreement(1, 1, 1, 2), Disagreement(2, 1, 2, 0))

@@ -79,3 +79,35 @@ def test_runs_of_another_format_are_ignored(tmp_path: Path) -> None:
         row = ("x", "of the future", "2099", 99, "{}")
         database.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?)", row)
     assert [kept.name for kept in store.all_runs()] == ["readable"]
+
+
+def test_tags_and_a_note_stay_with_a_run_and_only_the_owner_writes_them(tmp_path: Path) -> None:
+    mine, other = RunStore(tmp_path, "user a"), RunStore(tmp_path, "user b")
+    mine.save_run(run("kept", COST, id="1"))
+    mine.annotate_run("1", (" for the  review ", "", "baseline", "baseline"), " ='); --<b>\n")
+    other.annotate_run("1", ("stolen",), "not mine")
+    mine.annotate_run("missing", ("x",), "")
+    (kept,) = RunStore(tmp_path, "user a").all_runs()
+    assert (kept.name, kept.tags, kept.note) == (
+        "kept",
+        ("for the review", "baseline"),
+        "='); --<b>",
+    )
+    mine.rename_run("1", "better")
+    assert mine.all_runs()[0].tags == kept.tags
+
+
+@pytest.mark.parametrize(
+    ("tags", "note", "words"),
+    [
+        (["x" * 25], "", "at most 24 letters; got 1, the longest of 25"),
+        ([str(i) for i in range(9)], "", "at most 8 tags"),
+        ([], "x" * 1001, "at most 1000 letters; got 1001"),
+    ],
+)
+def test_tags_and_notes_are_bounded(tmp_path: Path, tags: list[str], note: str, words: str) -> None:
+    store = RunStore(tmp_path)
+    store.save_run(run("kept", COST, id="1"))
+    with pytest.raises(ValueError, match=words):
+        store.annotate_run("1", tags, note)
+    assert store.all_runs()[0].tags == ()

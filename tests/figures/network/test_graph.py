@@ -1,11 +1,16 @@
 import math
+from typing import Any
 
 import pytest
 
+from analysis.network_blocks import fold_network
 from analysis.network_layout import LayerPlace
+from analysis.sensitivity.present_bits import PresentLayerLoss, PresentLoss
+from analysis.sensitivity.ranking import HarmMetric
 from figures import takeaway
 from figures.network.colors import (
     colored_by_bits,
+    colored_by_loss,
     colored_by_share,
     colored_by_sqnr,
     equalized_pairs,
@@ -110,3 +115,40 @@ def test_pairs_are_arcs_under_the_network() -> None:
     assert min(y for y in arcs.y if y is not None) < -0.5
     assert takeaway(figure) == "Two pairs join 3 of the 3 layers with weights"
     assert nodes(figure)["net.0.b"][2] == pytest.approx(2)
+
+
+def test_a_block_has_the_sum_of_shares_the_fewest_bits_and_the_worst_sqnr() -> None:
+    folded = fold_network(PLACES, most=4)
+    assert dict(folded.members) == {
+        "net.0": ("net.0.a", "net.0.b", "net.0.d"),
+        "net.1": ("net.1.c", "net.1.add"),
+    }
+    shares = colored_by_share(PLACES, MACS, "MACs", "do", "net.1.c", folded)
+    found = nodes(shares)
+    assert found["net.0"][2] == pytest.approx(30)
+    assert found["net.1"][2] == pytest.approx(70)
+    assert takeaway(shares) == "One layer, net.1.c, does half of the MACs", "a title is of layers"
+    assert any("2 layers, 70 % of the MACs" in text for text in hovers(shares))
+    bits = colored_by_bits(PLACES, {"net.0.a": 4, "net.0.b": 8}, "weights", folded=folded)
+    assert any("3 layers, weights: 4 bit to 8 bit" in text for text in hovers(bits))
+    noise = {"net.0.a": 20.0, "net.0.b": 10.0, "net.1.c": math.inf}
+    loudest = colored_by_sqnr(PLACES, noise, "a run", folded=folded)
+    assert nodes(loudest)["net.0"][2] == pytest.approx(10)
+    rings = [t for t in shares.data if t.marker.symbol == "circle-open"]
+    assert [(t.x, t.y) for t in rings] == [((found["net.1"][0],), (found["net.1"][1],))]
+
+
+def hovers(figure: Any) -> list[str]:
+    return [text for trace in figure.data if trace.text is not None for text in trace.text]
+
+
+def test_the_loss_of_layers_is_a_measured_quantity_too() -> None:
+    loss = PresentLoss(
+        HarmMetric.ACCURACY,
+        (PresentLayerLoss("net.1.c", 3.0, 1.0), PresentLayerLoss("net.0.a", 0.5, None)),
+        0,
+    )
+    figure = colored_by_loss(PLACES, loss, "W4A4", folded=fold_network(PLACES, most=4))
+    assert takeaway(figure) == "net.1.c loses most of the accuracy at W4A4: 4.0 points alone"
+    assert nodes(figure)["net.1"][2] == pytest.approx(4)
+    assert nodes(figure)["net.0"][2] == pytest.approx(0.5)

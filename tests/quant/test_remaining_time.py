@@ -2,7 +2,7 @@
 
 import pytest
 
-from ui.remaining_time import GROWTH, RemainingTime
+from quant.remaining_time import GROWTH, RemainingTime
 
 
 def test_even_work_is_foretold_exactly() -> None:
@@ -46,3 +46,13 @@ def test_nothing_is_told_before_the_speed_is_known() -> None:
     assert left.seconds_left(60.0) is None
     left.add_progress(60.0, 0.01)
     assert left.seconds_left(60.0) is None
+
+
+def test_a_resumed_job_tells_the_speed_of_what_is_left() -> None:
+    """Nine tenths are found at once; the last tenth takes 100 s: 3 s of it told 0.3 s before."""
+    left = RemainingTime(0.0)
+    left.add_progress(0.2, 0.9)
+    for second in range(1, 100):
+        left.add_progress(0.2 + second, 0.9 + 0.001 * second)
+        told = left.seconds_left(0.2 + second)
+        assert told is None if second < 3 else told == pytest.approx(100 - second)

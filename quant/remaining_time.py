@@ -6,6 +6,8 @@ GROWTH = 1.5
 """A told time never grows beyond this factor of the least time told before (our choice)."""
 LEAST_S, LEAST_SHARE = 3.0, 0.03
 """Seconds and share of the work before the speed tells something."""
+FOUND_S = 1.0
+"""What is done within the first second was found among stored results, and tells no speed."""
 WINDOW_S = 10.0
 """Seconds over which the present speed is measured: stages differ in speed."""
 
@@ -19,6 +21,7 @@ class RemainingTime:
 
     def __init__(self, start_s: float) -> None:
         self._start_s = start_s
+        self._base = (start_s, 0.0)
         self._recent: deque[tuple[float, float]] = deque([(start_s, 0.0)])
         self._least_s: float | None = None
 
@@ -26,17 +29,23 @@ class RemainingTime:
         """Take in the share of work that is done at a time."""
         if fraction < self._recent[-1][1]:
             return  # a stage that counts anew says nothing about speed
+        if now_s - self._start_s < FOUND_S:
+            self._base = (now_s, fraction)
+            self._recent.clear()
         self._recent.append((now_s, fraction))
         while len(self._recent) > 2 and now_s - self._recent[1][0] >= WINDOW_S:
             self._recent.popleft()
 
     def seconds_left(self, now_s: float) -> float | None:
         """Return the seconds to go, or None before the speed tells something."""
-        done, elapsed = self._recent[-1][1], now_s - self._start_s
-        if elapsed < LEAST_S or done < LEAST_SHARE:
+        base_s, base = self._base
+        done, elapsed = self._recent[-1][1], now_s - base_s
+        if now_s - self._start_s < LEAST_S or done - base < LEAST_SHARE * (1.0 - base):
             return None
         left = 1.0 - done
-        found = elapsed / done * left
+        if left == 0:
+            return 0.0
+        found = elapsed / (done - base) * left
         first_s, first = self._recent[0]
         if done > first:
             found = max(found, (now_s - first_s) / (done - first) * left)
@@ -44,3 +53,13 @@ class RemainingTime:
             found = min(found, GROWTH * self._least_s)
         self._least_s = found if self._least_s is None else min(found, self._least_s)
         return found
+
+
+def time_left_text(seconds: float) -> str:
+    """Return the time to go in words.
+
+    Example:
+        >>> time_left_text(42.4), time_left_text(150.0)
+        ('about 42 s left', 'about 2 min left')
+    """
+    return f"about {seconds:.0f} s left" if seconds < 90 else f"about {seconds / 60:.0f} min left"

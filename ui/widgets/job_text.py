@@ -1,0 +1,23 @@
+"""What a job does, in words: the step and the time left, or what the job waits for."""
+
+from quant.remaining_time import time_left_text
+from ui.jobs import Job, JobRunner, JobState
+from ui.widgets.markdown import plain
+
+
+def job_line(runner: JobRunner, job: Job) -> str:
+    """Return title and state of a job, as Markdown: the step and the time left, or the reason."""
+    return f"**{plain(job.title)}** · {plain(job_state_text(runner, job))}"
+
+
+def job_state_text(runner: JobRunner, job: Job) -> str:
+    """Return the state of a job in plain text."""
+    if job.state is JobState.CANCELLING:
+        return f"cancelling; it stops after this step: {job.progress.text}"
+    if job.state is JobState.QUEUED:
+        before = runner.job_before(job)
+        return "starts now" if before is None else f"waits for: {before.title}"
+    left = job.remaining_s
+    return ", ".join(
+        filter(None, (job.progress.text, "" if left is None else time_left_text(left)))
+    )
