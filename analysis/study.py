@@ -111,6 +111,12 @@ class Study:
         return self.scored
 
     @property
+    def folder(self) -> Path | None:
+        """The folder of the store, for states of long work; None without one."""
+        place = None if self.store is None else self.store.path
+        return None if place is None else place.parent
+
+    @property
     def is_calibrated(self) -> bool:
         """Whether statistics of activations have been collected."""
         return self.known_statistics.images > 0

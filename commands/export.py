@@ -86,7 +86,7 @@ def export_network(
         )
         images = write_export.choose_export_images(model, network, tried, choice, check=check)
         notes = (*notes, *(images.notes if images is not None else ()))
-        study = Study.of_split(network, images)
+        study = Study.of_split(network, images, write_export.store_for_states(tried, runs))
         asked = write_export.ExportWish(
             study, tried, kind, out, model, check=check, notes=notes, runs=runs
         )

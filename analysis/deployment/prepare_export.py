@@ -38,7 +38,7 @@ def quantize_for_export(study: Study, experiment: Experiment) -> Steps[Stage]:
     else:  # a file may hold all encodings
         bare = quantize_graph(network.graph, config, None, calibrated.input_range)
         stage = Stage(network, calibrated, bare)
-    repaired = apply_whole_recipe(stage, recipe, config, study.calibration)
+    repaired = apply_whole_recipe(stage, recipe, config, study.calibration, study.folder)
     stage = yield from part_of_progress(repaired, CALIBRATION_SHARE, 1.0)
     missing = [
         site.name

@@ -25,6 +25,7 @@ from quant.config import QuantConfig, config_from_dict
 from quant.errors import QuantError
 from quant.passes.adaround import AdaRound
 from quant.passes.recipe import Recipe
+from quant.passes.reconstruct.reconstruct import Reconstruct
 from quant.spec import Granularity
 
 ENOUGH = 3  # measured points that a loss needs: one or two make no curve
@@ -106,8 +107,8 @@ def learn_forecast(
 
 
 def _predicted_recipe(recipe: Recipe) -> Recipe:
-    """Return the recipe without AdaRound, since AdaRound is not predicted."""
-    return tuple(step for step in recipe if not isinstance(step, AdaRound))
+    """Return the recipe without learned rounding, which is not predicted."""
+    return tuple(step for step in recipe if not isinstance(step, AdaRound | Reconstruct))
 
 
 def config_without_bits(network: Network, config: QuantConfig) -> QuantConfig:
@@ -149,11 +150,11 @@ def _usable_runs(
 
 
 def _recipe_of(run: Run, recipes: Mapping[Titles, Recipe]) -> Recipe | None:
-    """Return the recipe of a run if the search has the recipe, alone or before AdaRound."""
+    """Return the recipe of a run if the search has the recipe, alone or before learned rounding."""
     if run.recipe in recipes:
         return recipes[run.recipe]
     *before, last = run.recipe or ("",)
-    if tuple(before) in recipes and last.startswith("AdaRound"):
+    if tuple(before) in recipes and last.startswith(("AdaRound", "Reconstruct blocks")):
         return (*recipes[tuple(before)], *recipe_from_titles([last]))
     return None
 

@@ -18,6 +18,7 @@ from quant.passes.adaround import AdaRound
 from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.recipe import Recipe, is_float_pass
+from quant.passes.reconstruct.reconstruct import Reconstruct
 from quant.progress import Progress, Steps, part_of_progress
 from quant.simulation.plan import Side
 from quant.spec import Granularity
@@ -50,7 +51,7 @@ class RecipeNoise:
     """A recipe, the network after the float passes, and the noise of each layer quantized alone.
 
     `others` are sensitivities of weights at other granularities. The sensitivities include bias
-    correction, but not AdaRound: predictions describe networks without learned rounding.
+    correction, but no learned rounding: predictions describe networks without learned rounding.
     `entropies` caches the entropies of weights for machines that compress weights.
     """
 
@@ -97,13 +98,13 @@ def chosen_recipes(
 ) -> tuple[Recipe, ...]:
     """Return the recipes of the search without repetition; at least the empty recipe.
 
-    Equalization is left out for a network without a pair to equalize, and AdaRound of the present
-    recipe because the noise of AdaRound is not predicted.
+    Equalization is left out for a network without a pair to equalize, and learned rounding of the
+    present recipe because the noise of learned rounding is not predicted.
     """
     recipes = [RECIPES.get(choice, present) for choice in choices]
     if not pairs:
         recipes = [_without_pass(recipe, Equalize, AbsorbBias) for recipe in recipes]
-    recipes = [_without_pass(recipe, AdaRound) for recipe in recipes]
+    recipes = [_without_pass(recipe, AdaRound, Reconstruct) for recipe in recipes]
     return tuple(dict.fromkeys(filter(is_predictable, recipes))) or ((),)
 
 
@@ -112,7 +113,7 @@ def _without_pass(recipe: Recipe, *kinds: type) -> Recipe:
 
 
 def is_predictable(recipe: Recipe) -> bool:
-    """Whether screening predicts the noise under a recipe: no AdaRound, training, encodings."""
+    """Whether screening predicts the noise under a recipe: no learned rounding or training."""
     return all(isinstance(step, Equalize | AbsorbBias | CorrectBias) for step in recipe)
 
 

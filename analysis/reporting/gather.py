@@ -143,7 +143,7 @@ def _repaired_sensitivity(
 ) -> Steps[Sensitivity | None]:
     """Screen each layer of a repaired network at the bits of `config`; None without images.
 
-    AdaRound and trainings are no part of the screened noise.
+    Learned rounding and trainings are no part of the screened noise.
     """
     if study.scored is None:
         return None

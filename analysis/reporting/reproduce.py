@@ -13,6 +13,10 @@ _FLAGS = (
     (r"Absorb biases \(data-free\)", ("--absorb-bias",)),
     (r"Correct biases \(([a-z-]+)\)", ("--correct-bias", r"\1")),
     (r"AdaRound \((\d+) iterations\)", ("--adaround", "--adaround-iterations", r"\1")),
+    (
+        r"Reconstruct blocks \((\d+) steps, (\d+) for the outputs\)",
+        ("--reconstruct", "--reconstruct-steps", r"\1", "--output-steps", r"\2"),
+    ),
 )
 
 

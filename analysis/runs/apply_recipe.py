@@ -1,10 +1,12 @@
 """Passes on a network, in order: float form, ranges, quantized form."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from analysis.calibration import Calibrated, calibrate_network, config_needs_data
 from analysis.evaluation.evaluate import Data
 from analysis.network import Network
+from analysis.runs.reconstruction_state import open_state
 from analysis.study import Study
 from quant.config import QuantConfig
 from quant.errors import QuantError
@@ -15,13 +17,16 @@ from quant.passes.correct_bias import CorrectBias, Corrected
 from quant.passes.equalize import Equalize, Equalized
 from quant.passes.methods import Method, Reach
 from quant.passes.recipe import Pass, Recipe, check_recipe_order, is_float_pass
+from quant.passes.reconstruct.reconstruct import Reconstruct, Reconstructed
 from quant.passes.smooth import Smooth, Smoothed
 from quant.passes.use_encodings import EncodingsUsed, UseEncodings
 from quant.progress import Progress, Steps, drain_steps, part_of_progress
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.training.state.use_training import UseTraining
 
-Outcome = Equalized | Absorbed | Smoothed | Corrected | AdaRoundResult | EncodingsUsed
+Outcome = (
+    Equalized | Absorbed | Smoothed | Corrected | AdaRoundResult | Reconstructed | EncodingsUsed
+)
 SMOOTH_TITLE = "Smooth activations"
 MOST_IMAGES = 512  # that are held at once for the passes that learn from data
 
@@ -53,6 +58,8 @@ def title_of_pass(step: Pass) -> str:
             return f"Correct biases ({method})"
         case AdaRound(iterations=iterations):
             return f"AdaRound ({iterations} iterations)"
+        case Reconstruct(iterations=iterations, output_steps=behind):
+            return f"Reconstruct blocks ({iterations} steps, {behind} for the outputs)"
         case UseEncodings(source=source, encodings=encodings):
             return f"Encodings of {source} ({len(encodings)} tensors)"
         case UseTraining(state=state, source=source):
@@ -66,9 +73,15 @@ def plain_quantized_stage(network: Network, config: QuantConfig, calibrated: Cal
 
 
 def apply_recipe_pass(
-    stage: Stage, step: Pass, config: QuantConfig, images: Data | None
+    stage: Stage,
+    step: Pass,
+    config: QuantConfig,
+    images: Data | None,
+    folder: Path | None = None,
 ) -> Steps[tuple[Stage, Outcome]]:
     """Run one pass; after a float pass, ranges are chosen anew.
+
+    A pass that takes long keeps its state in `folder`: stopped, it goes on there.
 
     Raises:
         QuantError: the pass needs images and the study has none.
@@ -79,6 +92,10 @@ def apply_recipe_pass(
         return (yield from _use_trained_state(stage, step, config, images))
     batches = _calibration_batches(stage.network, images) if pass_needs_images(step) else []
     outcome: Outcome
+    if isinstance(step, Reconstruct):
+        state = open_state(folder, stage.network, stage.quantized, step, images)
+        outcome = yield from step(stage.network.graph, stage.quantized, batches, state)
+        return stage, outcome
     if isinstance(step, CorrectBias | AdaRound | UseEncodings):
         outcome = yield from step(stage.network.graph, stage.quantized, batches)
         return stage, outcome
@@ -88,7 +105,7 @@ def apply_recipe_pass(
 def pass_needs_images(step: Pass) -> bool:
     """Whether the pass needs images."""
     match step:
-        case AdaRound() | Smooth():
+        case AdaRound() | Reconstruct() | Smooth():
             return True
         case AbsorbBias(from_data=from_data):
             return from_data
@@ -194,7 +211,11 @@ def _calibration_batches(network: Network, images: Data | None) -> list[Inputs]:
 
 
 def apply_whole_recipe(
-    stage: Stage, recipe: Recipe, config: QuantConfig, images: Data | None
+    stage: Stage,
+    recipe: Recipe,
+    config: QuantConfig,
+    images: Data | None,
+    folder: Path | None = None,
 ) -> Steps[Stage]:
     """Run the passes of a recipe without measurements between passes.
 
@@ -204,7 +225,7 @@ def apply_whole_recipe(
     """
     check_recipe_order(recipe)
     for number, step in enumerate(recipe):
-        steps = apply_recipe_pass(stage, step, config, images)
+        steps = apply_recipe_pass(stage, step, config, images, folder)
         stage, _ = yield from part_of_progress(
             steps, number / len(recipe), (number + 1) / len(recipe)
         )

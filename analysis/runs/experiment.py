@@ -11,6 +11,7 @@ from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.methods import Method, Reach
 from quant.passes.recipe import Pass, Recipe, is_float_pass
+from quant.passes.reconstruct.reconstruct import Reconstruct
 from quant.passes.smooth import Smooth
 from quant.passes.use_encodings import UseEncodings
 from quant.spec import FLOAT_BITS, Granularity, QuantSpec
@@ -139,6 +140,8 @@ def _words_of_repair(step: Pass) -> str:
             return "bias corrected" if method is Method.EMPIRICAL else "bias corrected analytically"
         case AdaRound():
             return "AdaRound"
+        case Reconstruct():
+            return "blocks reconstructed"
         case UseEncodings(source=source):
             return f"encodings of {source}"
         case UseTraining(source=source):

@@ -22,6 +22,7 @@ from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.methods import Method, Reach
 from quant.passes.recipe import Pass, Recipe, check_recipe_order
+from quant.passes.reconstruct.reconstruct import Reconstruct
 from quant.passes.smooth import Smooth
 from quant.passes.use_encodings import UseEncodings
 from quant.training.state.use_training import UseTraining
@@ -31,12 +32,13 @@ MAX_CHARACTERS = 100 * 2**20
 TRAINING = "training"
 TrainingFinder = Callable[[str, str], UseTraining]
 """Returns the training with a name and a digest; raises TrainingError where it is missing."""
-PASSES: dict[str, type[Equalize | AbsorbBias | Smooth | CorrectBias | AdaRound]] = {
+PASSES: dict[str, type[Equalize | AbsorbBias | Smooth | CorrectBias | AdaRound | Reconstruct]] = {
     "equalize": Equalize,
     "absorb-bias": AbsorbBias,
     "smooth": Smooth,
     "correct-bias": CorrectBias,
     "adaround": AdaRound,
+    "reconstruct": Reconstruct,
 }
 
 
@@ -304,4 +306,6 @@ def _pass_of_title(title: str) -> Pass | None:
         return CorrectBias(Method(match[1]))
     if match := re.fullmatch(r"AdaRound \((\d+) iterations\)", title):
         return AdaRound(iterations=int(match[1]))
+    if match := re.fullmatch(r"Reconstruct blocks \((\d+) steps, (\d+) for the outputs\)", title):
+        return Reconstruct(iterations=int(match[1]), output_steps=int(match[2]))
     raise ConfigError(f"A recipe must hold known passes; got {title[:60]!r}.")

@@ -41,7 +41,7 @@ def apply_recipe_in_steps(
         scoring = evaluate_network(study.network, stage.quantized, study.scored_images)
         evaluation = yield from part_of_progress(scoring, number / count, middle)
         steps.append(describe_step(title, evaluation))
-        work = apply_recipe_pass(stage, step, config, study.calibration)
+        work = apply_recipe_pass(stage, step, config, study.calibration, study.folder)
         stage, _ = yield from part_of_progress(work, middle, (number + 1) / count)
         title = title_of_pass(step)
     return stage, tuple(steps)

@@ -84,7 +84,7 @@ def repair_and_measure(
     for number, step in enumerate(recipe, start=1):
         start = time.monotonic()
         middle = (number + 0.6) / count
-        work = apply_recipe_pass(stage, step, config, study.calibration)
+        work = apply_recipe_pass(stage, step, config, study.calibration, study.folder)
         stage, outcome = yield from part_of_progress(work, number / count, middle)
         measured = _measure_step(network, stage, data, step, outcome)
         result = yield from part_of_progress(measured, middle, (number + 1) / count)

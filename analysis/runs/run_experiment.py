@@ -73,7 +73,7 @@ def measure_experiment(
         by_steps = apply_recipe_in_steps(study, stage, recipe, config)
         stage, before = yield from part_of_progress(by_steps, begun, share)
     else:
-        repaired = apply_whole_recipe(stage, recipe, config, study.calibration)
+        repaired = apply_whole_recipe(stage, recipe, config, study.calibration, study.folder)
         stage = yield from part_of_progress(repaired, begun, share)
     stored = _partial_scores(study, stage.quantized)
     scored = evaluate_network(network, stage.quantized, data, metric or study.metric, stored)

@@ -56,6 +56,13 @@ AbsorbOption = Annotated[bool, typer.Option("--absorb-bias", help="Absorb high b
 CorrectOption = Annotated[Method | None, typer.Option(help="Correct biases.")]
 AdaroundOption = Annotated[bool, typer.Option("--adaround", help="Learn the rounding.")]
 IterationsOption = Annotated[int, typer.Option(help="Steps for each layer.")]
+ReconstructOption = Annotated[
+    bool, typer.Option("--reconstruct", help="Learn the weights of each block together.")
+]
+BlockStepsOption = Annotated[int, typer.Option(help="Steps for each block.")]
+OutputStepsOption = Annotated[
+    int, typer.Option(help="Steps for the outputs, behind the blocks; 0 leaves scales alone.")
+]
 EncodingsOption = Annotated[
     str | None,
     typer.Option(help="Use the encodings of a file (AIMET JSON), or own: those of the ONNX file."),
@@ -86,6 +93,9 @@ class ExperimentOptions:
     correct_bias: CorrectOption = None
     adaround: AdaroundOption = False
     adaround_iterations: IterationsOption = 1000
+    reconstruct: ReconstructOption = False
+    reconstruct_steps: BlockStepsOption = 400
+    output_steps: OutputStepsOption = 200
     encodings: EncodingsOption = None
 
     @property
@@ -97,7 +107,8 @@ class ExperimentOptions:
     @property
     def names_recipe(self) -> bool:
         """Whether passes or encodings are named."""
-        passes = (self.equalize, self.absorb_bias, self.correct_bias, self.adaround, self.smooth)
+        learned = self.adaround, self.reconstruct
+        passes = (self.equalize, self.absorb_bias, self.correct_bias, self.smooth, *learned)
         return any(passes) or self.encodings is not None
 
     def read_config(self) -> QuantConfig:
@@ -139,13 +150,22 @@ class ExperimentOptions:
         from analysis.runs.experiment import Experiment, smooth_for  # noqa: PLC0415
         from analysis.runs.experiment_file import ExperimentRecord  # noqa: PLC0415
         from quant.passes.recipe import build_recipe  # noqa: PLC0415
+        from quant.passes.reconstruct.reconstruct import Reconstruct  # noqa: PLC0415
 
+        try:
+            blocks = Reconstruct(self.reconstruct_steps, self.output_steps)
+        except ValueError:
+            raise ConfigError(
+                "--reconstruct-steps must be at least 1 and --output-steps at least 0; got "
+                f"{self.reconstruct_steps} and {self.output_steps}."
+            ) from None
         recipe = build_recipe(
             equalize=self.equalize,
             absorb_bias=self.absorb_bias,
             correct_bias=self.correct_bias,
             adaround=self.adaround_iterations if self.adaround else None,
             smooth=smooth_for(config) if self.smooth else None,
+            reconstruct=blocks if self.reconstruct else None,
         )
         return ExperimentRecord(Experiment(config, machine, recipe, seed=self.seed or 0))
 
@@ -153,7 +173,15 @@ class ExperimentOptions:
 EXPERIMENT = tuple(field.name for field in fields(ExperimentOptions))
 """The names of all options of an experiment, in the order on the command line."""
 CONFIG = ("config", "weight_bits", "activation_bits", "granularity", "estimator")
-REPAIRS = ("absorb_bias", "correct_bias", "adaround", "adaround_iterations")
+REPAIRS = (
+    "absorb_bias",
+    "correct_bias",
+    "adaround",
+    "adaround_iterations",
+    "reconstruct",
+    "reconstruct_steps",
+    "output_steps",
+)
 
 
 def experiment_options(**behind: Sequence[str]) -> Callable[[Command], Command]:

@@ -158,8 +158,16 @@ def bias_shift(layer: str, before: Sequence[float], after: Sequence[float] | Non
     return finish_figure(figure, title, 260, legend_below=True, title_width=HALF_WIDTH)
 
 
-def rounding_gain(layers: Sequence[str], ratios: Sequence[float]) -> go.Figure:
-    """Return the remaining reconstruction error of each layer after AdaRound, as shares of 1."""
+def rounding_gain(
+    layers: Sequence[str],
+    ratios: Sequence[float],
+    before: str = "nearest rounding's error",
+    rows: str = "layers",
+) -> go.Figure:
+    """Return the remaining error of each layer, or block, after learned rounding, shares of 1.
+
+    `before` names the error that is 1, and `rows` what has a row.
+    """
     figure = go.Figure(
         go.Bar(
             x=[100 * ratio for ratio in ratios],
@@ -167,12 +175,11 @@ def rounding_gain(layers: Sequence[str], ratios: Sequence[float]) -> go.Figure:
             orientation="h",
             marker={"color": WEIGHT},
             customdata=[escape_markup(name) for name in layers],
-            hovertemplate="<b>%{customdata}</b><br>%{x:.0f} % of nearest rounding's error"
-            "<extra></extra>",
+            hovertemplate=f"<b>%{{customdata}}</b><br>%{{x:.0f}} % of {before}<extra></extra>",
         )
     )
     label_rows(figure, layers)
-    figure.update_xaxes(title="Error left (% of nearest rounding), lower is better")
+    figure.update_xaxes(title=f"Error left (% of {before}), lower is better")
     mean = sum(ratios) / len(ratios) if ratios else 1.0
-    title = f"Learned rounding leaves {100 * mean:.0f} % of the error, on average over layers"
+    title = f"Learned rounding leaves {100 * mean:.0f} % of the error, on average over {rows}"
     return finish_figure(figure, title, rows_height_px(len(layers)))

@@ -6,12 +6,13 @@ from quant.passes.adaround import AdaRound
 from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.methods import Method
+from quant.passes.reconstruct.reconstruct import Reconstruct
 from quant.passes.smooth import Smooth
 from quant.passes.use_encodings import UseEncodings
 from quant.training.state.use_training import UseTraining
 
 FloatPass = Equalize | AbsorbBias | Smooth
-QuantPass = CorrectBias | AdaRound | UseEncodings | UseTraining
+QuantPass = CorrectBias | AdaRound | Reconstruct | UseEncodings | UseTraining
 Pass = FloatPass | QuantPass
 Recipe = tuple[Pass, ...]
 
@@ -23,8 +24,11 @@ def build_recipe(
     adaround: int | None = None,
     correct_bias: Method | None = None,
     smooth: Smooth | None = None,
+    reconstruct: Reconstruct | None = None,
 ) -> Recipe:
     """Return the chosen passes in the best order; `adaround` counts the iterations of AdaRound.
+
+    Reconstruction of blocks comes last, since it starts from the rounding before it.
 
     Bias correction stands before AdaRound, which moves biases further with the rounding. A
     correction afterwards would use means before the activation function and undo the result learned
@@ -41,6 +45,8 @@ def build_recipe(
         steps.append(CorrectBias(correct_bias))
     if adaround is not None:
         steps.append(AdaRound(iterations=adaround))
+    if reconstruct is not None:
+        steps.append(reconstruct)
     return tuple(steps)
 
 
@@ -70,6 +76,11 @@ def check_recipe_order(recipe: Recipe) -> None:
         _check_given_encodings(recipe, kinds)
     if UseTraining in kinds:
         _check_training_steps(recipe, kinds)
+    if Reconstruct in kinds and AdaRound in kinds[kinds.index(Reconstruct) :]:
+        raise RecipeError(
+            "AdaRound must come before the reconstruction of blocks, which starts from its "
+            "rounding; got it behind, where it would undo the reconstruction. Move it up."
+        )
     refined = False
     for step in recipe:
         if is_float_pass(step) and refined:
@@ -89,7 +100,9 @@ def _check_training_steps(recipe: Recipe, kinds: list[type]) -> None:
     """Raise where trained weights would be replaced, or would replace a repair."""
     place = kinds.index(UseTraining)
     wrong = [type(one).__name__ for one in recipe[:place] if not is_float_pass(one)]
-    wrong += [type(one).__name__ for one in recipe[place + 1 :] if isinstance(one, AdaRound)]
+    wrong += [
+        type(one).__name__ for one in recipe[place + 1 :] if isinstance(one, AdaRound | Reconstruct)
+    ]
     if wrong:
         raise RecipeError(
             "A training has its own weights and encodings, so equalization alone comes before it "
@@ -104,6 +117,11 @@ def _check_given_encodings(recipe: Recipe, kinds: list[type]) -> None:
         raise RecipeError(
             "Given encodings belong to the weights as they came; got them together with "
             f"{changing[0]}, which changes weights. Remove one of both."
+        )
+    if any(isinstance(step, Reconstruct) and step.output_steps for step in recipe):
+        raise RecipeError(
+            "Given encodings stay as they are; got a reconstruction that learns scales in the end. "
+            "Set its output steps to 0, or leave the encodings out."
         )
     if kinds[0] is not UseEncodings:
         raise RecipeError(

@@ -383,8 +383,12 @@ def test_adaround_and_analytic_correction_run_from_the_command_line(ask: Ask) ->
     found = ask(
         "evaluate", "--model", MODEL, *QUICK, "--weight-bits", "4", "--adaround",
         "--adaround-iterations", "20", "--correct-bias", "analytic",
+        "--reconstruct", "--reconstruct-steps", "1", "--output-steps", "1",
     )  # fmt: skip
-    assert found["recipe"] == ["Correct biases (analytic)", "AdaRound (20 iterations)"]
+    assert found["recipe"] == [
+        "Correct biases (analytic)", "AdaRound (20 iterations)",
+        "Reconstruct blocks (1 steps, 1 for the outputs)",
+    ]  # fmt: skip
     assert found["calibration_images"] == 20
 
 

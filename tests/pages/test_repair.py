@@ -5,11 +5,12 @@ import pytest
 from analysis.runs.repair import RepairStep, repair_and_measure
 from quant.config import uniform_config
 from quant.passes.equalize import Equalize
+from quant.passes.reconstruct.reconstruct import Reconstruct
 from quant.progress import drain_steps
 from quant.spec import Granularity
 from tests.pages.visit import Visit, leave_choices
 from ui.navigation import REPAIR, RUNS
-from ui.repair.form import ABSORB, CORRECT, EQUALIZE, ROUND
+from ui.repair.form import ABSORB, BLOCKS, CORRECT, EQUALIZE, ROUND
 from ui.repair.view import is_repairing
 
 IMBALANCED = {
@@ -97,6 +98,29 @@ def test_a_setting_rests_while_its_pass_is_off(visit: Visit) -> None:
     assert not visit.at.number_input(key="repair.iterations").disabled
     assert visit.at.selectbox(key="repair.method").disabled
     assert visit.at.checkbox(key="repair.relu6").disabled
+
+
+def test_blocks_are_reconstructed_with_the_steps_of_the_form_and_listed(runs: Path) -> None:
+    letters: dict[str, object] = {
+        "source": "letter-mlp",
+        "builder": None,
+        "input_shape": [],
+        "shown": None,
+    }
+    leave_choices(runs, model=letters, config=uniform_config(3, 8).to_dict(), config_name="W3A8")
+    visit = Visit().open(REPAIR)
+    assert visit.at.number_input(key="repair.block_steps").disabled
+    visit.at.multiselect(key="repair.recipe").set_value([BLOCKS])
+    visit.run()
+    visit.at.number_input(key="repair.block_steps").set_value(20)
+    visit.at.number_input(key="repair.output_steps").set_value(5)
+    visit.run().press("repair.run").wait()
+    repaired = visit.work.repaired
+    assert repaired is not None
+    assert repaired.experiment.recipe == (Reconstruct(20, 5),)
+    assert "What reconstruction did block by block" in [one.label for one in visit.at.expander]
+    assert "Tuning scales and biases to the float outputs left" in visit.words
+    assert "Reconstruct blocks" in visit.words
 
 
 def test_columns_of_which_nothing_is_known_are_left_out(visit: Visit) -> None:

@@ -10,13 +10,15 @@ from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.methods import Method, Reach
 from quant.passes.recipe import Pass, Recipe, RecipeError, check_recipe_order
+from quant.passes.reconstruct.reconstruct import Reconstruct
 from quant.passes.smooth import Smooth
 from ui.widgets.markdown import plain
 
 EQUALIZE, ABSORB = "Equalize across layers", "Absorb high biases"
 ROUND, CORRECT = "AdaRound", "Correct biases"
 SMOOTH = "Smooth activations of transformers"
-PASSES = (EQUALIZE, SMOOTH, ABSORB, CORRECT, ROUND)
+BLOCKS = "Reconstruct blocks"
+PASSES = (EQUALIZE, SMOOTH, ABSORB, CORRECT, ROUND, BLOCKS)
 REACHES = {Reach.LARGEST: "Largest weights", Reach.RMS: "Root mean squares"}
 
 
@@ -28,6 +30,7 @@ def names_of_recipe(recipe: Recipe) -> list[str]:
         AbsorbBias: ABSORB,
         AdaRound: ROUND,
         CorrectBias: CORRECT,
+        Reconstruct: BLOCKS,
     }
     return [name for step in recipe for kind, name in kinds.items() if isinstance(step, kind)]
 
@@ -104,9 +107,41 @@ def _pass_fields(chosen: Sequence[str], smooth: Smooth) -> dict[str, Pass]:
         help="Empirical: from images, layer by layer. Analytic: from batch norms, no data.",
     )
     return {
+        BLOCKS: _block_fields(chosen),
         EQUALIZE: Equalize(replace_relu6, reach or Reach.LARGEST),
         SMOOTH: smooth,
         ABSORB: AbsorbBias(from_data),
         ROUND: AdaRound(int(iterations)),
         CORRECT: CorrectBias(method or Method.EMPIRICAL),
     }
+
+
+def _block_fields(chosen: Sequence[str]) -> Reconstruct:
+    """Show the settings of block reconstruction; return the pass."""
+    row = st.container(horizontal=True, vertical_alignment="bottom")
+    steps = row.number_input(
+        "Steps of a block",
+        20,
+        20_000,
+        400,
+        20,
+        key="repair.block_steps",
+        persist_state="session",
+        disabled=BLOCKS not in chosen,
+        help="The weights of a block learn together how to round, for the output of the block. "
+        "Takes longer than AdaRound and serves 4 bits and fewer. Cancelled, it goes on where it "
+        "was.",
+    )
+    behind = row.number_input(
+        "Steps for the outputs",
+        0,
+        20_000,
+        200,
+        20,
+        key="repair.output_steps",
+        persist_state="session",
+        disabled=BLOCKS not in chosen,
+        help="Behind the blocks, scales and biases of the whole network learn the float "
+        "network's outputs. 0 leaves the scales alone.",
+    )
+    return Reconstruct(int(steps), int(behind))

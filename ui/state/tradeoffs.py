@@ -129,8 +129,8 @@ class TradeoffWork:
 
     `noises` are by configuration without bits and data, then by recipe. `missing` are questions
     without a front in the store. `early` are fronts of a search that still measures points.
-    `picked` is a machine and a point. `rounded` tells whether
-    AdaRound follows the repairs of a measured or loaded point.
+    `picked` is a machine and a point. `rounded` tells whether AdaRound follows the repairs of a
+    measured or loaded point, `blocks` whether block reconstruction follows.
     """
 
     found: dict[str, Found] = field(default_factory=dict)
@@ -141,5 +141,6 @@ class TradeoffWork:
     early: dict[str, Found] = field(default_factory=dict)
     picked: tuple[str, str] | None = None
     rounded: bool = False
+    blocks: bool = False
     wish: FrontRequest | None = None
     target: PointRequest = field(default_factory=PointRequest)

@@ -186,8 +186,8 @@ def _recipe_fields(last: FrontRequest) -> tuple[tuple[RecipeChoice, ...], int]:
         default=list(last.recipes),
         key="tradeoffs.recipes",
         placeholder="No repair",
-        help="The search takes the best of these for each point. AdaRound is an extra: its effect "
-        "is measured, not predicted",
+        help="The search takes the best of these for each point. AdaRound and block reconstruction "
+        "are extras: their effect is measured, not predicted",
     )
     measured: int = st.number_input(
         "Points to measure with the front",

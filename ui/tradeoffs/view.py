@@ -32,11 +32,11 @@ from figures.tradeoffs.front import front_chart
 from figures.tradeoffs.panel import Panel
 from figures.tradeoffs.wording import COST_NAMES, QualityScale, amount_text, quality_text
 from quant.assignment import bits_by_part
-from quant.passes.adaround import AdaRound
 from ui.job_kind import JobKind
 from ui.state.edit_config import change_experiment
 from ui.state.tradeoffs import Found, PointRequest
 from ui.state.workspace import Workspace
+from ui.tradeoffs.extras import add_learned_passes
 from ui.tradeoffs.jobs import answer_target, start_measuring
 from ui.tradeoffs.tables import choice_of, front_table, named_points, pickable_points
 from ui.widgets.download import csv_download_button
@@ -44,7 +44,6 @@ from ui.widgets.markdown import plain
 
 CHART = {"displayModeBar": False}
 SHOWN = (Quantity.ENERGY, Quantity.LATENCY, Quantity.SIZE, Quantity.MEMORY)
-ROUNDING_ITERATIONS = 400  # where gains of AdaRound flatten out on the sample networks
 
 
 def machine_panels(
@@ -182,17 +181,8 @@ def _below_float(scale: QualityScale, picked: Proposal, run: Measured | None) ->
 def _point_buttons(
     workspace: Workspace, found: Found, panel: Panel, picked: Proposal, *, done: bool, told: bool
 ) -> None:
-    rounding = st.toggle(
-        "With AdaRound (extra)",
-        key="tradeoffs.rounded",
-        value=workspace.tradeoffs.rounded,
-        help="Learns the rounding of weights behind the repairs: minutes, and usually better. The "
-        "prediction does not know of it, so measure the point",
-    )
-    workspace.tradeoffs.rounded = rounding
-    if rounding:
-        picked = replace(picked, recipe=(*picked.recipe, AdaRound(iterations=ROUNDING_ITERATIONS)))
-        done = False
+    extended = add_learned_passes(workspace.tradeoffs, picked)
+    done, picked = done and extended is picked, extended
     row = st.container(horizontal=True)
     if row.button(
         "Use this configuration",

@@ -13,11 +13,14 @@ from quant.passes.adaround import AdaRound
 from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.recipe import Pass, Recipe, RecipeError, check_recipe_order, is_float_pass
+from quant.passes.reconstruct.reconstruct import Reconstruct
 from quant.passes.smooth_groups import find_smooth_groups
 from quant.simulation.plan import Side
 from quant.spec import FLOAT_BITS, Estimator, Granularity, SpecChange
 
 ROUNDING_ITERATIONS = 1000
+FEW_BITS = 6
+"""Up to these bits of weights, block reconstruction is worth its time (our choice)."""
 FREE_ESTIMATORS = (Estimator.MSE, Estimator.MIN_MAX, Estimator.PERCENTILE)
 
 Change = Callable[[Experiment], Experiment | None]
@@ -28,7 +31,7 @@ class Candidate:
     """A repair: `change` returns the repaired experiment, or None if nothing would change.
 
     `cost` orders repairs: 0 is free at inference and takes seconds; scales by channel need a
-    machine with such scales; AdaRound takes minutes.
+    machine with such scales; AdaRound takes minutes, and block reconstruction more of them.
     """
 
     title: str
@@ -42,7 +45,7 @@ def repair_candidates(
 ) -> tuple[Candidate, ...]:
     """Return the repairs for the guilty sides, the cheapest first.
 
-    AdaRound takes `iterations` a layer.
+    AdaRound takes `iterations` a layer, block reconstruction two fifths of it a block.
     """
     guilty = set(sides)
     found = [
@@ -83,6 +86,13 @@ def _usual_candidates(study: Study, iterations: int) -> Iterator[Candidate]:
     yield Candidate("Correct biases", 5, weights, lambda one: _add_pass(one, CorrectBias()))
     rounding = AdaRound(iterations=iterations)
     yield Candidate("AdaRound", 6, weights, lambda one: _add_pass(one, rounding))
+    blocks = Reconstruct(max(1, 2 * iterations // 5), iterations // 5)
+    yield Candidate(
+        "Reconstruct blocks",
+        7,
+        weights,
+        lambda one: _add_pass(one, blocks) if _has_few_bits(one.config) else None,
+    )
 
 
 def _local_candidates(causes: Iterable[SiteCause]) -> Iterator[Candidate]:
@@ -114,6 +124,12 @@ def _change_layers(group: tuple[SiteCause, ...]) -> Change:
         return _with_config(experiment, config)
 
     return change
+
+
+def _has_few_bits(config: QuantConfig) -> bool:
+    """Tell whether a weight may have few bits, by the default or a rule."""
+    bits = [config.default.weight.bits, *(rule.weight.bits for rule in config.rules)]
+    return any(width is not None and width <= FEW_BITS for width in bits)
 
 
 def _with_config(experiment: Experiment, config: QuantConfig) -> Experiment | None:

@@ -275,7 +275,12 @@ class TestReproduce:
     def test_the_command_names_everything(self) -> None:
         run = replace(
             run_of_results("a", cost_report()),
-            recipe=("Equalize", "Correct biases (analytic)", "AdaRound (500 iterations)"),
+            recipe=(
+                "Equalize",
+                "Correct biases (analytic)",
+                "AdaRound (500 iterations)",
+                "Reconstruct blocks (40 steps, 9 for the outputs)",
+            ),
         )
         origin = ReportOrigin(
             "my model.pt2", "bitfusion_like", input_shape=(3, 8, 8), data="a b.npz",
@@ -285,7 +290,8 @@ class TestReproduce:
             "python cli.py evaluate --model 'my model.pt2' --input-shape 3,8,8 --data 'a b.npz' "
             "--preprocess preprocess.json --samples 10 --calibration 4 --seed 3 "
             "--config configuration.json --machine bitfusion_like --equalize "
-            "--correct-bias analytic --adaround --adaround-iterations 500"
+            "--correct-bias analytic --adaround --adaround-iterations 500 "
+            "--reconstruct --reconstruct-steps 40 --output-steps 9"
         )
         assert repairs_beyond_command(run) == ()
 

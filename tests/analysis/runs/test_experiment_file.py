@@ -25,6 +25,7 @@ from quant.passes.adaround import AdaRound
 from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.methods import Method, Reach
+from quant.passes.reconstruct.reconstruct import Reconstruct
 from quant.spec import SpecChange
 from tests.analysis.results import layer_cost, report, run
 
@@ -35,6 +36,7 @@ RECIPE = (
     AbsorbBias(from_data=True),
     CorrectBias(Method.ANALYTIC),
     AdaRound(iterations=77),
+    Reconstruct(iterations=33, output_steps=7),
 )
 EXPERIMENT = Experiment(CONFIG, MACHINE, RECIPE, given_name="mine", seed=5).on_model_and_data(
     "m" * 64, "d" * 64

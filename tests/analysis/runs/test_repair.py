@@ -30,6 +30,7 @@ from quant.passes.correct_bias import CorrectBias, Corrected
 from quant.passes.equalize import Equalize, Equalized
 from quant.passes.methods import Method
 from quant.passes.recipe import RecipeError
+from quant.passes.reconstruct.reconstruct import Reconstruct
 from quant.progress import drain_steps
 from quant.spec import Granularity
 from sample_models.registry import sample_named
@@ -135,10 +136,11 @@ def test_an_illegal_order_stops_before_anything_runs() -> None:
         (CorrectBias(Method.ANALYTIC), False),
         (CorrectBias(), True),
         (AdaRound(), True),
+        (Reconstruct(), True),
     ],
 )
 def test_passes_that_learn_refuse_to_run_without_images(
-    step: Equalize | AbsorbBias | CorrectBias | AdaRound, needs: bool
+    step: Equalize | AbsorbBias | CorrectBias | AdaRound | Reconstruct, needs: bool
 ) -> None:
     assert pass_needs_images(step) == needs
     stage = plain_quantized_stage(network(), CONFIG, calibrated())

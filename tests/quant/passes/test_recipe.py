@@ -6,6 +6,7 @@ from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.methods import Method
 from quant.passes.recipe import Recipe, RecipeError, build_recipe, check_recipe_order, is_float_pass
+from quant.passes.reconstruct.reconstruct import Reconstruct
 from quant.passes.use_encodings import UseEncodings
 
 
@@ -18,6 +19,8 @@ from quant.passes.use_encodings import UseEncodings
         (AbsorbBias(), CorrectBias()),
         (AdaRound(),),
         (UseEncodings(), CorrectBias(), AdaRound()),
+        (Equalize(), AdaRound(), Reconstruct(), CorrectBias()),
+        (UseEncodings(), Reconstruct(output_steps=0)),
     ],
 )
 def test_legal_orders_pass(recipe: Recipe) -> None:
@@ -35,16 +38,21 @@ def test_legal_orders_pass(recipe: Recipe) -> None:
         ((Equalize(), UseEncodings()), "together with Equalize"),
         ((UseEncodings(), AbsorbBias()), "together with AbsorbBias"),
         ((CorrectBias(), UseEncodings()), "Given encodings must come first"),
+        ((Reconstruct(), AdaRound()), "AdaRound must come before the reconstruction"),
+        ((Reconstruct(), Equalize()), "Equalize changes float weights"),
+        ((UseEncodings(), Reconstruct()), "Given encodings stay as they are"),
     ],
 )
 def test_illegal_orders_say_what_stands_wrong_and_what_to_do(recipe: Recipe, said: str) -> None:
     with pytest.raises(RecipeError, match=said) as caught:
         check_recipe_order(recipe)
-    assert any(word in str(caught.value) for word in ("Move", "Remove one"))
+    assert any(word in str(caught.value) for word in ("Move", "Remove one", "Set its output steps"))
 
 
 def test_a_recipe_is_built_in_the_best_order() -> None:
     built = build_recipe(equalize=True, absorb_bias=True, adaround=50, correct_bias=Method.ANALYTIC)
     assert built == (Equalize(), AbsorbBias(), CorrectBias(Method.ANALYTIC), AdaRound(50))
     check_recipe_order(built)
+    blocks = Reconstruct(20, 5)
+    assert build_recipe(adaround=50, reconstruct=blocks) == (AdaRound(50), blocks)
     assert build_recipe() == ()

@@ -144,6 +144,8 @@ def test_what_no_recipe_keeps_is_said_with_the_nearest() -> None:
     assert found.run is not None
     assert found.run.evaluation.top1_drop_ci95 is not None
     assert 100 * found.run.evaluation.top1_drop_ci95.high == pytest.approx(min(losses))
+    tried = [step.name for step in found.steps if step.stage is FlowStage.REPAIR]
+    assert tried[-1] == "Reconstruct blocks"  # two bits: tried last, as the slowest
     assert "bits for all" in found.advice
     assert "Train" in found.advice
 

@@ -1,0 +1,1 @@
+"""Block-wise reconstruction: weights of a block learn together for the output of the block."""
