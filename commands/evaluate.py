@@ -18,6 +18,7 @@ from commands.options import (
     HeadOption,
     JsonOption,
     LabelOption,
+    MlflowOption,
     ModelOption,
     PreprocessOption,
     PriorsOption,
@@ -82,6 +83,7 @@ def evaluate_network(
         Path | None,
         typer.Option(help="Folder that keeps the score so far: a killed command goes on by image."),
     ] = None,
+    mlflow: MlflowOption = None,
     out: JsonOption = "-",
 ) -> None:
     """Quantize, score beside the float network on the same images, and estimate the cost.
@@ -91,6 +93,9 @@ def evaluate_network(
     """
     with errors_as_sentences(out):
         record = options.read()
+        from commands.work.log_to_mlflow import log_run, open_mlflow  # noqa: PLC0415
+
+        client = None if mlflow is None else open_mlflow(mlflow)
         from analysis.evaluation.sanity import check_float_network  # noqa: PLC0415
         from analysis.runs.apply_recipe import pass_needs_images  # noqa: PLC0415
         from analysis.runs.run_experiment import measure_experiment  # noqa: PLC0415
@@ -118,5 +123,7 @@ def evaluate_network(
         warnings = (*(how.notes if how else ()), *sanity.warning_sentences())
         told = {"model_source": source_of_model(model), "import_check": checked}
         write_answer(out, add_warnings({**found, **told}, warnings))
+        if client is not None:
+            log_run(client, run, {})
         if run.evaluation.metric_problem:
             raise ValueError(run.evaluation.metric_problem)

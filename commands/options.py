@@ -65,6 +65,12 @@ PriorsOption = Annotated[
     Path | None,
     typer.Option(help="Of an SSD head: an .npy file of prior boxes (M, 4), x, y, w, h as shares."),
 ]
+MlflowOption = Annotated[
+    str | None,
+    typer.Option(
+        "--mlflow", help="Log the run to this MLflow server or folder; mlflow must be installed."
+    ),
+]
 JsonOption = Annotated[
     str, typer.Option("--json", help="File for the answer, or - for standard output.")
 ]

@@ -1,5 +1,6 @@
 import streamlit as st
 
+from ui.export.device_dump import device_dump_box
 from ui.export.jobs import is_exporting, present_export_request
 from ui.export.runtime_check import runtime_check_box
 from ui.export.tables import csv_table_box
@@ -37,6 +38,9 @@ list_of_artefacts()
 
 st.subheader("Check on this machine", anchor=False)
 runtime_check_box(work, wish)
+
+st.subheader("Compare with a device", anchor=False)
+device_dump_box(work, wish)
 
 st.subheader("Tables", anchor=False)
 csv_table_box(work, wish)

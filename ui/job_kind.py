@@ -22,5 +22,6 @@ class JobKind(StrEnum):
     RUN = "Run"
     EXPORT = "Export of"
     CHECK_FILE = "Check of"
+    COMPARE_DUMP = "Device dump beside"
     REPORT = "Report of"
     OTHER = ""

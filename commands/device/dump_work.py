@@ -4,17 +4,8 @@ import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from analysis.deployment.device_dump.compare_dump import (
-    DumpComparison,
-    LayerDivergence,
-    compare_dump,
-)
-from analysis.deployment.device_dump.match_tensors import (
-    DumpMatch,
-    match_tensors,
-    real_readings,
-)
-from analysis.deployment.prepare_export import quantize_for_export
+from analysis.deployment.device_dump.compare_dump import DumpComparison, LayerDivergence
+from analysis.deployment.device_dump.dump_inputs import DeviceDump, compare_experiment_dump
 from analysis.network import Network
 from analysis.split import ImageChoice, Split, open_user_data
 from analysis.study import Study
@@ -22,14 +13,11 @@ from commands.experiment.complete import complete_experiment
 from commands.experiment.options import ExperimentOptions
 from commands.inputs import read_text_file
 from commands.work.write_export import choose_export_images
-from data_io.dump_files import read_dump
+from data_io.dump_files import DumpedTensor, read_dump
 from plain_files.read_json import parse_json
 from quant.errors import QuantError
-from quant.inputs import Inputs
-from quant.progress import Steps, part_of_progress
-from quant.simulation.quant_graph import QuantGraph
+from quant.progress import Steps
 
-CALIBRATION_SHARE = 0.5
 MOST_TRIED = 12
 
 
@@ -55,13 +43,10 @@ def compare_device_dump(task: DumpTask) -> Steps[tuple[DumpComparison, tuple[str
     tensors = read_dump(task.dump)
     names = {} if task.names is None else read_names(task.names)
     tried, notes = complete_experiment(task.network, task.options.read(), task.options)
-    match = match_tensors(tensors, task.network.graph.layers, names, task.images)
     images = choose_export_images(task.model, task.network, tried, task.choice, check=False)
     study = Study.of_split(task.network, images)
-    stage = yield from part_of_progress(quantize_for_export(study, tried), 0.0, CALIBRATION_SHARE)
-    inputs = _network_inputs(task, stage.quantized, match, images)
-    steps = compare_dump(stage.quantized, match, inputs)
-    found = yield from part_of_progress(steps, CALIBRATION_SHARE, 1.0)
+    dump = _device_dump(task, tensors, names, images)
+    found = yield from compare_experiment_dump(study, tried, dump)
     return found, (*notes, *(images.notes if images else ()))
 
 
@@ -80,30 +65,20 @@ def read_names(path: Path) -> dict[str, str]:
     return raw
 
 
-def _network_inputs(
-    task: DumpTask, quantized: QuantGraph, match: DumpMatch, images: Split | None
-) -> Inputs:
-    """Return the first images of the data, or the network's input as the dump holds it."""
-    if task.images is not None:
-        own = task.choice.data is not None
-        data = open_user_data(task.model, task.network, task.choice)[0] if own else None
-        data = data or (None if images is None else images.score)
-        if data is None:
-            raise QuantError("--images counts images of --data; got no data. Name the data.")
-        (batch,) = data.first(task.images).batches(task.images)
-        return batch.inputs
-    inputs = [layer.name for layer in quantized.graph.layers if not layer.inputs]
-    found = [match.tensors.get(name) for name in inputs]
-    if len(quantized.graph.inputs) != len(inputs) or not all(found):
-        raise QuantError(
-            f"Without --images the dump must hold the input of the network ({', '.join(inputs)}); "
-            "got none. Name --data and --images, or record the input."
-        )
-    tensors = []
-    for name, tensor in zip(inputs, found, strict=True):
-        if tensor is not None:
-            tensors += real_readings(tensor, quantized.quantizers[name].encoding)[:1]
-    return tensors[0] if len(tensors) == 1 else tuple(tensors)
+def _device_dump(
+    task: DumpTask,
+    tensors: tuple[DumpedTensor, ...],
+    names: dict[str, str],
+    images: Split | None,
+) -> DeviceDump:
+    """Return the dump with the data whose first images were recorded."""
+    if task.images is None:
+        return DeviceDump(tensors, names)
+    own = task.choice.data is not None
+    data = open_user_data(task.model, task.network, task.choice)[0] if own else None
+    return DeviceDump(
+        tensors, names, task.images, data or (None if images is None else images.score)
+    )
 
 
 def summarize_comparison(found: DumpComparison, notes: tuple[str, ...]) -> dict[str, object]:

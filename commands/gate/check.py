@@ -18,6 +18,7 @@ from commands.options import (
     JsonOption,
     LabelOption,
     MachineOption,
+    MlflowOption,
     ModelOfExperimentOption,
     PreprocessOption,
     PriorsOption,
@@ -81,6 +82,7 @@ def check_conditions(
     markdown: Annotated[
         Path | None, typer.Option(help="File for the outcome, and the comparison, as Markdown.")
     ] = None,
+    mlflow: MlflowOption = None,
     out: JsonOption = "-",
 ) -> None:
     """Hold an experiment to conditions: exit code 0 holds, 1 broken, 3 too few images, 2 unusable.
@@ -91,10 +93,13 @@ def check_conditions(
     with errors_as_sentences(out):
         for option, place in (("--junit", junit), ("--markdown", markdown)):
             check_answer_place("-" if place is None else str(place), option)
+        from commands.work.log_to_mlflow import log_run, open_mlflow  # noqa: PLC0415
+
+        client = None if mlflow is None else open_mlflow(mlflow)
         from analysis.gate.condition import read_condition  # noqa: PLC0415
         from analysis.gate.decide import GateOutcome, check_run, join_outcomes  # noqa: PLC0415
         from analysis.split import ImageChoice  # noqa: PLC0415
-        from commands.gate.outcome_files import summarize_check, write_outcome  # noqa: PLC0415
+        from commands.gate.outcome_files import outcome_as_markdown, summarize_check, write_outcome  # noqa: PLC0415
         from commands.gate.score_both import CheckTask, score_both  # noqa: PLC0415
         from commands.work.make_report import open_run_store  # noqa: PLC0415
 
@@ -120,6 +125,9 @@ def check_conditions(
         decisions = check_run(scored.run, conditions, scored.against, confidence / 100)
         write_outcome(decisions, scored, junit, markdown)
         answer = summarize_check(decisions, scored, network)
+        if client is not None:
+            text = outcome_as_markdown(decisions, scored.run, scored.against)
+            log_run(client, scored.run, {"check.md": text})
         write_answer(out, add_warnings(answer, how.notes if how else ()))
         for decision in decisions:
             print_line(decision.decision_sentence)

@@ -55,6 +55,9 @@ def count_needed_images(
     targets: TargetsOption = None,
     head: HeadOption = Head.AUTO,
     seed: SeedOption = None,
+    score: Annotated[
+        bool, typer.Option("--score", help="Measure the score at each number of images, too.")
+    ] = False,
     out: JsonOption = "-",
 ) -> None:
     """Tell how many images are enough: to calibrate on, and with --against to decide on.
@@ -83,9 +86,16 @@ def count_needed_images(
         print_line(curve.sentence)
         answer: dict[str, object] = {
             "calibration": {"sentence": curve.sentence, **asdict(curve)},
+            "score": None,
             "decision": None,
             "notes": list(split.notes),
         }
+        if score:
+            from analysis.calibration_size.score_sizes import measure_size_scores  # noqa: PLC0415
+            from analysis.study import Study  # noqa: PLC0415
+
+            study = Study.of_split(network, split)
+            answer["score"] = asdict(watch_steps(measure_size_scores(study, config)))
         if against is not None:
             store = open_run_store(runs, None)
             both = CheckTask(

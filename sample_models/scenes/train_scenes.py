@@ -49,7 +49,7 @@ class SceneSchedule:
 
 
 SCHEDULES = {
-    "fashion-detector": SceneSchedule(4000, 12),
+    "fashion-detector": SceneSchedule(4000, 5, batch=8, learning_rate=2e-3),
     "fashion-segmenter": SceneSchedule(2400, 5, batch=16),
 }
 

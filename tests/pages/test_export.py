@@ -5,6 +5,7 @@ import json
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -287,3 +288,17 @@ def test_simulation_and_execution_side_by_side(export: Visit) -> None:
     assert "than float, " in export.metric("Latency, quantized").delta
     assert "layers with weights are multiplied in whole numbers" in export.words
     assert not export.errors
+
+
+def test_a_dump_of_a_device_is_compared(export: Visit) -> None:
+    assert export.work.network is not None
+    layer = export.work.network.graph.layers[1]
+    buffer = io.BytesIO()
+    np.savez(buffer, mine=np.zeros((4, *layer.shape), np.float32))
+    export.upload("export.dump.file", "dump.npz", buffer.getvalue())
+    names = json.dumps({"mine": layer.name}).encode()
+    export.upload("export.dump.names", "names.json", names)
+    export.at.number_input(key="export.dump.images").set_value(4)
+    export.press("export.dump").wait()
+    assert f"The first layer that differs is {layer.name}" in export.words
+    assert "4 images; 0 layers agree" in export.words

@@ -1,8 +1,19 @@
 """How many calibration images are enough, on the page Ranges."""
 
+from dataclasses import replace
+
 import streamlit as st
 
+from analysis.calibration_size.score_sizes import (
+    SCORED_DRAWS,
+    SCORED_IMAGES,
+    ScoreCurve,
+    measure_size_scores,
+)
 from analysis.calibration_size.size_curve import SizeCurve, measure_sizes
+from analysis.evaluation.shown_inputs import image_input_place, pictures_of
+from figures import takeaway
+from figures.ranges.calibration_size import noise_by_images, score_by_images
 from ui.job_kind import JobKind
 from ui.jobs import Job
 from ui.state.results import EnoughImages
@@ -10,6 +21,7 @@ from ui.state.workspace import Workspace
 from ui.widgets.markdown import plain
 
 FEWEST = 16
+MOST_PICTURES = 6
 
 
 def enough_images(workspace: Workspace) -> None:
@@ -21,7 +33,7 @@ def enough_images(workspace: Workspace) -> None:
     found = workspace.enough
     with st.expander("How many calibration images are enough?", icon=":material/filter_frames:"):
         if found is not None and found.images is images and found.config == config:
-            _show_curve(found.curve)
+            _show_curve(workspace, found)
             return
         st.caption(
             f"One pass over the {len(images)} images gives the ranges of every smaller number of "
@@ -50,9 +62,17 @@ def enough_images(workspace: Workspace) -> None:
         )
 
 
-def _show_curve(curve: SizeCurve) -> None:
-    """Show the sentence, a row for each number of images, and the images that stand out."""
+def _show_curve(workspace: Workspace, found: EnoughImages) -> None:
+    """Show the sentence, the curves, a row for each number of images, and harmful images."""
+    curve = found.curve
     st.markdown(f"**{plain(curve.sentence)}**")
+    figure = noise_by_images(curve)
+    st.plotly_chart(figure, key="ranges.enough.noise", alt=takeaway(figure))
+    if found.scores is not None:
+        scored = score_by_images(found.scores)
+        st.plotly_chart(scored, key="ranges.enough.scores", alt=takeaway(scored))
+    else:
+        _offer_scores(workspace, found)
     st.dataframe(
         [
             {
@@ -72,12 +92,56 @@ def _show_curve(curve: SizeCurve) -> None:
         f"differ by {curve.predict_spread(4 * curve.points[-1].images):.1%}."
     )
     if curve.outliers:
-        st.caption("Images that alone hold much of a range; without them it is narrower:")
-        st.dataframe(
-            [
-                {"image": one.index, "layer": one.tensor, "share of the range": one.share}
-                for one in curve.outliers
-            ],
-            width="stretch",
-            key="ranges.enough.outliers",
+        _show_outliers(workspace, found)
+
+
+def _offer_scores(workspace: Workspace, found: EnoughImages) -> None:
+    """Offer to score the network with the ranges of each draw."""
+    study, config = workspace.job_study, workspace.config
+    if study is None or study.scored is None:
+        return
+
+    def ask() -> None:
+        def keep(scores: ScoreCurve) -> None:
+            workspace.enough = replace(found, scores=scores)
+
+        title = f"{JobKind.CALIBRATION_SIZE} the score of {study.network.name}"
+        workspace.runner.submit(
+            Job(JobKind.CALIBRATION_SIZE, title, lambda: measure_size_scores(study, config), keep)
         )
+
+    count = min(SCORED_IMAGES, len(study.scored))
+    st.button(
+        "Measure the score at each number, too",
+        key="ranges.enough.score",
+        icon=":material/query_stats:",
+        on_click=ask,
+        disabled=bool(workspace.runner.active_jobs),
+        help=f"{SCORED_DRAWS} draws at each number of images, {count} images to score",
+    )
+
+
+def _show_outliers(workspace: Workspace, found: EnoughImages) -> None:
+    """Show the images that alone move a range, as pictures where the input is an image."""
+    outliers, network = found.curve.outliers, workspace.network
+    st.caption("Images that alone hold much of a range; without them it is narrower:")
+    places = {index: place for place, index in enumerate(found.images.indices)}
+    shown = list(dict.fromkeys(one.index for one in outliers if one.index in places))[
+        :MOST_PICTURES
+    ]
+    if network is not None and image_input_place(network) is not None and shown:
+        pictures = pictures_of(network, found.images, [places[index] for index in shown])
+        for column, index, picture in zip(st.columns(MOST_PICTURES), shown, pictures, strict=False):
+            own = [one for one in outliers if one.index == index]
+            worst = max(own, key=lambda one: one.share)
+            told = f"image {index}: {worst.share:.0%} of the range of {worst.tensor}"
+            column.image(picture, width="stretch", alt=told)
+            column.caption(plain(told))
+    st.dataframe(
+        [
+            {"image": one.index, "layer": one.tensor, "share of the range": one.share}
+            for one in outliers
+        ],
+        width="stretch",
+        key="ranges.enough.outliers",
+    )

@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from analysis.calibration_size.score_sizes import ScoreCurve
 from analysis.calibration_size.size_curve import SizeCurve
+from analysis.deployment.device_dump.compare_dump import DumpComparison
 from analysis.deployment.runtime_check import ExecutionCheck
 from analysis.runs.experiment import Experiment
 from analysis.runs.repair import RepairStep
@@ -48,10 +50,11 @@ class Checked:
 
 @dataclass(eq=False)
 class ExportWork:
-    """Artefacts by the key of their simulation and by format, and checks by the key."""
+    """Artefacts by the key of their simulation and by format, and checks and dumps by the key."""
 
     artefacts: dict[str, dict[str, Made]] = field(default_factory=dict)
     checks: dict[str, Checked] = field(default_factory=dict)
+    dumps: dict[str, DumpComparison] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -61,3 +64,4 @@ class EnoughImages:
     images: Dataset
     config: QuantConfig
     curve: SizeCurve
+    scores: ScoreCurve | None = None
