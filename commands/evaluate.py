@@ -98,6 +98,7 @@ def evaluate_network(
         client = None if mlflow is None else open_mlflow(mlflow)
         from analysis.evaluation.sanity import check_float_network  # noqa: PLC0415
         from analysis.runs.apply_recipe import pass_needs_images  # noqa: PLC0415
+        from analysis.runs.reconstruction_state import store_for_states  # noqa: PLC0415
         from analysis.runs.run_experiment import measure_experiment  # noqa: PLC0415
         from analysis.runs.run_store import RunStore  # noqa: PLC0415
         from analysis.split import ImageChoice, choose_data_split  # noqa: PLC0415
@@ -115,7 +116,7 @@ def evaluate_network(
         learning = any(pass_needs_images(step) for step in tried.all_passes)
         images = choose_data_split(model, network, tried.config, choice, learning=learning)
         checked = check_onnx_import(model, network, images.score)
-        store = None if resume is None else RunStore(resume)
+        store = store_for_states(tried, runs) if resume is None else RunStore(resume)
         study = Study.of_split(network, images, store)
         run = watch_steps(measure_experiment(study, tried, own_metric))
         found = summarize_run(run, network, (*notes, *images.notes))

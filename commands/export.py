@@ -72,6 +72,7 @@ def export_network(
     """
     with errors_as_sentences(answer):
         record = options.read()
+        from analysis.runs.reconstruction_state import store_for_states  # noqa: PLC0415
         from analysis.split import ImageChoice  # noqa: PLC0415
         from analysis.study import Study  # noqa: PLC0415
         from commands.work import write_export  # noqa: PLC0415
@@ -86,7 +87,7 @@ def export_network(
         )
         images = write_export.choose_export_images(model, network, tried, choice, check=check)
         notes = (*notes, *(images.notes if images is not None else ()))
-        study = Study.of_split(network, images, write_export.store_for_states(tried, runs))
+        study = Study.of_split(network, images, store_for_states(tried, runs))
         asked = write_export.ExportWish(
             study, tried, kind, out, model, check=check, notes=notes, runs=runs
         )

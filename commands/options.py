@@ -52,7 +52,10 @@ TrainedOption = Annotated[
     str | None,
     typer.Option(help="Name of a training: its weights and encodings; its bits if none are named."),
 ]
-TrainingsOption = Annotated[Path, typer.Option("--runs", help="Folder that keeps trainings.")]
+TrainingsOption = Annotated[
+    Path,
+    typer.Option("--runs", help="Folder that keeps trainings, and blocks that were reconstructed."),
+]
 TaskOption = Annotated[
     TaskKind, typer.Option(help="Chooses the metric; auto decides from the targets of the data.")
 ]

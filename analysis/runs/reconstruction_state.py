@@ -5,7 +5,9 @@ from pathlib import Path
 
 from analysis.evaluation.evaluate import Data
 from analysis.network import Network
+from analysis.runs.experiment import Experiment
 from analysis.runs.partial_scores import score_question_digest
+from analysis.runs.run_store import RunStore
 from quant.passes.reconstruct.reconstruct import Reconstruct
 from quant.passes.reconstruct.stored_state import StoredState
 from quant.simulation.quant_graph import QuantGraph
@@ -34,6 +36,12 @@ def open_state(
     place = folder / FOLDER
     _drop_old_states(place)
     return StoredState(place / f"{question[:32]}.safetensors", question)
+
+
+def store_for_states(experiment: Experiment, folder: Path) -> RunStore | None:
+    """Return the store of a folder if a pass keeps its state there, else None."""
+    needed = any(isinstance(step, Reconstruct) for step in experiment.all_passes)
+    return RunStore(folder) if needed else None
 
 
 def _drop_old_states(place: Path) -> None:

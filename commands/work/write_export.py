@@ -35,17 +35,10 @@ from model_io.qdq_export.weights import WeightStyle
 from model_io.runtime.executed_model import open_exported_model
 from model_io.runtime.onnx_runtime import open_bytes
 from quant.inputs import tensors_of_batch
-from quant.passes.reconstruct.reconstruct import Reconstruct
 from quant.progress import Progress, Steps, part_of_progress
 
 RUNS_FILE = "runs.sqlite"
 QDQ = {"onnx-qdq": WeightStyle.INTEGER, "onnx-qdq-float": WeightStyle.FLOAT}
-
-
-def store_for_states(experiment: Experiment, runs: Path) -> RunStore | None:
-    """Return the store of a folder if a pass keeps its state there: nothing learns twice."""
-    needed = any(isinstance(step, Reconstruct) for step in experiment.all_passes)
-    return RunStore(runs) if needed else None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
