@@ -1,8 +1,9 @@
 """What the repairs bring: the rows of issue 3, before and after, each on images no pass has seen.
 
-`python -m benchmarks.repairs [ROW ...] [--folder DIR] [--json OUT]`. Without rows, all of them.
+`python -m benchmarks.repairs [ROW ...] [--folder DIR] [--states DIR] [--json OUT]`. Without rows,
+all of them. With a folder for states, a killed reconstruction of blocks goes on where it was.
 ImageNet rows need the folder of labelled images; without it they say so. Calibration takes 64
-images, AdaRound 200, both without labels; all other images are scored.
+images, learned rounding 200, both without labels; all other images are scored.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.passes.methods import Reach
 from quant.passes.recipe import Recipe
+from quant.passes.reconstruct.reconstruct import Reconstruct
 from quant.progress import drain_steps
 from quant.spec import Estimator, Granularity
 from sample_models.registry import IMAGENET
@@ -105,6 +107,14 @@ def rows(iterations: int) -> dict[str, Row]:
             images=200,
             target="below 15 % before, within 5 after",
         ),
+        "lite0-w4-blocks": Row(
+            "efficientnet-lite0",
+            4,
+            PER_CHANNEL,
+            (Equalize(), Reconstruct()),
+            images=200,
+            target="within 2.0, at most 30 minutes on 2 cores",
+        ),
         "resnet-w4": Row(
             "fashion-resnet", 4, PER_CHANNEL, (rounding,), images=200, target="within 1.0"
         ),
@@ -112,7 +122,7 @@ def rows(iterations: int) -> dict[str, Row]:
     }
 
 
-def measure(row: Row, folder: Path) -> dict[str, Any]:
+def measure(row: Row, folder: Path, states: Path | None = None) -> dict[str, Any]:
     """Run one case and return its scores after every pass, in shares of 1."""
     loaded = load_sample_model(row.model)
     network = prepare_network(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
@@ -124,8 +134,8 @@ def measure(row: Row, folder: Path) -> dict[str, Any]:
     print(_line(row, steps[-1]), flush=True)
     for step in row.recipe:
         start = time.monotonic()
-        learned = seen if isinstance(step, AdaRound) else calibration
-        stage, _ = drain_steps(apply_recipe_pass(stage, step, row.config, learned))
+        learned = seen if isinstance(step, AdaRound | Reconstruct) else calibration
+        stage, _ = drain_steps(apply_recipe_pass(stage, step, row.config, learned, states))
         seconds = time.monotonic() - start
         steps.append(_score(title_of_pass(step), network, stage.quantized, scored, seconds))
         print(_line(row, steps[-1]), flush=True)
@@ -170,6 +180,7 @@ def main() -> None:
     parser.add_argument("rows", nargs="*")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--iterations", type=int, default=400)
+    parser.add_argument("--states", type=Path)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     known = rows(arguments.iterations)
@@ -179,7 +190,7 @@ def main() -> None:
         if known[name].model == "efficientnet-lite0" and not arguments.folder.is_dir():
             print(f"{name}: skipped, it needs a folder of images such as {FOLDER.name}")
             continue
-        answers[name] = measure(known[name], arguments.folder)
+        answers[name] = measure(known[name], arguments.folder, arguments.states)
     if arguments.json:
         arguments.json.write_text(json.dumps(answers, indent=2) + "\n", encoding="utf-8")
 
