@@ -23,14 +23,13 @@ from commands.options import (
 from commands.output import (
     add_warnings,
     errors_as_sentences,
-    print_line,
-    watch_steps,
     write_answer,
 )
 from quant.training.settings import (
     BlendGradient,
     BlendSchedule,
     LossKind,
+    NeuronWidthSettings,
     NormHandling,
     OptimizerKind,
     TrainingMethod,
@@ -92,6 +91,20 @@ def train_network(
     go_on: Annotated[
         str | None, typer.Option("--continue", help="Name of a training to start from.")
     ] = None,
+    width_rate: Annotated[
+        float,
+        typer.Option(help="Of neuron-widths: how fast widths learn; a knob of compression.", min=0),
+    ] = 3e-3,
+    pressure: Annotated[
+        float,
+        typer.Option(help="Of neuron-widths: times the mean width, added to the loss.", min=0),
+    ] = 0.0,
+    ask: Annotated[
+        bool,
+        typer.Option(
+            "--ask", help="Tell what it would cost and gain over repair, and train no further."
+        ),
+    ] = False,
     write_every: Annotated[
         float, typer.Option(help="Seconds between two states on the disk, at most.", min=0)
     ] = 30.0,
@@ -117,22 +130,17 @@ def train_network(
             dampening=dampening,
             freeze_oscillating=freeze_oscillating,
             blend=BlendSchedule(exponent=blend_exponent, gradient=blend_gradient),
+            widths=NeuronWidthSettings(rate=width_rate, pressure=pressure),
             patience=patience,
             seed=seed,
             device=device,
         )
         from analysis.split import ImageChoice  # noqa: PLC0415
         from analysis.training.divide import divide_training_images  # noqa: PLC0415
-        from analysis.training.run_training import (  # noqa: PLC0415
-            TrainingTask,
-            loss_for_split,
-            run_training_task,
-            train_task,
-        )
+        from analysis.training.run_training import TrainingTask, loss_for_split  # noqa: PLC0415
         from analysis.training.stored import open_stored_training  # noqa: PLC0415
-        from commands.json_answers.training import summarize_training  # noqa: PLC0415
+        from commands.work.answer_training import answer_training  # noqa: PLC0415
         from quant.passes.recipe import Recipe, build_recipe  # noqa: PLC0415
-        from quant.progress import drain_steps  # noqa: PLC0415
         from quant.training.workers import join_workers  # noqa: PLC0415
 
         recipe: Recipe = build_recipe(equalize=options.equalize)
@@ -146,13 +154,7 @@ def train_network(
         how = replace(how, loss=loss_for_split(split, loss))
         with join_workers(device) as workers:
             task = TrainingTask(network, wish, split, how, runs, recipe, write_every)
-            if not workers.is_first:
-                drain_steps(train_task(task))
-                return
-            print_line(split.counts_sentence)
-            if workers.count > 1:
-                print_line(f"{workers.count} processes train {batch} images each of a step")
-            print_line(f"Training {task.stored_name}: the same call again goes on if it is stopped")
-            outcome = watch_steps(run_training_task(task))
-            found = {**summarize_training(outcome), "import_check": checked}
-        write_answer(out, add_warnings(found, pixels.notes if pixels else ()))
+            found = answer_training(task, workers, ask=ask)
+        if found is not None:
+            told = {**found, "import_check": checked}
+            write_answer(out, add_warnings(told, pixels.notes if pixels else ()))

@@ -76,7 +76,7 @@ if right.button(
     start_training(work, task)
     work.notes.append(f"{UNDER_WAY} A cancelled training goes on where it was.")
     st.rerun()
-show_forecast(work, task.settings.steps)
+show_forecast(work, task.settings)
 show_rates(work)
 running = busy and work.training.outcome is None and work.training.task is not None
 if running or (busy and work.training.arms):

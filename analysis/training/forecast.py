@@ -8,10 +8,17 @@ from analysis.evaluation.evaluate import Data
 from analysis.evaluation.measures import Interval, paired_interval
 from analysis.network import Network, forward_first_output
 from analysis.runs.apply_recipe import Stage, apply_whole_recipe
-from analysis.training.run_training import TrainingTask, train_stage, training_start_stage
+from analysis.training.memory import forget_peak_memory, peak_memory_bytes
+from analysis.training.run_training import (
+    TrainingTask,
+    train_stage,
+    trained_config,
+    training_start_stage,
+)
 from quant.passes.recipe import Recipe, build_recipe
 from quant.progress import Progress, Steps, part_of_progress
 from quant.simulation.quant_graph import QuantGraph
+from quant.training.settings import TrainingSettings
 from quant.training.state.use_training import UseTraining
 
 PROBE_STEPS = 50
@@ -23,17 +30,28 @@ DECAY = 0.5
 
 @dataclass(frozen=True, slots=True)
 class StepCost:
-    """The cost of a training step: seconds, measured on three steps, and a bound of the bytes."""
+    """The cost of a training, measured on three steps with and without looks at watched images.
+
+    `seconds` are those of a step, `look_seconds` those of a look. `memory_bytes` is the peak of the
+    whole process during the steps and looks: a longer training repeats them.
+    """
 
     seconds: float
     memory_bytes: int
+    look_seconds: float = 0.0
 
-    def duration_sentence(self, steps: int) -> str:
-        """Return the duration and memory of `steps` training steps in words."""
-        minutes = steps * self.seconds / 60
+    def duration_s(self, settings: TrainingSettings) -> float:
+        """Return the expected seconds of a training."""
+        looks = 2 + settings.steps // settings.watch_interval
+        return settings.steps * self.seconds + looks * self.look_seconds
+
+    def duration_sentence(self, settings: TrainingSettings) -> str:
+        """Return the duration and memory of a training in words."""
+        minutes = self.duration_s(settings) / 60
         return (
-            f"A step takes {self.seconds:.2f} s here, so {steps} steps take about "
-            f"{minutes:.1f} minutes, and up to {self.memory_bytes / 2**20:.0f} MiB of memory."
+            f"A step takes {self.seconds:.2g} s here, so {settings.steps} steps with their looks "
+            f"at the watched images take about {minutes:.1f} minutes. The process needs "
+            f"{self.memory_bytes / 2**20:.0f} MiB of memory at its peak."
         )
 
 
@@ -72,16 +90,17 @@ class Forecast:
 
 
 def measure_step_cost(task: TrainingTask) -> Steps[StepCost]:
-    """Run three real training steps, time the steps, and discard the result."""
-    stage = yield from part_of_progress(training_start_stage(task), 0.0, 0.5)
-    settings = replace(task.settings, steps=TIMED_STEPS)
-    state = yield from part_of_progress(
-        train_stage(replace(task, settings=settings), stage), 0.5, 1.0
-    )
-    values = sum(4 * torch.Size(layer.shape).numel() for layer in task.network.graph.layers)
-    weights = 4 * task.network.graph.parameter_count()
-    memory = 2 * values * task.settings.batch + 4 * weights
-    return StepCost(state.record.seconds / TIMED_STEPS, memory)
+    """Run three real training steps, and three without watched images; discard the results."""
+    forget_peak_memory()
+    stage = yield from part_of_progress(training_start_stage(task), 0.0, 0.4)
+    short = replace(task, settings=replace(task.settings, steps=TIMED_STEPS), points=[])
+    with_looks = yield from part_of_progress(train_stage(short, stage), 0.4, 0.7)
+    memory = peak_memory_bytes()
+    blind = replace(short, split=replace(task.split, watch=task.split.watch.first(0)))
+    steps_alone = yield from part_of_progress(train_stage(blind, stage), 0.7, 1.0)
+    whole, steps = with_looks.record.seconds, steps_alone.record.seconds
+    # the clock of a training stops before the last look, so one look is in it
+    return StepCost(steps / TIMED_STEPS, memory, max(0.0, whole - steps))
 
 
 def forecast_training(task: TrainingTask) -> Steps[Forecast]:
@@ -110,10 +129,12 @@ def forecast_training(task: TrainingTask) -> Steps[Forecast]:
     probe = replace(task, settings=replace(task.settings, steps=PROBE_STEPS))
     start = yield from part_of_progress(training_start_stage(probe), 0.7, 0.75)
     state = yield from part_of_progress(train_stage(probe, start), 0.75, 0.97)
-    trained = yield from apply_whole_recipe(start, (UseTraining(state),), task.config, None)
+    trained = yield from apply_whole_recipe(
+        start, (UseTraining(state),), trained_config(task, state), None
+    )
     after = _hits_by_image(network, trained.quantized, watch)
     reached = _hits_by_image(network, None, watch)
-    return _judge_forecast(hits, after, reached, task.settings.steps)
+    return judge_forecast(hits, after, reached, task.settings.steps)
 
 
 def _unchanged_stage(stage: Stage) -> Steps[Stage]:
@@ -121,7 +142,7 @@ def _unchanged_stage(stage: Stage) -> Steps[Stage]:
     return stage
 
 
-def _judge_forecast(
+def judge_forecast(
     hits: dict[str, torch.Tensor], after: torch.Tensor, float_hits: torch.Tensor, steps: int
 ) -> Forecast:
     """Return the forecast from the right answers of each arm, of shape (N,)."""

@@ -11,6 +11,7 @@ from analysis.network import Network
 from analysis.process_settings import fixed_thread_count
 from analysis.runs.apply_recipe import (
     Stage,
+    apply_recipe_pass,
     apply_whole_recipe,
     plain_quantized_stage,
     title_of_pass,
@@ -18,10 +19,18 @@ from analysis.runs.apply_recipe import (
 from analysis.training.divide import TrainingSplit
 from analysis.training.images import TrainingImages, choose_image_augmentation, watched_batches
 from analysis.training.stored import describe_training, training_file_path
+from quant.channel_widths import config_with_channel_widths
 from quant.config import QuantConfig
 from quant.passes.recipe import Recipe
+from quant.passes.use_encodings import EncodingsUsed
 from quant.progress import Steps, part_of_progress
-from quant.training.settings import LossKind, TrainingSettings
+from quant.training.methods.neuron_widths import trained_channel_widths
+from quant.training.settings import (
+    LossKind,
+    TrainingError,
+    TrainingMethod,
+    TrainingSettings,
+)
 from quant.training.state.checkpoint import WRITE_EVERY_S, Checkpoint
 from quant.training.state.trained_state import CurvePoint, TrainedState, load_trained_state
 from quant.training.state.use_training import UseTraining
@@ -87,11 +96,12 @@ class TrainingTask:
 class TrainingOutcome:
     """A trained network with scores, on images apart from training and watching.
 
-    `start` is the network before training, with equal quantization and repair; `before` is its
-    score.
+    `config` has the learned widths of channels. `start` is the network before training, with equal
+    quantization and repair; `before` is its score.
     """
 
     task: TrainingTask
+    config: QuantConfig
     start: Stage
     state: TrainedState
     before: Evaluation
@@ -109,12 +119,21 @@ def run_training_task(task: TrainingTask) -> Steps[TrainingOutcome]:
     before = yield from part_of_progress(
         evaluate_network(task.network, stage.quantized, task.split.score), TRAIN_SHARE, middle
     )
-    step = UseTraining(state, task.stored_name)
-    trained = yield from apply_whole_recipe(stage, (step,), task.config, None)
+    config = trained_config(task, state)
+    trained, used = yield from apply_recipe_pass(
+        stage, UseTraining(state, task.stored_name), config, None
+    )
+    assert isinstance(used, EncodingsUsed)
+    if used.kept:
+        site, reason = next(iter(used.kept.items()))
+        raise TrainingError(
+            f"Each learned encoding must be in use for the score; that of {site} is not: {reason}. "
+            "This is an error of the product: report it."
+        )
     after = yield from part_of_progress(
         evaluate_network(task.network, trained.quantized, task.split.score), middle, 1.0
     )
-    return TrainingOutcome(task, stage, state, before, after)
+    return TrainingOutcome(task, config, stage, state, before, after)
 
 
 def train_task(task: TrainingTask) -> Steps[tuple[Stage, TrainedState]]:
@@ -125,18 +144,27 @@ def train_task(task: TrainingTask) -> Steps[tuple[Stage, TrainedState]]:
     Raises:
         QuantError: the settings, the data or the network do not fit.
     """
-    if present_workers().is_first:
-        describe_training(
-            task.folder,
-            task.stored_name,
-            task.network,
-            task.config,
-            task.recipe,
-            task.settings.seed,
-        )
+    _describe_task(task, task.config)
     stage = yield from part_of_progress(training_start_stage(task), 0.0, START_SHARE)
     state = yield from part_of_progress(_trained_state(task, stage), START_SHARE, 1.0)
+    _describe_task(task, trained_config(task, state))
     return stage, state
+
+
+def _describe_task(task: TrainingTask, config: QuantConfig) -> None:
+    """Write the question of a task with the bits of `config`; the first of the processes does."""
+    if not present_workers().is_first:
+        return
+    seed = task.settings.seed
+    describe_training(task.folder, task.stored_name, task.network, config, task.recipe, seed)
+
+
+def trained_config(task: TrainingTask, state: TrainedState) -> QuantConfig:
+    """Return the configuration of the trained network: with the learned widths of channels."""
+    if task.settings.method is not TrainingMethod.NEURON_WIDTHS:
+        return task.config
+    widths = trained_channel_widths(state.encodings, task.network.graph)
+    return config_with_channel_widths(task.config, widths)
 
 
 def training_start_stage(task: TrainingTask) -> Steps[Stage]:

@@ -5,7 +5,8 @@ from dataclasses import asdict
 from analysis.evaluation.evaluate import Evaluation
 from analysis.runs.apply_recipe import title_of_pass
 from analysis.runs.run_experiment import package_versions
-from analysis.training.run_training import TrainingOutcome
+from analysis.training.forecast import Forecast, StepCost
+from analysis.training.run_training import TrainingOutcome, TrainingTask
 from commands.json_answers.plain_numbers import finite_or_none, interval_bounds
 from commands.json_answers.run import NO_LABELS
 from quant.config import config_to_plain
@@ -41,10 +42,30 @@ def summarize_training(outcome: TrainingOutcome) -> dict[str, object]:
         "changed_codes": record.changed,
         "curves": [asdict(point) for point in record.curve],
         "settings": record.settings.to_dict(),
-        "config": config_to_plain(task.config, task.network.graph.layers),
+        "config": config_to_plain(outcome.config, task.network.graph.layers),
         "recipe": [title_of_pass(step) for step in task.recipe],
         "notes": [split.counts_sentence, *([] if after.labelled else [NO_LABELS])],
         "versions": package_versions(),
+    }
+
+
+def summarize_forecast(task: TrainingTask, cost: StepCost, found: Forecast) -> dict[str, object]:
+    """Return the cost and the forecast of a training for JSON; scores are shares of 1."""
+    return {
+        "model": task.network.name,
+        "cost": {
+            "step_seconds": cost.seconds,
+            "look_seconds": cost.look_seconds,
+            "seconds": cost.duration_s(task.settings),
+            "memory_bytes": cost.memory_bytes,
+        },
+        "watched": found.images,
+        "scores": found.scores,
+        "float": found.float_score,
+        "probe": found.probe,
+        "best": found.best,
+        "gain": interval_bounds(found.gain),
+        "notes": [found.forecast_sentence, cost.duration_sentence(task.settings)],
     }
 
 

@@ -87,7 +87,6 @@ class NeuronWidthSettings:
     `thresholds` of the intensity s part the widths 1, 2, 4 and 8; `temperature` is the softness of
     the gates; s starts at `start` and learns at `rate` a step. After the share `freeze` of the
     steps widths stay. `pressure` times the mean width joins the loss: 0 is the paper's method.
-    `activations` learns widths of activations, 4, 8 or 16, and a clip for each neuron.
     """
 
     thresholds: tuple[float, float, float] = (0.25, 0.5, 0.75)
@@ -96,7 +95,6 @@ class NeuronWidthSettings:
     rate: float = 3e-3
     freeze: float = 0.85
     pressure: float = 0.0
-    activations: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,4 +196,5 @@ def _blend_schedule_from_dict(raw: dict[str, Any]) -> BlendSchedule:
 
 def _width_settings_from_dict(raw: dict[str, Any]) -> NeuronWidthSettings:
     low, middle, high = raw["thresholds"]
-    return NeuronWidthSettings(**{**raw, "thresholds": (low, middle, high)})
+    known = {key: value for key, value in raw.items() if key != "activations"}  # of old versions
+    return NeuronWidthSettings(**{**known, "thresholds": (low, middle, high)})

@@ -75,3 +75,16 @@ def test_an_unknown_training_is_told(folder: Path) -> None:
     result = CliRunner().invoke(app, [*BRIEF, "--continue", "abc", "--runs", str(folder)])
     assert result.exit_code == 2
     assert "No training 'abc' has ended" in result.output
+
+
+def test_learned_widths_are_scored_as_they_were_learned(folder: Path) -> None:
+    answer = call(folder, "--method", "neuron-widths", "--width-rate", "0.1", "--steps", "3")
+    assert 1 < answer["curves"][-1]["measures"]["mean_bits"] < 8
+    given = ["--model", "letter-mlp", "--trained", answer["training"], "--runs", str(folder)]
+    scored = CliRunner().invoke(
+        app, ["evaluate", *given, "--samples", "400", "--json", str(folder / "w.json")]
+    )
+    assert scored.exit_code == 0, scored.output
+    found = json.loads((folder / "w.json").read_text())
+    assert found["quantized"]["top1"] == answer["quantized"]["top1"]
+    assert found["config"] == answer["config"]

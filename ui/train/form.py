@@ -122,7 +122,7 @@ def _blend_settings(settings: TrainingSettings) -> TrainingSettings:
 
 
 def _width_settings(settings: TrainingSettings) -> TrainingSettings:
-    left, middle, right = st.columns(3)
+    left, middle = st.columns(2)
     rate = left.number_input(
         "Rate of the widths",
         0.0001,
@@ -140,13 +140,7 @@ def _width_settings(settings: TrainingSettings) -> TrainingSettings:
         key="train.pressure",
         help="Times the mean width, added to the loss; 0 is the paper's method",
     )
-    activations = right.checkbox(
-        "Activations too",
-        key="train.activation_widths",
-        help="4, 8 or 16 bits for each neuron's output, with a learned clip. They cannot leave the "
-        "sum: the cost counts the widest of a tensor",
-    )
-    widths = replace(settings.widths, rate=rate, pressure=pressure, activations=activations)
+    widths = replace(settings.widths, rate=rate, pressure=pressure)
     return replace(settings, widths=widths)
 
 

@@ -98,7 +98,7 @@ def use_training(workspace: Workspace, outcome: TrainingOutcome) -> None:
         workspace.take_data(replace(workspace.data, held_out=True))
     trained = UseTraining(outcome.state, task.stored_name)
     recipe = (*_equalization_of(task.recipe), trained)
-    experiment = replace(workspace.experiment, config=task.config, recipe=recipe)
+    experiment = replace(workspace.experiment, config=outcome.config, recipe=recipe)
     workspace.change(replace(experiment, encodings=None, given_name=""))
     workspace.notes.append(
         "The trained network is the present experiment: Run, Sensitivity, Export and Report take "

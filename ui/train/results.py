@@ -17,6 +17,7 @@ from figures.training.changes import (
 )
 from figures.training.curves import loss_curve, measure_curves, score_curve
 from quant.simulation.plan import TENSOR_SIDES
+from quant.training.settings import TrainingSettings
 from ui.plain_text import plain
 from ui.state.workspace import Workspace
 from ui.train.jobs import continue_training, is_training, use_training
@@ -26,12 +27,12 @@ from ui.widgets.tables import to_percent
 LOOK_EVERY_S = 3.0
 
 
-def show_forecast(workspace: Workspace, steps: int) -> None:
+def show_forecast(workspace: Workspace, settings: TrainingSettings) -> None:
     """Tell the cost of a training and the expected gain."""
     cost, expected = workspace.training.cost, workspace.training.forecast
     if cost is None or expected is None:
         return
-    st.markdown(f"**{plain(expected.forecast_sentence)}** {cost.duration_sentence(steps)}")
+    st.markdown(f"**{plain(expected.forecast_sentence)}** {cost.duration_sentence(settings)}")
     arms = {
         **expected.scores,
         f"{PROBE_STEPS} steps of training": expected.probe,

@@ -16,7 +16,7 @@ from analysis.training.stored import open_stored_training
 from figures.training import changes as figures
 from quant.channel_widths import channel_widths_of_config, mean_weight_bits
 from quant.progress import drain_steps
-from quant.simulation.plan import Side, weight_site_name
+from quant.simulation.plan import Side, plan_sites, weight_site_name
 from quant.training.methods.neuron_widths import trained_channel_widths
 from quant.training.settings import TrainingMethod
 from tests.analysis.training.tasks import BRIEF, letters, task, trained
@@ -89,6 +89,13 @@ def test_controls_have_the_mean_width_that_the_neurons_learned(tmp_path: Path) -
     assert found[1].mean_bits == pytest.approx(mean, abs=0.05)
     assert found[0].arm in figures.arm_figure(found, [("before", 0.5)]).layout.yaxis.ticktext
     stored = open_stored_training(tmp_path, found[0].stored_name)
+    widths = channel_widths_of_config(letters().graph, stored.config)
+    assert mean_weight_bits(letters().graph, widths) == pytest.approx(mean)
+    sites = plan_sites(letters().graph, stored.config)
+    batch = next(given.split.score.batches(len(given.split.score)))
+    answers = stored.state.simulate_trained(letters().graph, sites)(batch.inputs).argmax(1)
+    assert batch.labels is not None
+    assert float(answers.eq(batch.labels).float().mean()) == pytest.approx(found[0].score)
     learned = trained_channel_widths(stored.state.encodings, letters().graph)
     for arm in CONTROLS:
         config = task_of_arm(given, arm, learned).config
