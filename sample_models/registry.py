@@ -8,14 +8,18 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
-from data_io.bundled import CLASS_NAMES, FASHION, letter_preprocess
+from data_io.bundled import CLASS_NAMES, FASHION, MASK_NAMES, letter_preprocess
 from data_io.letter_files import LETTERS
 from data_io.preprocessing import Interpolation, Preprocess
+from data_io.scenes.draw_scenes import SIDE
+from data_io.scenes.scene_data import SCENE_COUNTS, SCENES
 from sample_models import efficientnet_lite
 from sample_models.imbalanced import unbalance_channels
 from sample_models.letter_mlp import untrained_letter_mlp
 from sample_models.mobilenet import FashionMobileNet, untrained_fashion_mobilenet
 from sample_models.resnet import untrained_fashion_resnet
+from sample_models.scenes.detector import untrained_fashion_detector
+from sample_models.scenes.segmenter import untrained_fashion_segmenter
 from sample_models.vit import untrained_fashion_vit
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -151,6 +155,14 @@ def _trained_letter_mlp() -> nn.Module:
     return _network_with_weights("letter-mlp", untrained_letter_mlp())
 
 
+def _trained_fashion_detector() -> nn.Module:
+    return _network_with_weights("fashion-detector", untrained_fashion_detector())
+
+
+def _trained_fashion_segmenter() -> nn.Module:
+    return _network_with_weights("fashion-segmenter", untrained_fashion_segmenter())
+
+
 def _imbalanced_fashion_mobilenet() -> nn.Module:
     model = FashionMobileNet()
     _network_with_weights("fashion-mobilenet", model)
@@ -206,6 +218,38 @@ _ALL = (
         "Attention, softmax, GELU and layer norm: where activations, not weights, are the hard "
         "part.",
         _trained_fashion_vit,
+    ),
+    Sample(
+        name="fashion-detector",
+        title="Detector (garments on a canvas)",
+        teaches="A YOLO-like head whose one output holds boxes of 0 to 96 pixels and scores of 0 "
+        "to 1: one 8-bit scale for both leaves a score three codes.",
+        load=_trained_fashion_detector,
+        preprocess=SCENES,
+        dataset="fashion-boxes",
+        classes=10,
+        class_names=CLASS_NAMES,
+        input_shape=(1, SIDE, SIDE),
+        licence=OWN_LICENCE,
+        weights=WEIGHTS / "fashion-detector.safetensors",
+        cited_from=f"{SCENE_COUNTS['test']} scenes with garments of the Fashion-MNIST test set",
+        metric_name="mAP",
+    ),
+    Sample(
+        name="fashion-segmenter",
+        title="U-Net (garments on a canvas)",
+        teaches="A class for each pixel, with skip connections whose ranges meet in a concat: the "
+        "mean IoU speaks where top-1 cannot.",
+        load=_trained_fashion_segmenter,
+        preprocess=SCENES,
+        dataset="fashion-masks",
+        classes=11,
+        class_names=MASK_NAMES,
+        input_shape=(1, SIDE, SIDE),
+        licence=OWN_LICENCE,
+        weights=WEIGHTS / "fashion-segmenter.safetensors",
+        cited_from=f"{SCENE_COUNTS['test']} scenes with garments of the Fashion-MNIST test set",
+        metric_name="mIoU",
     ),
     Sample(
         name="letter-mlp",

@@ -40,17 +40,21 @@ FOCUS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class SceneSchedule:
-    """Scenes drawn, passes over them, scenes a step, and the highest rate of AdamW."""
+    """Scenes drawn, passes over them, scenes a step, and the highest rate of AdamW.
+
+    `stop_at` ends the training before the schedule does, after so many steps.
+    """
 
     scenes: int
     epochs: int
     batch: int = 32
     learning_rate: float = 3e-3
+    stop_at: int | None = None
 
 
 SCHEDULES = {
-    "fashion-detector": SceneSchedule(4000, 5, batch=8, learning_rate=2e-3),
-    "fashion-segmenter": SceneSchedule(2400, 5, batch=16),
+    "fashion-detector": SceneSchedule(4000, 5, batch=8, learning_rate=2e-3, stop_at=1182),
+    "fashion-segmenter": SceneSchedule(2400, 5, batch=16, stop_at=600),
 }
 
 
@@ -148,11 +152,12 @@ def train_scene_sample(name: str, schedule: SceneSchedule, seed: int) -> nn.Modu
     rates = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, schedule.learning_rate, total_steps=steps, pct_start=0.15
     )
-    start = time.monotonic()
+    start, done = time.monotonic(), 0
     for epoch in range(schedule.epochs):
-        total = 0.0
         order = torch.randperm(len(scenes), generator=generator)
         for index in order[: len(order) // schedule.batch * schedule.batch].split(schedule.batch):
+            if done == schedule.stop_at:
+                break
             chosen = [scenes[place] for place in index.tolist()]
             pixels = torch.from_numpy(np.stack([one.image for one in chosen]))[:, None]
             inputs = SCENES.scale_pixels(pixels)
@@ -162,13 +167,13 @@ def train_scene_sample(name: str, schedule: SceneSchedule, seed: int) -> nn.Modu
             nn.utils.clip_grad_norm_(model.parameters(), 5.0)
             optimizer.step()
             rates.step()
-            total += float(loss.detach())
-        mean = total / (len(scenes) // schedule.batch)
+            done += 1
         minutes = (time.monotonic() - start) / 60
-        print(f"{name} epoch {epoch + 1} loss {mean:.4f} {minutes:.1f} min", flush=True)  # noqa: T201
-        state = {k: v.contiguous() for k, v in model.state_dict().items()}
-        metadata = {"epochs": str(epoch + 1), "seed": str(seed)}
-        save_file(state, WEIGHTS / f"{name}.safetensors", metadata)
+        last = float(loss.detach())
+        print(f"{name} epoch {epoch + 1} loss {last:.4f} {minutes:.1f} min", flush=True)  # noqa: T201
+    state = {k: v.contiguous() for k, v in model.state_dict().items()}
+    metadata = {"steps": str(done), "seed": str(seed)}
+    save_file(state, WEIGHTS / f"{name}.safetensors", metadata)
     return model.eval()
 
 

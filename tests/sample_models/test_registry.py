@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from benchmarks.task_scores import measure_float_metric
 from data_io.bundled import BUNDLED_DATA
 from data_io.folder import open_folder
 from sample_models import registry
@@ -15,7 +16,14 @@ from sample_models.efficientnet_lite import (
     state_with_model_names,
     untrained_efficientnet_lite0,
 )
-from sample_models.registry import SAMPLES, Sample, measured_float_score, sample_named, sample_names
+from sample_models.registry import (
+    SAMPLES,
+    TOP1,
+    Sample,
+    measured_float_score,
+    sample_named,
+    sample_names,
+)
 
 IMAGENET_FOLDER = Path(__file__).parents[2].parent / "shared/datasets/imagenet-sample"
 
@@ -33,6 +41,8 @@ def test_names_are_those_that_were_promised() -> None:
         "fashion-mobilenet-imbalanced",
         "fashion-resnet",
         "fashion-vit",
+        "fashion-detector",
+        "fashion-segmenter",
         "letter-mlp",
         "efficientnet-lite0",
     }
@@ -45,7 +55,7 @@ def test_every_sample_computes(name: str) -> None:
     assert not any(module.training for module in model.modules())
     with torch.no_grad():
         outputs = model(torch.zeros(2, *entry.input_shape))
-    assert outputs.shape == (2, entry.classes)
+    assert outputs.shape[:2] == (2, entry.classes + 4 * (entry.metric_name == "mAP"))
     assert len(entry.class_names) in (0, entry.classes)
     assert entry.title
     assert entry.teaches.endswith(".")
@@ -60,7 +70,12 @@ def test_unknown_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in sample_names() if sample_named(n).dataset in BUNDLED_DATA]
+    "name",
+    [
+        n
+        for n in sample_names()
+        if sample_named(n).dataset in BUNDLED_DATA and sample_named(n).metric_name == TOP1
+    ],
 )
 def test_accuracy_is_what_the_weights_say(name: str) -> None:
     """500 images tell the accuracy to about 1.3 points (one standard deviation)."""
@@ -69,6 +84,15 @@ def test_accuracy_is_what_the_weights_say(name: str) -> None:
         part = next(BUNDLED_DATA[entry.dataset].test().batches(500))
         score = float((model(part.inputs).argmax(1) == part.labels).float().mean())
     assert abs(score - entry.float_top1) < 0.05
+
+
+@pytest.mark.parametrize("name", ["fashion-detector", "fashion-segmenter"])
+def test_the_metric_of_a_task_is_what_the_weights_say(name: str) -> None:
+    entry = sample_named(name)
+    assert math.isnan(entry.float_top1)
+    assert entry.weights is not None
+    assert entry.weights.stat().st_size < 3_000_000
+    assert abs(measure_float_metric(entry, 100) - entry.float_score) < 0.06
 
 
 def test_accuracy_comes_from_the_weights_file(tmp_path: Path) -> None:
