@@ -379,16 +379,20 @@ def test_a_recipe_repairs_what_collapsed(ask: Ask) -> None:
     assert repaired["float"] == plain["float"]
 
 
-def test_adaround_and_analytic_correction_run_from_the_command_line(ask: Ask) -> None:
+def test_learned_rounding_and_analytic_correction_run_from_the_command_line(
+    ask: Ask, tmp_path: Path
+) -> None:
     found = ask(
         "evaluate", "--model", MODEL, *QUICK, "--weight-bits", "4", "--adaround",
         "--adaround-iterations", "20", "--correct-bias", "analytic",
         "--reconstruct", "--reconstruct-steps", "1", "--output-steps", "1",
+        "--runs", str(tmp_path),
     )  # fmt: skip
     assert found["recipe"] == [
         "Correct biases (analytic)", "AdaRound (20 iterations)",
         "Reconstruct blocks (1 steps, 1 for the outputs)",
     ]  # fmt: skip
+    assert len(list((tmp_path / "reconstructions").glob("*.safetensors"))) == 1
     assert found["calibration_images"] == 20
 
 
