@@ -40,7 +40,7 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 MODEL, IMAGES = "fashion-mobilenet-imbalanced", 300
-PATIENCE_MS = 300_000
+PATIENCE_MS = 900_000
 STILL_MS = 1000
 COLORS = 128
 LARGEST_BYTES = 150_000

@@ -144,7 +144,7 @@ def test_three_runs_are_compared_and_the_oldest_is_what_the_others_are_told_agai
     assert list(facts["what"])[:2] == ["weight bits", "activation bits"]
     against = [m.value for m in done.at.main.markdown if " against eight: " in m.value]
     assert len(against) == 2
-    told = next(read(c.value) for c in done.at.main.caption if c.value.startswith("eight: "))
+    told = next(read(c.value) for c in done.at.main.caption if "eight: " in c.value)
     assert all(f"{name}: " in told for name in names), "a picture with the answer of each run"
     layers = done.at.dataframe[-1].value
     assert list(layers.columns) == ["layer", "eight", names[1], names[0]]

@@ -19,7 +19,7 @@ from figures.quality.class_change import class_name
 from ui.state.workspace import Workspace
 from ui.widgets.markdown import plain
 
-MOST_PICTURES = 6
+MOST_PICTURES, PICTURES_OF_MANY = 6, 4
 
 
 def show_changed_answers(workspace: Workspace, runs: Sequence[Run]) -> None:
@@ -43,7 +43,7 @@ def _show_two(workspace: Workspace, before: Run, after: Run) -> None:
     right = sum(one.change == "now right" for one in found)
     st.markdown(f"**{len(found)} answers changed: {wrong} now wrong, {right} now right**")
     names = class_names_of(workspace, before)
-    captions = [_change_caption(one, names) for one in found[:MOST_PICTURES]]
+    captions = [_change_lines(one, names) for one in found[:MOST_PICTURES]]
     _show_pictures(workspace, before, [one.index for one in found], captions)
     rows = [
         {
@@ -58,11 +58,11 @@ def _show_two(workspace: Workspace, before: Run, after: Run) -> None:
     _show_table(rows, "All changed answers")
 
 
-def _change_caption(one: ChangedAnswer, names: Sequence[str]) -> tuple[str, str]:
+def _change_lines(one: ChangedAnswer, names: Sequence[str]) -> list[str]:
     old = answer_text(one.before, one.before_confidence, names)
     new = answer_text(one.after, one.after_confidence, names)
     truth = "" if one.label is None else f", is {class_name(one.label, names)}"
-    return f"{old} → {new}{truth}", one.change
+    return [f"{old} → {new}{truth}", one.change]
 
 
 def _show_many(workspace: Workspace, runs: Sequence[Run]) -> None:
@@ -72,13 +72,16 @@ def _show_many(workspace: Workspace, runs: Sequence[Run]) -> None:
         return
     st.markdown(f"**The runs answer differently to {len(found)} images**")
     names = class_names_of(workspace, runs[0])
-    captions = []
-    for row in found[:MOST_PICTURES]:
-        told = [
-            f"{run.name}: {_text_of(one, names)}"
-            for run, one in zip(runs, row.answers, strict=True)
+    captions = [
+        [
+            *([f"is {_label_text(row.label, names)}"] if row.label is not None else []),
+            *(
+                f"{run.name}: {_text_of(one, names)}"
+                for run, one in zip(runs, row.answers, strict=True)
+            ),
         ]
-        captions.append(("; ".join(told), f"is {_label_text(row.label, names)}" if names else ""))
+        for row in found[:PICTURES_OF_MANY]
+    ]
     _show_pictures(workspace, runs[0], [row.index for row in found], captions)
     rows = [
         {
@@ -127,14 +130,14 @@ def class_names_of(workspace: Workspace, run: Run) -> tuple[str, ...]:
 
 
 def _show_pictures(
-    workspace: Workspace, run: Run, indices: Sequence[int], captions: Sequence[tuple[str, str]]
+    workspace: Workspace, run: Run, indices: Sequence[int], captions: Sequence[Sequence[str]]
 ) -> None:
-    """Show the first images with a text and a remark each, where the run's data are loaded."""
-    pictures = _changed_pictures(workspace, run, indices[:MOST_PICTURES])
-    columns = st.columns(MOST_PICTURES)
-    for column, (text, remark), picture in zip(columns, captions, pictures, strict=False):
-        column.image(picture, width="stretch", alt=text)
-        column.caption(f"{plain(text)}  \n{plain(remark)}")
+    """Show the first images with lines of text each, where the run's data are loaded."""
+    pictures = _changed_pictures(workspace, run, indices[: len(captions)])
+    columns = st.columns(max(1, len(captions)))
+    for column, lines, picture in zip(columns, captions, pictures, strict=False):
+        column.image(picture, width="stretch", alt="; ".join(lines))
+        column.caption("  \n".join(map(plain, lines)))
 
 
 def _changed_pictures(

@@ -173,7 +173,6 @@ def run_table(runs: Sequence[Run]) -> pd.DataFrame:
                 "name": name,
                 "recipe": ", ".join(run.recipe) or "none",
                 "machine": machine_title(run.cost.machine),
-                **({"tags": ", ".join(run.tags)} if tagged else {}),
                 "top-1 %": to_percent(run.evaluation.quantized_top1),
                 "drop": to_percent(run.evaluation.top1_drop),
                 "agreement %": to_percent(run.evaluation.agreement)
@@ -182,6 +181,7 @@ def run_table(runs: Sequence[Run]) -> pd.DataFrame:
                 "SQNR dB": run.evaluation.sqnr_db,
                 **(_task_cells(run) if told else {}),
                 "energy": format_energy(run.cost.energy_pj),
+                **({"tags": ", ".join(run.tags)} if tagged else {}),
                 "latency": format_time(run.cost.latency_s),
                 "weights": format_bytes(run.cost.weight_bytes),
                 "peak memory": format_bytes(run.cost.peak_activation_bytes),
