@@ -134,7 +134,7 @@ def _show_pictures(
 ) -> None:
     """Show the first images with lines of text each, where the run's data are loaded."""
     pictures = _changed_pictures(workspace, run, indices[: len(captions)])
-    columns = st.columns(max(1, len(captions)))
+    columns = st.columns(max(PICTURES_OF_MANY, len(captions)))
     for column, lines, picture in zip(columns, captions, pictures, strict=False):
         column.image(picture, width="stretch", alt="; ".join(lines))
         column.caption("  \n".join(map(plain, lines)))
