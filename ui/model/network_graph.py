@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from functools import partial
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from analysis.network import Network
 from analysis.network_blocks import MOST_NODES, FoldedNetwork, fold_network, unfolded_network
@@ -33,8 +32,7 @@ BLOCKS, LAYERS = "Blocks", "All layers"
 def show_network_graph(workspace: Workspace, network: Network) -> None:
     """Draw the network, coloured as chosen; a click picks a layer or unfolds a block."""
     places = cached_layer_places(network.digest, network)
-    row = st.container(horizontal=True, vertical_alignment="bottom")
-    color = row.segmented_control(
+    color = st.segmented_control(
         "Colour by",
         COLORS,
         default=MACS,
@@ -44,7 +42,7 @@ def show_network_graph(workspace: Workspace, network: Network) -> None:
         help="Bits are those of the configuration; energy and the bytes that the main memory "
         "reads and writes are those of the machine",
     )
-    folded = _folded_network(network, places, row)
+    folded = _folded_network(network, places)
     figure = _network_figure(workspace, network, color or MACS, folded)
     if figure is None:
         _say_unknown(color or MACS)
@@ -68,14 +66,12 @@ def _unfolded_key(network: Network) -> str:
     return f"model.unfolded.{network.digest[:8]}"
 
 
-def _folded_network(
-    network: Network, places: Sequence[LayerPlace], row: DeltaGenerator
-) -> FoldedNetwork:
+def _folded_network(network: Network, places: Sequence[LayerPlace]) -> FoldedNetwork:
     """Show what is folded; return the blocks and layers to draw."""
     closed = fold_network(places)
     if not closed.members:
         return closed
-    detail = row.segmented_control(
+    detail = st.segmented_control(
         "Show",
         (BLOCKS, LAYERS),
         default=BLOCKS if len(places) > MOST_NODES else LAYERS,
