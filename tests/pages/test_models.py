@@ -1,4 +1,5 @@
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -341,3 +342,28 @@ def test_a_builder_is_asked_about_once_by_name_before_it_runs(visit: Visit, tmp_
     load()
     visit.wait()
     assert ran.read_text() == "xx"
+
+
+def drawn_nodes(visit: Visit) -> set[str]:
+    """Return the names of the blocks and layers in the graph."""
+    spec = json.loads(visit.at.get("plotly_chart")[0].proto.spec)
+    return {item[0] for trace in spec["data"] for item in trace.get("customdata") or ()}
+
+
+def test_the_graph_folds_into_blocks_and_a_block_unfolds(visit: Visit) -> None:
+    network = visit.work.network
+    assert network is not None
+    every = {layer.name for layer in network.graph.layers}
+    assert drawn_nodes(visit) == every, "few layers begin unfolded"
+    key = network.digest[:8]
+    visit.at.segmented_control(key=f"model.detail.{key}").set_value("Blocks")
+    folded = drawn_nodes(visit.run())
+    assert "blocks.1" in folded
+    assert len(folded) < len(every) / 2
+    visit.at.multiselect(key=f"model.unfolded.{key}").set_value(["blocks.1"])
+    opened = drawn_nodes(visit.run())
+    assert opened - folded == {name for name in every if name.startswith("blocks.1.")}
+    visit.at.segmented_control(key="model.color").set_value("Bytes moved")
+    assert "half of the bytes" in graph_title(visit.run())
+    visit.at.segmented_control(key="model.color").set_value("Sensitivity")
+    assert "Sensitivity screens it" in visit.run().words
