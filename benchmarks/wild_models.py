@@ -7,29 +7,40 @@ import argparse
 import math
 import sys
 import tempfile
+import time
 import warnings
 from collections.abc import Callable
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
+from typing import cast
 
-import onnxruntime as ort
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from analysis.cost.workload import build_workload
-from analysis.network import prepare_network
-from model_io.load import load_model
-from model_io.qdq_export.export_qdq import export_qdq_onnx
+from accelerator.machine import load_preset
+from analysis.network import Network, forward_first_output
+from analysis.runs.experiment import Experiment
+from analysis.runs.run_experiment import measure_experiment
+from analysis.sensitivity.analyze import analyze_sensitivity
+from analysis.sensitivity.sweep import Depth, Sweep
+from analysis.split import ImageChoice, choose_data_split
+from analysis.study import Study
+from commands.inputs import open_network
+from commands.work.write_export import ExportWish, write_export
 from quant.config import uniform_config
 from quant.inputs import KINDS, draw_batch, tensors_of_batch
-from quant.passes.calibrate import Calibrate
 from quant.progress import drain_steps
-from quant.simulation.quant_graph import quantize_graph
 from tests.networks_wild import VISION, Wild
 from tests.networks_wild_sequences import SEQUENCES
 
 WILD = {**VISION, **SEQUENCES}
-HEAD = "| architecture | file | batch | W8A8 dB | W4A8 dB | weights | MACs | float | Q/DQ file dB |"
+HEAD = (
+    "| architecture | file | batch | W8A8 dB | W4A8 dB | screened | weights | float | MACs |"
+    " Q/DQ file dB | s |"
+)
 Export = Callable[[nn.Module, Wild, Path], None]
 BATCH = {0: torch.export.Dim("batch", min=1, max=4096)}
 
@@ -69,46 +80,83 @@ EXPORTS: dict[str, tuple[Export, str]] = {
 }
 
 
-def sqnr_db(expected: Tensor, found: Tensor) -> float:
-    """Return the signal to noise ratio; infinity for equal values."""
-    noise = float((expected - found).double().square().sum())
-    signal = float(expected.double().square().sum())
-    return math.inf if noise == 0 else 10 * math.log10(max(signal, 1e-30) / noise)
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What became of a file: batch, SQNR at two widths, counts, and how the exported file agrees.
+
+    `screened` counts layers with an answer; `macs` holds both counts where cost and layers differ.
+    """
+
+    batch: str
+    sqnr_db: tuple[float, ...]
+    screened: int
+    weights: int
+    floating: int
+    macs: str
+    exported_db: float
+
+    def cells(self) -> str:
+        """Return the cells of a row."""
+        levels = " | ".join(f"{level:.0f}" for level in self.sqnr_db)
+        return (
+            f"{self.batch} | {levels} | {self.screened} | {self.weights} | {self.floating} | "
+            f"{self.macs} | {self.exported_db:.0f}"
+        )
 
 
-def row(path: Path) -> str:
-    """Load a file, quantize, cost and export it; return the cells of its row."""
-    loaded = load_model(str(path))
-    model = loaded.program or loaded.module
-    network = prepare_network(
-        loaded.name, model, loaded.expected_inputs, loaded.digest, loaded.batch
+def images_file(network: Network, path: Path, count: int) -> Path:
+    """Write random images, with the float network's best class as labels of a classifier."""
+    drawn = draw_batch(network.graph.inputs, count)
+    arrays = {
+        one.name if len(network.graph.inputs) > 1 else "inputs": values.numpy()
+        for one, values in zip(network.graph.inputs, tensors_of_batch(drawn), strict=True)
+    }
+    if network.is_classifier:
+        with torch.no_grad():
+            outputs = forward_first_output(network.graph, network.graph.batch, drawn)
+        arrays["labels"] = outputs.argmax(-1).numpy()
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+    return path
+
+
+def measured(network: Network, folder: Path) -> Found:
+    """Score, screen, cost and export a network, with a check of the file in ONNX Runtime."""
+    count = max(16, 2 * (network.graph.batch or 1))
+    data = images_file(network, folder / "data.npz", count)
+    config = uniform_config(8, 8)
+    experiment = Experiment(config, load_preset("edge_systolic_8b"))
+    split = choose_data_split("wild", network, config, ImageChoice(data, calibration=count // 2))
+    study = Study.of_split(network, split)
+    scored = [drain_steps(measure_experiment(study, one)) for one in
+              (experiment, experiment.with_config(uniform_config(4, 8)))]  # fmt: skip
+    screened = drain_steps(
+        analyze_sensitivity(study, Sweep(config, bits=(4,)), depth=Depth.SCREENING)
     )
-    graph = network.graph
-    inputs = draw_batch(graph.inputs, graph.batch or 4)
-    calibration = drain_steps(Calibrate()(graph, [inputs]))
-    with torch.inference_mode():
-        expected = graph(inputs)
-        noise = [
-            sqnr_db(expected, quantize_graph(graph, uniform_config(bits, 8), calibration)(inputs))
-            for bits in (8, 4)
-        ]
-    counted = sum(op.macs for op in build_workload("wild", graph, uniform_config(8, 8)).ops)
-    quantized = quantize_graph(graph, uniform_config(8, 8), calibration)
-    exported = export_qdq_onnx(quantized).model.SerializeToString()
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = ort.InferenceSession(exported, options, providers=["CPUExecutionProvider"])
-    feed = zip(session.get_inputs(), tensors_of_batch(inputs), strict=True)
-    theirs = session.run(None, {one.name: values.numpy() for one, values in feed})[0]
-    apart = sqnr_db(quantized(inputs), torch.from_numpy(theirs))
-    weights = sum(bool(layer.weight) for layer in graph.layers)
-    macs = f"{network.mac_count}"
-    if counted != network.mac_count:
-        macs += f" != {counted}"
-    return (
-        f"{graph.batch or 'any'} | {noise[0]:.0f} | {noise[1]:.0f} | {weights} | {macs} | "
-        f"{len(network.float_weights)} | {apart:.0f}"
+    macs = scored[0].cost.macs
+    wish = ExportWish(study, experiment, "onnx-qdq", folder / "out.onnx", "wild", check=True)
+    answer, _ = drain_steps(write_export(wish))
+    execution = cast("dict[str, dict[str, float | None]]", answer["execution"])
+    plain = execution["node_by_node"]["sqnr_db"]
+    return Found(
+        "any" if network.graph.batch is None else str(network.graph.batch),
+        tuple(run.evaluation.sqnr_db for run in scored),
+        len({cell.question.layer for cell in screened.scores}),
+        sum(bool(layer.weight) for layer in network.graph.layers),
+        len(network.float_weights),
+        str(macs) if macs == network.mac_count else f"{network.mac_count} != {macs}",
+        math.inf if plain is None else plain,
     )
+
+
+def row_of_file(path: Path) -> str:
+    """Return the cells of a file: what was measured, or the sentence that refuses it."""
+    try:
+        network = open_network(str(path), None, None)
+        return measured(network, path.parent).cells()
+    except ValueError as error:
+        return f"refused: {' '.join(str(error).split())}"
+    except Exception as error:  # noqa: BLE001  a row of the table says what broke
+        return f"BROKEN {type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def main() -> None:
@@ -118,7 +166,7 @@ def main() -> None:
     chosen = parser.parse_args().names or list(WILD)
     warnings.simplefilter("ignore")
     print(HEAD)
-    print("|---" * 9 + "|")
+    print("|---" * HEAD.count(" |") + "|")
     for name in chosen:
         torch.manual_seed(0)
         model = WILD[name].build().eval()
@@ -126,12 +174,15 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / file
                 try:
-                    with redirect_stdout(sys.stderr):
+                    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
                         export(model, WILD[name], path)
-                        found = row(path)
                 except Exception as error:  # noqa: BLE001  the exporters raise every kind
-                    found = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-            print(f"| {name} | {title} | {found} |", flush=True)
+                    print(f"| {name} | {title} | not exported: {str(error)[:160]!r} |", flush=True)
+                    continue
+                start = time.monotonic()
+                with redirect_stdout(sys.stderr):
+                    found = row_of_file(path)
+            print(f"| {name} | {title} | {found} | {time.monotonic() - start:.1f} |", flush=True)
 
 
 if __name__ == "__main__":

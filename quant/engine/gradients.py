@@ -18,7 +18,7 @@ from quant.engine.portable import (
 from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import Layer, fused_function_chain
 from quant.graph.operators import weight_argument_position
-from quant.inputs import Inputs, Outputs, as_network_inputs, tensors_of_batch
+from quant.inputs import Inputs, Outputs, as_network_inputs, sample_count, tensors_of_batch
 from quant.torch_state import wait_while_tracing
 
 Probes = Callable[[Outputs], Sequence[Outputs]]
@@ -28,16 +28,18 @@ Weigh = Callable[[Tensor], list[Tensor]]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Local:
-    """One layer and one batch.
+    """One layer and one batch of `images`.
 
-    `output` (N, ...) is the layer's output in the float network, `gradients` holds the gradient of
-    each probed sum at the output. `run` gives the output for a weight from `prepare_weight` and the
+    `output` is the layer's output in the float network, usually (N, ...); the images may lie along
+    another axis, or share an axis with tokens. `gradients` holds the gradient of each probed sum at
+    the output. `run` gives the output for a weight from `prepare_weight` and the
     same input; None for a layer without weight. `weigh` takes shifts (S, ...) of the weight and
     gives for each gradient the effect (S, N) on the probed sum of an image, to first order; None
     where `weigh` gains nothing over `run`.
     """
 
     layer: Layer
+    images: int
     output: Tensor
     gradients: tuple[Tensor, ...]
     run: Run | None = None
@@ -111,6 +113,7 @@ class _Turn:
 
     def __init__(self, backward: Backward, visit: Callable[[Local], None]) -> None:
         self._backward, self._visit = backward, visit
+        self._images = 0
         self._inside = {
             operation.name
             for output in backward.stages
@@ -128,6 +131,7 @@ class _Turn:
     def run_forward(self, inputs: Inputs) -> Outputs:
         """Run the network on inputs (N, ...) and keep the values for the way back."""
         portable = self._backward.portable
+        self._images = sample_count(inputs)
         given = dict(zip(portable.input_names, tensors_of_batch(inputs), strict=True))
         for operation in portable.operations:
             name = operation.name
@@ -145,9 +149,8 @@ class _Turn:
             self._values[name], self._owners[name] = value, name
             if name in self._backward.layers:
                 self._results[name] = value
-            if _writes_in_place(
-                operation.target
-            ):  # who asks later for what it took, sees what it gave
+            # who asks later for what it took, sees what it gave
+            if _writes_in_place(operation.target) and operation.source_names:
                 source = operation.source_names[0]
                 self._values[source], self._owners[source] = value, name
         return as_network_inputs([self._values[name] for name in portable.output_names])
@@ -228,7 +231,7 @@ class _Turn:
             return [stage.products_with_shifts(one, x, shifts) for one in inner]
 
         weighs = weigh_shifts if stage.shares_weight_widely else None
-        self._visit(Local(stage.layer, y, gradients, run_with_weight, weighs))
+        self._visit(Local(stage.layer, self._images, y, gradients, run_with_weight, weighs))
         for probe, gradient in enumerate(inner):
             self._add_gradient(
                 owner, probe, len(gradients), 0, stage.gradient_at_input(gradient, x)
@@ -239,7 +242,7 @@ class _Turn:
         if layer is not None:
             run = None if layer.weight is None else self._rerun_of_layer(layer)
             gradients = tuple(one[0].to(self._results[operation.name].dtype) for one in slots)
-            self._visit(Local(layer, self._results[operation.name], gradients, run))
+            self._visit(Local(layer, self._images, self._results[layer.output], gradients, run))
         tape = self._tapes.get(operation.name)
         if tape is None:
             return

@@ -67,10 +67,10 @@ class LocalProducts:
         """Return (S, P, N) for the questions about a layer, in the order of `keys`.
 
         An entry is the product of one of P gradients with the layer's error on one of N images.
-        None for a layer without questions.
+        None for a layer without questions, or with an output that no axis divides by images.
         """
         name = local.layer.name
-        if name not in self._bits:
+        if name not in self._bits or images_first(local.output, local) is None:
             return None
         if name not in self._plans:
             self._plans[name] = self._plan_for_layer(local)
@@ -81,20 +81,22 @@ class LocalProducts:
 
     def _product_parts(self, local: Local, plan: _Plan) -> Iterator[Tensor]:
         if plan.weighed and local.weigh is not None:
-            yield torch.stack(local.weigh(self._weight_shifts(local, plan.weighed)), 1)
+            weighed = torch.stack(local.weigh(self._weight_shifts(local, plan.weighed)), 1)
+            yield weighed.unflatten(2, (local.images, -1)).sum(3)
         if not plan.again and plan.floats is None:
             return
-        products = ErrorProducts(local.output, local.gradients)
+        output = _arranged(local.output, local)
+        products = ErrorProducts(output, [_arranged(one, local) for one in local.gradients])
         for bits, sides in plan.again.items():
             if local.run is None:
                 raise RuntimeError(f"{local.layer.name} has no weight to run again with.")
-            moved = local.run(self._pack_quantized_weight(local, bits))
+            moved = _arranged(local.run(self._pack_quantized_weight(local, bits)), local)
             if Side.WEIGHTS in sides:
                 yield products.products_of_move(moved)
             if Side.BOTH in sides:
                 yield products.products_of_encodings(moved, plan.both[bits])
         if plan.floats is not None:
-            yield products.products_of_encodings(local.output, plan.floats)
+            yield products.products_of_encodings(output, plan.floats)
 
     def _plan_for_layer(self, local: Local) -> _Plan:
         asked = self._bits[local.layer.name]
@@ -165,3 +167,21 @@ class LocalProducts:
             return False
         self._free_input_letters -= size
         return True
+
+
+def images_first(values: Tensor, local: Local) -> Tensor | None:
+    """Return a layer's values with the images along axis 0, (N, ...); None if no axis holds them.
+
+    The axis that grows with the batch holds the images: the second for a sequence (L, N, E), the
+    first for windows (N * k, ...), which become (N, k, ...).
+    """
+    for axis, size in enumerate(local.layer.shape):
+        if values.shape[axis] == local.images * size:
+            found = values if size == 1 else values.unflatten(axis, (local.images, size))
+            return found.movedim(axis, 0) if axis else found
+    return None
+
+
+def _arranged(values: Tensor, local: Local) -> Tensor:
+    found = images_first(values, local)
+    return values if found is None else found
