@@ -10,8 +10,9 @@ import torch
 from model_io.errors import ModelError
 from model_io.load import load_model
 from model_io.loaded_model import LoadedModel
-from quant.graph.capture import capture_graph, export_torch_program
+from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
+from quant.graph.tracing.export_program import export_torch_program
 from quant.inputs import draw_batch, tensors_of_batch
 from quant.torch_state import exclusive_torch
 

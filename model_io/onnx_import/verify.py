@@ -11,7 +11,11 @@ from torch import Tensor
 
 from model_io.errors import ModelError, UnsafeFileError
 from model_io.input_specs import KINDS, InputSpec
-from model_io.onnx_import.program.estimate_memory import bytes_of_results, without_memory
+from model_io.onnx_import.program.estimate_memory import (
+    bytes_of_results,
+    on_meta_device,
+    without_memory,
+)
 from model_io.onnx_import.program.network import OnnxNetwork, Results, step_title
 from model_io.onnx_import.program.read_program import FileInput
 from model_io.onnx_import.program.steps import OnnxProgram, OnnxStep
@@ -63,8 +67,15 @@ def infer_value_shapes(
             if isinstance(result, Tensor):
                 found[name] = tuple(result.shape)
 
-    with torch.no_grad(), without_memory():
-        network.run_watched([one.zero_batch(batch) for one in inputs], watch)
+    with torch.no_grad():
+        try:
+            with on_meta_device():
+                network.run_watched([one.zero_batch(batch) for one in inputs], watch)
+        except UnsafeFileError:
+            raise
+        except (ModelError, RuntimeError):  # an operator that the slower way can run, or explain
+            with without_memory():
+                network.run_watched([one.zero_batch(batch) for one in inputs], watch)
     return found
 
 

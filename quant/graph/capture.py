@@ -1,14 +1,11 @@
 """Capture a network with torch.export: a graph of ATen operators with a free batch size."""
 
-import copy
-import inspect
-import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
-import torch
 from torch import Tensor, fx, nn
-from torch.export import Dim, ExportedProgram, export
+from torch.export import ExportedProgram
 
 from quant.errors import CaptureError
 from quant.graph.activations import mark_activations
@@ -17,12 +14,18 @@ from quant.graph.layers import INPUT_LAYER, shape_of_node
 from quant.graph.node_facts import NodeFacts, facts_of_node, write_node_facts
 from quant.graph.spelling.edits import Draft
 from quant.graph.spelling.precision import OTHER_REALS
-from quant.graph.spelling.regions import inline_graph_regions
 from quant.graph.spelling.spell import spell_graph
-from quant.graph.spelling.writes import writes_into_others
+from quant.graph.tracing.arguments import arrange_arguments
+from quant.graph.tracing.export_program import (
+    describe_inputs,
+    export_torch_program,
+    trace_program,
+)
+from quant.graph.tracing.merge_recordings import record_traced_graph
+from quant.graph.tracing.static_network import StaticNetwork
+from quant.graph.tracing.traced_graph import TracedGraph, TracedValue, traced_value_of
 from quant.inputs import KINDS, Input, InputLike
 from quant.interruption import check_interruption
-from quant.torch_state import exclusive_torch
 
 
 def capture_graph(
@@ -48,108 +51,33 @@ def capture_graph(
         >>> [layer.name for layer in graph.layers]
         ['input', '0']
     """
-    specs = _describe_inputs(inputs)
-    program = (
-        model if isinstance(model, ExportedProgram) else export_torch_program(model, specs, batch)
-    )
-    traced = _trace_program(program)
-    if writes_into_others(traced):
-        with exclusive_torch(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch copies its own outdated types
-            traced = _trace_program(program.run_decompositions({}))
-    module, only, notes = _plain_graph(traced, specs)
+    specs = describe_inputs(inputs)
+    if not isinstance(model, ExportedProgram | StaticNetwork):
+        specs = [specs[place] for place in arrange_arguments(model, specs).order]
+    module, only, notes = _plain_graph(_trace_network(model, specs, batch), specs)
     first = next(node for node in module.graph.nodes if node.op == "placeholder")
     return FloatGraph(module, shape_of_node(first)[1:], only, notes=notes)
 
 
-def _trace_program(program: ExportedProgram) -> fx.GraphModule:
-    """Return the graph of a program with the stored tensors in place."""
-    with exclusive_torch():
-        traced = program.module(check_guards=False)
-    if not isinstance(traced, fx.GraphModule):
-        raise CaptureError(
-            "torch.export must return a graph; got none. Check the network's forward function."
-        )
-    return traced
-
-
-def export_torch_program(
-    model: nn.Module, takes: tuple[int, ...] | Sequence[InputLike], fixed: int | None = None
-) -> ExportedProgram:
-    """Export a network with a free batch size, else with `fixed`, else with batch 1.
-
-    Args:
-        model: the network; a copy of the network is set to eval mode if needed.
-        takes: the argument `inputs` of `capture_graph`.
-        fixed: the argument `batch` of `capture_graph`.
-
-    Raises:
-        CaptureError: torch.export cannot trace the network.
-    """
-    inputs = _describe_inputs(takes)
-    if any(module.training for module in model.modules()) and not isinstance(model, fx.GraphModule):
-        model = copy.deepcopy(model).eval()
-    problem: Exception | None = None
-    for batch, free in ((fixed, False),) if fixed else ((2, True), (1, False)):
-        example = tuple(torch.zeros(batch, *one.shape, dtype=KINDS[one.kind]) for one in inputs)
-        try:
-            dims = _free_batch_shapes(model, example) if free else None
-            with exclusive_torch(), torch.no_grad(), warnings.catch_warnings():
-                # torch.export repairs the list of weights of an LSTM and warns
-                warnings.filterwarnings("ignore", "The tensor attribute", UserWarning)
-                return export(model, example, dynamic_shapes=dims)
-        except Exception as error:  # noqa: BLE001  torch.export raises every kind of error
-            problem = problem or error
-    text = str(problem).strip() or type(problem).__name__
-    shapes = ", ".join(f"(batch, {', '.join(map(str, one.shape))})" for one in inputs)
-    what = "an input" if len(inputs) == 1 else "inputs"
-    raise CaptureError(
-        f"The network must be traceable by torch.export with {what} of shape "
-        f"{shapes}; it stopped{_failing_source_line(text)} with: "
-        f"{text.splitlines()[0][:300]} Replace control flow that depends on values, "
-        "or check the input shape."
-    )
-
-
-# Modules that are one operation: layers of torch.nn and nodes of an ONNX file.
-_OPERATIONS = ("torch.nn.modules.", "onnx_import.program.network.Operation")
-
-
-def _describe_inputs(inputs: tuple[int, ...] | Sequence[InputLike]) -> list[Input]:
-    """Return the inputs with names, shapes and element types."""
-    sizes = [size for size in inputs if isinstance(size, int)]
-    if len(sizes) == len(inputs):  # a shape of one input
-        return [Input(INPUT_LAYER, tuple(sizes))]
-    specs = [spec for spec in inputs if not isinstance(spec, int)]
-    return [Input(spec.name, tuple(spec.shape), spec.kind) for spec in specs]
-
-
-def _free_batch_shapes(model: nn.Module, example: tuple[Tensor, ...]) -> dict[str, object]:
-    """Return the dynamic shapes for torch.export: axis 0 of an argument is free, 1 to 65536."""
-    batch = {0: Dim("batch", min=1, max=65536)}
-    bound = inspect.signature(model.forward).bind(*example).arguments
-    # torch binds the arguments of forward(x, *more) as one tuple
-    return {
-        name: (batch,) * len(value) if isinstance(value, tuple) else batch
-        for name, value in bound.items()
-    }
-
-
-def _failing_source_line(text: str) -> str:
-    """Return the source line outside torch where tracing stopped; empty if unknown."""
-    frames = [line.strip() for line in text.splitlines() if line.strip().startswith('File "')]
-    own = [frame for frame in frames if "/torch/" not in frame]
-    return f" in {own[-1].removeprefix('File ')}" if own else ""
+def _trace_network(
+    model: nn.Module | ExportedProgram, specs: list[Input], batch: int | None
+) -> TracedGraph:
+    """Return the trace of a network: a record of a static one, else the graph of torch.export."""
+    if isinstance(model, StaticNetwork):
+        with suppress(Exception):  # the export says what is wrong, or how to trace it
+            return record_traced_graph(model, specs, batch)
+    if not isinstance(model, ExportedProgram):
+        model = export_torch_program(model, specs, batch)
+    return trace_program(model)
 
 
 def _plain_graph(
-    traced: fx.GraphModule, inputs: list[Input]
+    traced: TracedGraph, inputs: list[Input]
 ) -> tuple[fx.GraphModule, int | None, tuple[str, ...]]:
     """Return (graph in the product's spelling, fixed batch size or None, notes).
 
     Nodes of the graph have `NodeFacts`.
     """
-    narrowed = inline_graph_regions(traced)
     draft = Draft(fx.Graph(), {})
     mapped: dict[fx.Node, fx.Node] = {}
     outputs: tuple[fx.Node, ...] = ()
@@ -167,7 +95,7 @@ def _plain_graph(
         new.meta = {}
         write_node_facts(new, _facts_from_trace(node))
         if node.op == "get_attr":
-            draft.root[str(node.target)] = _detached_attribute(traced, str(node.target))
+            draft.root[str(node.target)] = _stored_copy(traced, str(node.target))
         mapped[node] = new
     placeholders = [(old, new) for old, new in mapped.items() if old.op == "placeholder"]
     batch = _name_graph_inputs(placeholders, inputs)
@@ -175,7 +103,7 @@ def _plain_graph(
     result = next(node for node in draft.graph.nodes if node.op == "output")
     kept = tuple(mapped[output] for output in real)
     result.args = (kept[0] if len(kept) == 1 else kept,)
-    notes = spell_graph(draft, narrowed=narrowed)
+    notes = spell_graph(draft, narrowed=traced.narrowed)
     if batch is not None:
         _divide_graph_shapes(draft.graph, batch)
     mark_activations(draft.graph, draft.root)
@@ -190,8 +118,15 @@ def _plain_graph(
 
 def _is_traced_constant(node: fx.Node) -> bool:
     """Tell whether an argument is None, or a number held in the trace."""
-    tensor = isinstance(node.meta.get("val"), Tensor)
-    return node.op == "placeholder" and not tensor and not node.users
+    return node.op == "placeholder" and traced_value_of(node) is None and not node.users
+
+
+def _stored_copy(traced: TracedGraph, target: str) -> object:
+    """Return a copy of the tensor at a path, so that the caller's network stays as it is."""
+    value = traced.stored(target)
+    if isinstance(value, nn.Parameter):
+        return nn.Parameter(value.detach().clone(), requires_grad=False)
+    return value.detach().clone() if isinstance(value, Tensor) else value
 
 
 def _name_graph_inputs(
@@ -202,16 +137,15 @@ def _name_graph_inputs(
     named = len(inputs) == len(placeholders)
     described = named and (len(inputs) > 1 or inputs[0].name != INPUT_LAYER)
     for place, (old, new) in enumerate(placeholders):
-        value = old.meta.get("val")
-        if not isinstance(value, Tensor) or value.dim() == 0:
+        value = traced_value_of(old)
+        if value is None or not value.shape:
             raise CaptureError(
                 "Every input of a network must be a tensor with the batch as its first axis; got "
                 f"{str(old.name)!r}, which has no axes. Make {str(old.name)!r} a constant "
                 "of the network."
             )
         # torch.export may have frozen the batch size of the example
-        size = value.shape[0]
-        sizes.append(size if isinstance(size, int) else None)
+        sizes.append(value.first)
         title = inputs[place].name if described else str(old.name)
         kind = str(value.dtype).removeprefix("torch.")
         kind = "float32" if value.dtype in OTHER_REALS else kind
@@ -230,16 +164,6 @@ def _name_graph_inputs(
     return sizes[0]
 
 
-def _detached_attribute(module: nn.Module, target: str) -> object:
-    """Return a detached copy of the tensor at a path; the caller's network stays as before."""
-    owner, _, name = target.rpartition(".")
-    value = getattr(module.get_submodule(owner), name)
-    if isinstance(value, nn.Parameter):
-        # a copy: the caller's network must not change with the graph
-        return nn.Parameter(value.detach().clone(), requires_grad=False)
-    return value.detach().clone() if isinstance(value, Tensor) else value
-
-
 def _result_nodes(node: fx.Node) -> list[fx.Node]:
     """Return the nodes of the results."""
     outputs: list[fx.Node] = []
@@ -253,32 +177,27 @@ def _real_output_nodes(outputs: tuple[fx.Node, ...], batch: int | None) -> list[
     Raises:
         CaptureError: the network has only other outputs.
     """
-    numbers = [output for output in outputs if _is_real_tensor(output.meta.get("val"))]
+    described = [(output, traced_value_of(output)) for output in outputs]
+    numbers = [(output, value) for output, value in described if value and value.is_real]
     if not numbers:
         raise CaptureError(
             f"A network must return real numbers; got {len(outputs)} outputs without real "
             "numbers. Return the values before, such as the logits before an argmax."
         )
-    real = [output for output in numbers if _is_batched_output(output.meta["val"], batch)]
+    real = [output for output, value in numbers if _is_batched_output(value, batch)]
     if not real:
-        shapes = ", ".join(str(tuple(output.meta["val"].shape)) for output in numbers)
+        shapes = ", ".join(str(value.shape) for _, value in numbers)
         raise CaptureError(
             "An output must have the batch as its first axis, so that each image has a result of "
-            f"its own; got outputs of shape {shapes}. Return what comes before the mean or sum "
-            "over the batch, such as the logits before a loss."
+            f"its own; got outputs of shape {shapes} for one image. Return what comes before the "
+            "mean or sum over the batch, such as the logits before a loss."
         )
     return real
 
 
-def _is_batched_output(value: Tensor, batch: int | None) -> bool:
+def _is_batched_output(value: TracedValue, batch: int | None) -> bool:
     """Tell whether the first axis of an output of shape (B, ...) counts images."""
-    if not value.dim():
-        return False
-    size = value.shape[0]
-    if batch is not None:
-        return bool(size == batch)
-    symbol = getattr(getattr(size, "node", None), "expr", None)  # a symbol alone: no 4 * batch
-    return bool(getattr(symbol, "is_Symbol", False))
+    return value.batched if batch is None else bool(value.shape) and value.first == batch
 
 
 def _divide_graph_shapes(graph: fx.Graph, batch: int) -> None:
@@ -305,43 +224,19 @@ def _shape_of_image(shape: tuple[int, ...], batch: int) -> tuple[int, ...]:
     return (*shape[:axis], shape[axis] // batch, *shape[axis + 1 :])
 
 
-def _is_real_tensor(value: object) -> bool:
-    """Tell whether a traced value is a tensor of real numbers."""
-    return isinstance(value, Tensor) and value.is_floating_point()
-
-
 def _facts_from_trace(node: fx.Node) -> NodeFacts:
     """Return path, shape and type of a traced node as facts."""
-    value = node.meta.get("val")
-    path, is_operation = _innermost_module_path(node)
-    facts = NodeFacts(path, is_operation)
-    if isinstance(value, Tensor):
-        shape = tuple(_size_for_image(size) for size in value.shape)
-        open_axes = [axis for axis, size in enumerate(value.shape) if not isinstance(size, int)]
-        return replace(
-            facts,
-            shape=shape,
-            real=_is_real_tensor(value),
-            complex=value.is_complex(),
-            free=open_axes[0] if open_axes else None,
-        )
-    if isinstance(value, list | tuple):
-        return replace(facts, real=any(map(_is_real_tensor, value)))
-    return facts
-
-
-def _size_for_image(size: int | torch.SymInt) -> int:
-    """Return a size for batch 1: 4 for tokens merged with the batch into 4 n rows."""
-    if isinstance(size, int):
-        return size
-    return int(size.node.expr.subs(dict.fromkeys(size.node.expr.free_symbols, 1)))
-
-
-def _innermost_module_path(node: fx.Node) -> tuple[str, bool]:
-    """Return (path of the innermost module, whether the module is a single operation)."""
-    stack = node.meta.get("nn_module_stack")
-    if not stack:
-        return "", False
-    path, kind = list(stack.values())[-1]
-    path = str(path).removeprefix("L['self'].").removeprefix("L__self___")
-    return path, any(name in str(kind) for name in _OPERATIONS)
+    facts, value = facts_of_node(node), traced_value_of(node)
+    if value is None:
+        several = node.meta.get("val")
+        if isinstance(several, list | tuple):
+            return replace(facts, real=any(isinstance(v, Tensor) and v.is_floating_point()
+                                           for v in several))  # fmt: skip
+        return facts
+    return replace(
+        facts,
+        shape=value.shape,
+        real=value.is_real,
+        complex=value.dtype.is_complex,
+        free=value.free,
+    )

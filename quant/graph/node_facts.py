@@ -40,7 +40,8 @@ class NodeFacts:
     free: int | None = None
 
 
-_NO_FACTS = NodeFacts()
+NO_FACTS = NodeFacts()
+"""Facts of a node before anything is known."""
 
 
 def facts_of_node(node: fx.Node) -> NodeFacts:
@@ -50,8 +51,8 @@ def facts_of_node(node: fx.Node) -> NodeFacts:
         >>> facts_of_node(fx.Graph().placeholder("x")).activation
         False
     """
-    facts = node.meta.get(_KEY, _NO_FACTS)
-    return facts if isinstance(facts, NodeFacts) else _NO_FACTS
+    facts = node.meta.get(_KEY, NO_FACTS)
+    return facts if isinstance(facts, NodeFacts) else NO_FACTS
 
 
 def shape_from_facts(node: fx.Node) -> tuple[int, ...]:

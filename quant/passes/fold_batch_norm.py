@@ -23,6 +23,8 @@ class FoldBatchNorm:
     def __call__(self, graph: FloatGraph) -> FloatGraph:
         """Return the folded copy of `graph`."""
         result = graph.copy_graph()
+        if not any(operator_name(node) in ops.BATCH_NORMS for node in result.module.graph.nodes):
+            return result
         layers = {layer.node: layer for layer in result.layers}
         for node in list(result.module.graph.nodes):
             if operator_name(node) not in ops.BATCH_NORMS:

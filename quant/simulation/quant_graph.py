@@ -36,8 +36,10 @@ class QuantGraph:
         self.graph = graph.copy_graph()
         self.sites = sites
         self.quantizers: dict[str, Quantizer] = {}
+        self._nodes = {node.name: node for node in self.module.graph.nodes}
         for position, site in enumerate(sites):
             self._insert_quantizer(site, f"quantizer_{position}")
+        self._nodes.clear()
         self.module.recompile()
 
     @property
@@ -57,7 +59,7 @@ class QuantGraph:
 
     def _insert_quantizer(self, site: Site, name: str) -> None:
         nodes = self.module.graph
-        node = self.graph.node_named(site.node)
+        node = self._nodes[site.node]
         if site.side is Side.WEIGHTS:
             quantizer = Quantizer(site)
             self.module.add_submodule(name, quantizer)

@@ -13,9 +13,16 @@ from model_io.errors import UnsafeFileError
 from model_io.onnx_import.operators import TABLE
 from model_io.onnx_import.program.estimate_memory import bytes_of_results, without_memory
 from model_io.onnx_import.program.network import compute_step, step_title
-from model_io.onnx_import.program.steps import OnnxProgram, OnnxStep, read_graph_steps
+from model_io.onnx_import.program.steps import (
+    OnnxProgram,
+    OnnxStep,
+    read_graph_steps,
+    values_read_by,
+    values_read_by_branches,
+)
 from model_io.onnx_import.program.topological_order import order_steps
 from model_io.onnx_import.program.values import constant_to_value, tensor_from_value
+from model_io.onnx_import.reading.subgraphs import branch_with_free_names
 
 MAX_BYTES_A_STEP = 256 * 1024**2
 MAX_BYTES = 1024**3
@@ -33,12 +40,16 @@ def fold_constant_steps(program: OnnxProgram, shown: str) -> int:
     """
     before = len(program.steps)
     names = {step.name for step in program.steps}
+    values = {*program.constants, *program.input_names}
+    values |= {name for step in program.steps for name in step.outputs}
     total = 0
     waiting, kept = deque(program.steps), []
     while waiting:
         step = waiting.popleft()
         if (branch := _decided_branch(step, program)) is not None:
-            inlined = _inline_branch(step, branch, program, names, shown)
+            own = branch_with_free_names(branch, values)
+            inlined = _inline_branch(step, own, program, names, shown)
+            values |= {*program.constants, *(name for one in inlined for name in one.outputs)}
             before += len(inlined)
             waiting.extendleft(reversed(inlined))
         elif _is_constant_step(step, program):
@@ -101,16 +112,18 @@ def _inline_branch(
         for o, output in zip(branch.output, step.outputs, strict=False)
     ]
     written = {name for s in steps for name in s.outputs}
-    outside = {name for s in [*steps, *result] for name in s.inputs} - written
+    outside = {name for s in [*steps, *result] for name in values_read_by(s)} - written
     return order_steps([*steps, *result], outside | set(program.constants), shown)
 
 
 def _drop_identity_steps(program: OnnxProgram) -> None:
     """Let readers of a copy read the original; dropouts are copies."""
+    inside = values_read_by_branches(program.steps)
     same = {
         step.outputs[0]: step.inputs[0]
         for step in program.steps
-        if step.operator in ("Identity", "Dropout")
+        if step.outputs[0] not in inside
+        and step.operator in ("Identity", "Dropout")
         and not any(step.outputs[1:])
         and not any(step.inputs[2:])  # a third one may tell a dropout to train
     }
@@ -121,11 +134,14 @@ def _drop_identity_steps(program: OnnxProgram) -> None:
 def cancel_transposes(program: OnnxProgram) -> int:
     """Remove pairs of transposes that restore the order; return the number of removed pairs."""
     writers = program.producers_by_value()
+    inside = values_read_by_branches(program.steps)
     same: dict[str, str] = {}
     for step in program.steps:
         order = step.attributes.get("perm") if step.operator == "Transpose" else None
         before = writers.get(step.inputs[0]) if order else None
         if order is None or before is None or before.operator != "Transpose":
+            continue
+        if step.outputs[0] in inside:
             continue
         first = before.attributes.get("perm")
         if first and len(first) == len(order) and [first[a] for a in order] == sorted(order):

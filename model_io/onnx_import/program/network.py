@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from model_io.errors import ModelError
 from model_io.onnx_import.operators import TABLE
 from model_io.onnx_import.program.call import Call, Refusal
+from model_io.onnx_import.program.estimate_memory import held_tensor
 from model_io.onnx_import.program.steps import OWN, OnnxProgram, OnnxStep
 from model_io.onnx_import.program.values import (
     MOST_KNOWN,
@@ -19,6 +20,7 @@ from model_io.onnx_import.program.values import (
     is_known_value,
     tensor_from_value,
 )
+from quant.graph.tracing.static_network import StaticNetwork
 from quant.interruption import check_interruption
 
 _NEWEST = 25
@@ -122,12 +124,12 @@ class Operation(nn.Module):
         """Return an input: a registered constant, plain numbers, or a member of `values`."""
         if isinstance(source, str):
             held: Tensor = getattr(self, source)
-            return held
+            return held_tensor(held)
         return values[source] if isinstance(source, int) else source
 
 
-class OnnxNetwork(nn.Module):
-    """A network that torch.export can trace; the modules have the names of the file's nodes."""
+class OnnxNetwork(StaticNetwork):
+    """A network of modules with the names of the file's nodes, which a capture can record."""
 
     def __init__(self, program: OnnxProgram) -> None:
         super().__init__()
@@ -162,6 +164,12 @@ class OnnxNetwork(nn.Module):
         """Return the output, or a tuple of outputs, for inputs of shape (N, ...)."""
         found = self.run_watched((x, *more))
         return found if len(found) > 1 else found[0]
+
+    def run_by_operation(
+        self, inputs: Sequence[Tensor], leave: Callable[[str], None]
+    ) -> tuple[Tensor, ...]:
+        """Return the outputs for inputs (N, ...); tell `leave` the path of each node that ran."""
+        return self.run_watched(inputs, lambda step, _: leave(self.paths[step.name]))
 
     def run_watched(
         self, inputs: Sequence[Tensor], watch: Watch | None = None

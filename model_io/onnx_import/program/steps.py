@@ -115,10 +115,15 @@ class OnnxProgram:
 
 def values_read_by(step: OnnxStep) -> set[str]:
     """Return the values that a step reads, with the outside values of the branches."""
-    names = set(filter(None, step.inputs))
-    for graph in (g for g in step.attributes.values() if isinstance(g, GraphProto)):
-        names |= values_read_outside(graph)
-    return names
+    return {*filter(None, step.inputs), *values_read_by_branches([step])}
+
+
+def values_read_by_branches(steps: Iterable[OnnxStep]) -> set[str]:
+    """Return the outside values that the branches of steps read."""
+    graphs = [
+        value for s in steps for value in s.attributes.values() if isinstance(value, GraphProto)
+    ]
+    return {name for graph in graphs for name in values_read_outside(graph)}
 
 
 def read_graph_steps(

@@ -1,0 +1,238 @@
+"""Kill work again and again with -9 and count what is lost: three commands, and a job of the app.
+
+python -m benchmarks.kills [--kills 100] [--seed 0] prints a row for each kind of work.
+
+A process that has loaded everything forks a child for each attempt; the child does what the
+command or the app's job does, and is killed at a seeded moment. What is lost is the processor time
+since the child last wrote to its folder. After each kill the store must be whole, and in the end
+the answer must equal that of an undisturbed run. When a folder holds the answer, another begins.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from io import StringIO
+from pathlib import Path
+
+import torch
+
+from accelerator.machine import load_preset
+from analysis.runs.experiment import Experiment
+from analysis.runs.run_experiment import measure_experiment
+from analysis.runs.run_store import RunStore
+from analysis.split import ImageChoice, choose_data_split
+from analysis.study import Study
+from cli import app
+from commands.inputs import MACHINE, open_network
+from quant.config import uniform_config
+from quant.progress import Steps
+from ui.jobs import Job, JobKind, JobRunner
+
+MODEL = "fashion-mobilenet"
+MOST_LOST_S = 1.0
+PATIENCE_S = 600.0
+TICKS = os.sysconf("SC_CLK_TCK")
+CHANGING = {"seconds", "forwards", "id", "started", "created", "time", "store", "runs", "known"}
+"""Keys of an answer that tell of the run, not of the network."""
+
+
+@dataclass(eq=False)
+class Row:
+    """What came of one kind of work."""
+
+    kills: int = 0
+    finished: int = 0
+    damaged: int = 0
+    different: int = 0
+    lost_s: list[float] = field(default_factory=list)
+
+    def cells(self) -> str:
+        """Return the cells of the table."""
+        worst = max(self.lost_s, default=0.0)
+        over = sum(lost > MOST_LOST_S for lost in self.lost_s)
+        return (
+            f"{self.kills} | {worst:.2f} | {over} | {self.damaged} | {self.finished} | "
+            f"{self.different}"
+        )
+
+
+def run_command(*words: str) -> Callable[[Path], object]:
+    """Return a command with an answer in JSON, as work in a folder."""
+
+    def work(folder: Path) -> object:
+        given = [word.replace("FOLDER", str(folder)) for word in words]
+        written = StringIO()
+        with redirect_stdout(written), redirect_stderr(StringIO()):
+            app([*given, "--model", MODEL], standalone_mode=False)
+        return json.loads(written.getvalue())
+
+    return work
+
+
+def run_app_job(folder: Path) -> object:
+    """Do what Run and compare does: a job of the app measures an experiment and keeps the run."""
+    with redirect_stderr(StringIO()):
+        network = open_network(MODEL, None, None)
+    config = uniform_config(8, 8)
+    experiment = Experiment(config, load_preset(MACHINE))
+    split = choose_data_split(MODEL, network, config, ImageChoice(samples=2000, calibration=32))
+    store = RunStore(folder)
+    study = Study.of_split(network, split, store)
+
+    def steps() -> Steps[None]:
+        store.save_run((yield from measure_experiment(study, experiment)))
+
+    runner = JobRunner()
+    runner.submit(Job(JobKind.RUN, "run", steps, lambda _: None))
+    while runner.active_jobs:
+        time.sleep(0.01)
+    runs = store.all_runs()
+    return [] if not runs else [runs[0].evaluation.top1, runs[0].evaluation.sqnr_db]
+
+
+WORK: dict[str, Callable[[Path], object]] = {
+    "sensitivity": run_command(
+        "sensitivity", "--samples", "256", "--bits", "8,3", "--role", "weights",
+        "--calibration", "0", "--memory", "2", "--runs", "FOLDER",
+    ),
+    "evaluate": run_command(
+        "evaluate", "--samples", "2000", "--calibration", "32", "--resume", "FOLDER",
+    ),
+    "optimize": run_command(
+        "optimize", "--machine", "bitfusion_like", "--budget", "energy=0.9",
+        "--relative-to", "w8a8", "--calibration", "32", "--samples", "500", "--measure",
+        "--runs", "FOLDER",
+    ),
+    "app": run_app_job,
+}  # fmt: skip
+
+
+def steady(answer: object) -> object:
+    """Return an answer without what tells of the run."""
+    if isinstance(answer, dict):
+        return {k: steady(v) for k, v in answer.items() if k not in CHANGING}
+    return [steady(v) for v in answer] if isinstance(answer, list) else answer
+
+
+def start(work: Callable[[Path], object], folder: Path) -> int:
+    """Fork a child that works and writes the answer; return its number."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        found = work(folder)
+        (folder / "answer").write_text(json.dumps(found))
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def processor_s(child: int) -> float:
+    """Return the processor time of a living child."""
+    try:
+        words = Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(words[11]) + int(words[12])) / TICKS
+
+
+def last_write(folder: Path) -> float:
+    """Return the time of the last write into a folder."""
+    times = []
+    for path in folder.glob("*.sqlite*"):
+        try:
+            times.append(path.stat().st_mtime)
+        except OSError:  # a journal that is gone by now
+            continue
+    return max(times, default=0.0)
+
+
+def watch(child: int, folder: Path, until: float) -> tuple[bool, float | None]:
+    """Wait; return (whether the child ended by itself, processor time since the last write)."""
+    seen, spent = last_write(folder), None
+    while time.monotonic() < until:
+        ended, _ = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return True, None
+        if (written := last_write(folder)) > seen:
+            seen, spent = written, processor_s(child)
+        time.sleep(0.005)
+    return False, None if spent is None else processor_s(child) - spent
+
+
+def is_whole(folder: Path) -> bool:
+    """Tell whether the databases of a folder are whole, and none was put aside."""
+    for path in folder.glob("*.sqlite"):
+        with closing(sqlite3.connect(path, timeout=30)) as database:
+            if database.execute("PRAGMA integrity_check").fetchone()[0] != "ok":
+                return False
+    return not [path for path in folder.iterdir() if "damaged" in path.name]
+
+
+def kill_again_and_again(name: str, kills: int, draw: random.Random, place: Path) -> Row:
+    """Kill one kind of work and compare its answers with an undisturbed one."""
+    work, row = WORK[name], Row()
+    alone = place / f"{name} alone"
+    alone.mkdir()
+    begun = time.monotonic()
+    watch(start(work, alone), alone, begun + PATIENCE_S)
+    duration = time.monotonic() - begun
+    expected = steady(json.loads((alone / "answer").read_text()))
+    folder, number = alone, 0
+    while row.kills < kills or not (folder / "answer").exists():
+        if (folder / "answer").exists():
+            number += 1
+            folder = place / f"{name} {number}"
+            folder.mkdir()
+        last = row.kills >= kills
+        child = start(work, folder)
+        limit = PATIENCE_S if last else draw.uniform(0.02, 1.1) * duration
+        ended, lost = watch(child, folder, time.monotonic() + limit)
+        if not ended:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            row.kills += 1
+            row.lost_s += [] if lost is None else [lost]
+        row.damaged += not is_whole(folder)
+        if (folder / "answer").exists():
+            row.finished += 1
+            found = steady(json.loads((folder / "answer").read_text()))
+            row.different += found != expected
+        elif ended:
+            sys.exit(f"{name} failed by itself in {folder}")
+    return row
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    print("| work | kills | most lost s | over 1 s | damaged | finished | different |")
+    print("|---" * 7 + "|")
+    place = Path(tempfile.mkdtemp())
+    try:
+        for index, name in enumerate(WORK):
+            share = arguments.kills // len(WORK) + (index < arguments.kills % len(WORK))
+            draw = random.Random(f"{arguments.seed} {name}")
+            row = kill_again_and_again(name, share, draw, place)
+            print(f"| {name} | {row.cells()} |", flush=True)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
