@@ -36,7 +36,8 @@ from cli import app
 from commands.inputs import MACHINE, open_network
 from quant.config import uniform_config
 from quant.progress import Steps
-from ui.jobs import Job, JobKind, JobRunner
+from ui.job_kind import JobKind
+from ui.jobs import Job, JobRunner
 
 MODEL = "fashion-mobilenet"
 MOST_LOST_S = 1.0
@@ -85,7 +86,7 @@ def run_app_job(folder: Path) -> object:
         network = open_network(MODEL, None, None)
     config = uniform_config(8, 8)
     experiment = Experiment(config, load_preset(MACHINE))
-    split = choose_data_split(MODEL, network, config, ImageChoice(samples=2000, calibration=32))
+    split = choose_data_split(MODEL, network, config, ImageChoice(samples=1000, calibration=32))
     store = RunStore(folder)
     study = Study.of_split(network, split, store)
 
@@ -97,20 +98,20 @@ def run_app_job(folder: Path) -> object:
     while runner.active_jobs:
         time.sleep(0.01)
     runs = store.all_runs()
-    return [] if not runs else [runs[0].evaluation.top1, runs[0].evaluation.sqnr_db]
+    return [] if not runs else [runs[0].evaluation.quantized_top1, runs[0].evaluation.sqnr_db]
 
 
 WORK: dict[str, Callable[[Path], object]] = {
     "sensitivity": run_command(
-        "sensitivity", "--samples", "256", "--bits", "8,3", "--role", "weights",
+        "sensitivity", "--samples", "128", "--bits", "8,3", "--role", "weights",
         "--calibration", "0", "--memory", "2", "--runs", "FOLDER",
     ),
     "evaluate": run_command(
-        "evaluate", "--samples", "2000", "--calibration", "32", "--resume", "FOLDER",
+        "evaluate", "--samples", "1000", "--calibration", "32", "--resume", "FOLDER",
     ),
     "optimize": run_command(
         "optimize", "--machine", "bitfusion_like", "--budget", "energy=0.9",
-        "--relative-to", "w8a8", "--calibration", "32", "--samples", "500", "--measure",
+        "--relative-to", "w8a8", "--calibration", "32", "--samples", "200", "--measure",
         "--runs", "FOLDER",
     ),
     "app": run_app_job,

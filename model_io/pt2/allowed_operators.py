@@ -5,6 +5,8 @@ from functools import cache
 
 import torch
 
+from quant.graph.operator_classes import OperatorClass, class_of_operator
+
 _ATEN = re.compile(r"torch\.ops\.aten\.([a-zA-Z0-9_]+)\.([a-zA-Z0-9_]+)", re.ASCII)
 _ARITHMETIC = {
     *(f"_operator.{name}" for name in ("add", "sub", "mul", "floordiv", "truediv", "mod", "neg")),
@@ -45,8 +47,16 @@ REGIONS = {
 def operator_advice(target: str) -> str:
     """Return the remedy for an operator of another library; empty for unknown libraries."""
     match = re.fullmatch(r"torch\.ops\.([a-z0-9_]{1,40})\.([A-Za-z0-9_.]{1,60})", target, re.ASCII)
-    if match is None or match[1] == "aten":
+    if match is None:
         return ""
+    if match[1] == "aten":
+        if class_of_operator(f"aten.{match[2]}") is not OperatorClass.FOREIGN:
+            return ""
+        return (
+            "target in the graph must be an operator of a float network in use, got "
+            f"{match[2]}, which belongs to training, to another device or to a quantized file. "
+            "Export the network on the CPU after .eval(), from before it was quantized."
+        )
     if match[1] in ("quantized_decomposed", "quantized", "torchao", "pt2e"):
         return (
             "target in the graph must be an operator of a float network, got one that is quantized "
@@ -79,6 +89,8 @@ def is_known_operator(target: str) -> bool:
         return False
     name, overload = match.groups()
     if name in _REFUSED or (name.startswith("_") and name not in _INTERNAL):
+        return False
+    if class_of_operator(f"aten.{name}.{overload}") is OperatorClass.FOREIGN:
         return False
     return (
         f"aten::{name}" + ("" if overload == "default" else f".{overload}")

@@ -8,12 +8,16 @@ from quant.graph import operators as ops
 from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import Layer
 from quant.graph.node_facts import facts_of_node, shape_from_facts
+from quant.graph.operator_classes import OperatorClass, class_of_operator
 from quant.graph.operators import operator_name, weight_argument_position
 
 FACTOR = "it scales values element by element, which is no layer with a weight"
 OPERAND = "the operation takes it in a place that is no weight of a layer"
 UNKNOWN = "the operation is none that has weights with encodings here"
 COMPUTED = "it is computed at every run from stored tensors alone"
+
+
+_MULTIPLYING = (OperatorClass.PRODUCT, OperatorClass.FACTOR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ def find_float_weights(graph: FloatGraph) -> tuple[FloatWeight, ...]:
     found: dict[str, FloatWeight] = {}
     for node in graph.module.graph.nodes:
         name = operator_name(node)
-        if name not in ops.PRODUCTS and name not in ops.MULTIPLIES:
+        if class_of_operator(name) not in _MULTIPLYING:
             continue
         layer = layers.get(node.name)
         for source in node.all_input_nodes:
@@ -123,7 +127,7 @@ def _reason_in_words(node: fx.Node, source: fx.Node) -> str:
     name = operator_name(node)
     if source.op != "get_attr":
         return COMPUTED
-    if name in ops.MULTIPLIES:
+    if class_of_operator(name) is OperatorClass.FACTOR:
         return FACTOR
     weighted = name in ops.CONVOLUTIONS | ops.LINEARS | ops.EMBEDDINGS
     if weighted and node.args[weight_argument_position(name)] is not source:

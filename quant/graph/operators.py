@@ -65,8 +65,14 @@ OTHER_PRODUCTS = aten_operator_names(
 )
 PRODUCTS = CONVOLUTIONS | LINEARS | EMBEDDINGS | MATMULS | EINSUMS | ATTENTIONS | OTHER_PRODUCTS
 PRODUCTS |= RECURRENCES
-ADDS = aten_operator_names("add.Tensor add_.Tensor sub.Tensor add.Scalar sub.Scalar")
-MULTIPLIES = aten_operator_names("mul.Tensor mul_.Tensor div.Tensor mul.Scalar div.Scalar")
+ADDS = aten_operator_names(
+    "add.Tensor add_.Tensor sub.Tensor sub_.Tensor add.Scalar sub.Scalar"
+    " subtract.Tensor subtract.Scalar"
+)
+MULTIPLIES = aten_operator_names(
+    "mul.Tensor mul_.Tensor div.Tensor div_.Tensor mul.Scalar div.Scalar multiply.Tensor"
+    " multiply.Scalar divide.Tensor divide.Scalar true_divide.Tensor true_divide.Scalar"
+)
 CONCATS = aten_operator_names("cat.default concat.default stack.default")
 AVERAGE_POOLS = aten_operator_names(
     "avg_pool1d.default avg_pool2d.default adaptive_avg_pool1d.default"

@@ -107,7 +107,7 @@ class _Recorder(TorchDispatchMode):
     """Records the calls inside the block."""
 
     def __init__(self, network: nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.recording = Recording()
         self._own, self._open = object(), 0
         self._kept: list[Tensor] = []  # so that no other tensor gets the id of a known one

@@ -17,7 +17,9 @@ YES = np.ones((), bool)
 
 
 def branch(output: str, *steps: onnx.NodeProto, **held: float) -> onnx.GraphProto:
-    tensors = [numpy_helper.from_array(np.float32(value), name) for name, value in held.items()]
+    tensors = [
+        numpy_helper.from_array(np.array(value, np.float32), name) for name, value in held.items()
+    ]
     free = [helper.make_empty_tensor_value_info(output)]
     return helper.make_graph(list(steps), "g", [], free, tensors)
 

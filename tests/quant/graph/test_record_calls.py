@@ -17,7 +17,7 @@ from quant.graph.tracing.export_program import describe_inputs, export_torch_pro
 from quant.graph.tracing.merge_recordings import record_traced_graph
 from quant.graph.tracing.record_calls import NotStaticError
 from quant.graph.tracing.static_network import StaticNetwork
-from quant.inputs import Input, draw_batch
+from quant.inputs import Input, draw_batch, tensors_of_batch
 from tests.model_io.onnx_files import model, node, saved, weight
 
 
@@ -89,7 +89,7 @@ class Written(StaticNetwork):
 
 
 def growing(net: Written, x: Tensor) -> Tensor:
-    rows = net.linear(x).reshape(2 * x.shape[0], 2)
+    rows: Tensor = net.linear(x).reshape(2 * x.shape[0], 2)
     return rows.reshape(x.shape[0], 4) + torch.zeros(x.shape[0], 1)
 
 
@@ -102,7 +102,7 @@ def test_sizes_that_grow_with_the_batch_are_computed(batch: int | None) -> None:
     assert graph["whole"].shape == (1, 4)
     for count in (batch,) if batch else (1, 4, 9):
         drawn = draw_batch(graph.inputs, count)
-        assert_close(graph(drawn), network(drawn))
+        assert_close(graph(drawn), network(*tensors_of_batch(drawn)))
     sizes = [node for node in traced.graph.nodes if "sym_size" in str(node.target)]
     assert len(sizes) == (0 if batch else 1)
 
