@@ -58,7 +58,7 @@ def _mark_real_values(graph: fx.Graph, pixels: frozenset[fx.Node]) -> set[fx.Nod
     carriers: set[fx.Node] = set()
     for node in graph.nodes:
         real = facts_of_node(node).real is not False
-        sources = node.all_input_nodes
+        sources = ops.value_inputs(node)
         # a size has no shape and tells nothing about values
         by_value = any(
             facts_of_node(s).activation and facts_of_node(s).real is not None for s in sources

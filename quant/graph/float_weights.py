@@ -100,7 +100,7 @@ def _constant_real_nodes(graph: FloatGraph) -> set[fx.Node]:
     """Return the nodes with real values independent of the inputs' values; sizes may count."""
     found: set[fx.Node] = set()
     for node in graph.module.graph.nodes:
-        tensors = [one for one in node.all_input_nodes if facts_of_node(one).real is not None]
+        tensors = [one for one in ops.value_inputs(node) if facts_of_node(one).real is not None]
         computed = node.op == "call_function" and tensors
         if node.op == "get_attr" or (computed and all(one in found for one in tensors)):
             found.add(node)

@@ -123,6 +123,10 @@ PASS_THROUGH = (
     )
     | CASTS
 )
+# Of the second operand only shape and type count.
+LIKE = aten_operator_names(
+    "expand_as.default view_as.default reshape_as.default type_as.default to.other"
+)
 _GETITEM = "<built-in function getitem>"
 
 
@@ -134,6 +138,11 @@ def operator_name(node: fx.Node) -> str:
         ''
     """
     return str(node.target) if node.op == "call_function" else ""
+
+
+def value_inputs(node: fx.Node) -> list[fx.Node]:
+    """Return the nodes whose values enter the result; `expand_as(w, x)` takes only x's shape."""
+    return node.all_input_nodes[:1] if operator_name(node) in LIKE else node.all_input_nodes
 
 
 def is_pass_through(node: fx.Node) -> bool:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from quant.graph.node_facts import facts_of_node, write_node_facts
-from quant.graph.operators import operator_name
+from quant.graph.operators import aten_operator_names, operator_name
 from quant.graph.spelling.edits import Draft
 
 OTHER_REALS = (torch.float16, torch.bfloat16, torch.float64)
@@ -51,3 +51,19 @@ def _float32_arguments(arguments: object) -> object:
     if isinstance(arguments, list) and not isinstance(arguments, fx.Node):
         return [_float32_arguments(item) for item in arguments]
     return arguments
+
+
+def drop_casts_to_own_type(draft: Draft) -> None:
+    """Remove casts to the type of another value where both are real: all real values are float32.
+
+    `w.type_as(x)` would otherwise hide a weight behind an input.
+    """
+    for node in list(draft.graph.nodes):
+        if operator_name(node) in _TO_ANOTHER and all(
+            facts_of_node(source).real for source in node.all_input_nodes
+        ):
+            node.replace_all_uses_with(node.all_input_nodes[0])
+            draft.graph.erase_node(node)
+
+
+_TO_ANOTHER = aten_operator_names("type_as.default to.other")

@@ -83,6 +83,8 @@ SILENT = {
     "addcmul": (lambda x, w: torch.addcmul(x, x, w), (3,)),
     "lerp": (lambda x, w: torch.lerp(x, x * 2, w), (3,)),
     "cross": (lambda x, w: torch.linalg.cross(x, w.expand_as(x)), (3,)),
+    "type of another": (lambda x, w: nn.functional.linear(x, w.type_as(x)), (4, 3)),
+    "scale like another": (lambda x, w: x * w.view_as(x[:1]).expand_as(x), (3,)),
     "cdist": (lambda x, w: torch.cdist(x.unsqueeze(1), w.unsqueeze(0)).flatten(1), (4, 3)),
     "tensordot": (lambda x, w: torch.tensordot(x, w, 1), (3, 4)),
     "cosine similarity": (lambda x, w: nn.functional.cosine_similarity(x[:, None], w, -1), (4, 3)),
@@ -97,6 +99,14 @@ def test_a_stored_factor_has_an_encoding_or_is_listed(name: str) -> None:
     graph = capture_graph(Held(call, *shape).eval(), (3,))
     weighted = [layer.weight for layer in graph.layers if layer.weight]
     assert weighted or find_float_weights(graph)
+
+
+def test_a_cast_to_the_type_of_the_input_hides_no_weight() -> None:
+    graph = capture_graph(Held(SILENT["type of another"][0], 4, 3).eval(), (3,))
+    assert [(str(layer.kind), layer.macs) for layer in graph.layers] == [
+        ("input", 0),
+        ("linear", 12),
+    ]
 
 
 def test_macs_and_the_law_hold_with_a_listed_factor() -> None:
