@@ -14,11 +14,11 @@ from model_io.onnx_import.program.values import Value
 _LOG = logging.getLogger("torch._subclasses.fake_tensor")
 
 
-class _State(threading.local):
+class _MetaState(threading.local):
     on_meta = False
 
 
-_STATE = _State()
+_STATE = _MetaState()
 
 
 def held_tensor(tensor: Tensor) -> Tensor:

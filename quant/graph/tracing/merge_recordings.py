@@ -15,9 +15,9 @@ from torch import Tensor, fx
 
 from quant.graph.node_facts import NO_FACTS, NodeFacts, write_node_facts
 from quant.graph.tracing.record_calls import (
-    Call,
-    Given,
+    FromInput,
     NotStaticError,
+    RecordedCall,
     Recording,
     Result,
     Stored,
@@ -120,7 +120,7 @@ class _GraphWriter:
         self._graph.output(tuple(map(self._argument, outputs)))
         return self._graph
 
-    def _write_call(self, number: int, one: Call, other: Call) -> None:
+    def _write_call(self, number: int, one: RecordedCall, other: RecordedCall) -> None:
         if one.operator is not other.operator:
             raise NotStaticError
         node = self._graph.create_node(
@@ -181,7 +181,7 @@ class _GraphWriter:
             return type(value)(map(self._argument, value))
         if isinstance(value, dict):
             return {key: self._argument(item) for key, item in value.items()}
-        if isinstance(value, Given):
+        if isinstance(value, FromInput):
             return self._inputs[value.position]
         if isinstance(value, Result | Stored | Growing) and value not in self._results:
             self._results[value] = self._new_node(value)

@@ -39,7 +39,7 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class FromInput:
     """Stands in arguments for an input of the network."""
 
     position: int
@@ -61,8 +61,8 @@ class TensorForm:
 
 
 @dataclass(eq=False, slots=True)
-class Call:
-    """A call: operator, arguments with `Result`, `Given` and `Stored`, results, module's path.
+class RecordedCall:
+    """A call: operator, arguments with `Result`, `FromInput` and `Stored`, results, module's path.
 
     `forms` holds the form of the result, or a form for each result of an operator with several.
     """
@@ -78,7 +78,7 @@ class Call:
 class Recording:
     """The calls of a forward, the outputs, and the tensors by name."""
 
-    calls: list[Call] = field(default_factory=list)
+    calls: list[RecordedCall] = field(default_factory=list)
     outputs: tuple[object, ...] = ()
     stored: dict[str, Tensor] = field(default_factory=dict)
     values: tuple[Tensor, ...] = ()
@@ -94,7 +94,7 @@ def record_network(network: StaticNetwork, inputs: Inputs) -> Recording:
     tensors = tensors_of_batch(inputs)
     with torch.inference_mode():
         for position, tensor in enumerate(tensors):
-            recorder.mark(tensor, Given(position))
+            recorder.mark(tensor, FromInput(position))
         with recorder:
             outputs = network.run_by_operation(tensors, recorder.leave)
     found = recorder.recording
@@ -181,7 +181,7 @@ class _Recorder(TorchDispatchMode):
                 self.mark(one, Result(number, place))
         else:
             raise NotStaticError
-        self.recording.calls.append(Call(func, plain, keywords, forms))
+        self.recording.calls.append(RecordedCall(func, plain, keywords, forms))
 
     def _plain(self, value: Any) -> Any:
         """Return arguments with places where tensors stood."""
