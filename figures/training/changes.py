@@ -8,6 +8,7 @@ from analysis.training.arms import ArmResult
 from analysis.training.changes import CodeHistogram, EncodingChange
 from analysis.training.rate_finder import RateCurve
 from figures.style.layout import (
+    HALF_WIDTH,
     escape_markup,
     finish_figure,
     label_rows,
@@ -56,7 +57,7 @@ def encoding_change_figure(changes: Sequence[EncodingChange], side: Side) -> go.
     figure.update_xaxes(title=f"range of the encoding of {side}")
     narrower = sum(one.growth < 1 for one in own)
     title = f"{narrower} of {len(own)} encodings of {side} are narrower after training"
-    return finish_figure(figure, title, rows_height_px(len(own)))
+    return finish_figure(figure, title, rows_height_px(len(own)), title_width=HALF_WIDTH)
 
 
 def moved_codes_figure(changes: Sequence[EncodingChange]) -> go.Figure:
@@ -78,7 +79,7 @@ def moved_codes_figure(changes: Sequence[EncodingChange]) -> go.Figure:
     title = "No weight has an encoding"
     if most is not None:
         title = f"Most moved: {100 * (most.moved or 0.0):.0f} % of the weights of {most.layer}"
-    return finish_figure(figure, title, rows_height_px(len(own)))
+    return finish_figure(figure, title, rows_height_px(len(own)), title_width=HALF_WIDTH)
 
 
 def code_histogram_figure(histogram: CodeHistogram) -> go.Figure:
@@ -100,10 +101,10 @@ def code_histogram_figure(histogram: CodeHistogram) -> go.Figure:
             line={"color": color, "shape": "hvh"},
             hovertemplate="%{x:.2f} steps: %{y:.1f} % of the weights<extra>" + name + "</extra>",
         )
-    figure.update_xaxes(title="weight in steps of its encoding; whole numbers are the codes")
+    figure.update_xaxes(title="weight in steps of its encoding")
     figure.update_yaxes(title="share of weights, %")
     title = f"{histogram.layer}: weights in steps, before and after"
-    return finish_figure(figure, title, HEIGHT_PX)
+    return finish_figure(figure, title, HEIGHT_PX, title_width=HALF_WIDTH)
 
 
 def width_share_figure(points: Sequence[CurvePoint]) -> go.Figure | None:

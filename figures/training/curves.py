@@ -29,6 +29,7 @@ def score_curve(points: Sequence[CurvePoint], images: int, lines: Mapping[str, f
             *(s + h for s, h in zip(scores, halves, strict=True)),
             *reversed([s - h for s, h in zip(scores, halves, strict=True)]),
         ],
+        mode="lines",
         fill="toself",
         fillcolor=with_opacity(AFTER, 0.2),
         line={"width": 0},
