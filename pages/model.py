@@ -67,12 +67,14 @@ elif work.parts is None:
 else:
     parts = work.parts
     labels = "labelled" if parts.score.labelled else "without labels"
+    if parts.metric is not None:
+        labels = f"for {parts.metric.task}"
     stands = accuracy_substitute(network, labelled=parts.score.labelled)
     st.markdown(
         f"**{plain(parts.score.name)}** · {len(parts.score)} images to score, {labels} · "
         f"{len(parts.calibration or ())} others to calibrate with"
     )
-    if stands:
+    if stands and parts.metric is None:
         st.caption(stands)
     task_form(work)
     show_first_images(work)

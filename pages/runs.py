@@ -42,7 +42,7 @@ if work.network is None or work.parts is None:
     say_missing(work, "A run needs a model and images.")
 else:
     labelled = work.parts.score.labelled
-    unlabelled = "" if labelled else " without labels"
+    unlabelled = "" if labelled or work.parts.metric else " without labels"
     names = (
         plain(work.experiment.display_name),
         plain(work.network.name),
@@ -52,7 +52,10 @@ else:
         f"**{names[0]}** on **{names[1]}**, {len(work.parts.score)} images of "
         f"{names[2]}{unlabelled}, machine {plain(work.machine.title)}"
     )
-    if stands := accuracy_substitute(work.network, labelled=labelled):
+    stands = accuracy_substitute(work.network, labelled=labelled)
+    if work.parts.metric is not None:
+        stands = f"Scored by {plain(work.parts.metric.name)}."
+    if stands:
         st.caption(stands)
     run_form(work, work.config)
 

@@ -128,7 +128,8 @@ def _config_values(config: QuantConfig, network: Network) -> dict[str, object]:
 
 
 def _run_notes(score: Evaluation) -> list[str]:
-    notes = [] if score.labelled else [NO_LABELS if score.classes else NO_CLASSES]
+    told = score.labelled or (score.metric is not None and score.metric.task != "")
+    notes = [] if told else [NO_LABELS if score.classes else NO_CLASSES]
     if score.metric_problem:
         notes.append(score.metric_problem)
     if score.sqnr_db == math.inf:

@@ -113,7 +113,12 @@ def write(path: Path, content: object) -> Path:
 def test_models_and_machines_are_all_listed(ask: Ask) -> None:
     models = ask("models")
     assert [model["name"] for model in models] == list(SAMPLES)
-    assert all(0.85 < model["float_top1"] < 1 for model in models)
+    scores = {model["metric"]: model["float_score"] for model in models}
+    assert set(scores) == {"top-1", "mAP", "mIoU"}
+    assert scores["mAP"] > 0.3
+    assert scores["mIoU"] > 0.5
+    assert all(0.85 < one["float_top1"] < 1 for one in models if one["metric"] == "top-1")
+    assert all(one["float_top1"] is None for one in models if one["metric"] != "top-1")
     machines = ask("machines")
     assert [machine["name"] for machine in machines] == list(preset_names())
     assert {machine["illustrative"] for machine in machines} == {True, False}

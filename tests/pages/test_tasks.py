@@ -58,7 +58,7 @@ def test_a_model_of_image_and_mask_from_file_to_run(visit: Visit, tmp_path: Path
     assert "Beside ONNX Runtime on 15 of your inputs" in visit.words
     assert held(visit) == ["real numbers", "whole numbers"]
     visit.open(RUNS)
-    assert "The output is no row of classes" in visit.words
+    assert "Scored by mIoU." in visit.words
     visit.at.text_input(key="runs.metric").set_value(f"{tmp_path}/mine.py:iou")
     visit.press("Run")
     assert "mine.py** is Python code. It will run on this machine" in visit.at.warning[0].value
