@@ -1,5 +1,6 @@
 """The page Trade-offs, without a browser: find a front, pick, load, measure; Configure foresees."""
 
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -15,12 +16,13 @@ from analysis.network import Network
 from analysis.session_file import read_session_file, write_session_json
 from quant.assignment import bits_by_part, cells_of_config
 from quant.config import uniform_config
-from quant.progress import drain_steps
+from quant.progress import Progress, Steps, drain_steps
 from quant.simulation.plan import Side
 from quant.spec import Granularity
-from tests.pages.visit import CONFIGURE, Visit
+from tests.pages.visit import CONFIGURE, PATIENCE_S, Visit
 from ui.answers.forecast import present_foresight
 from ui.frame.frame import undo_change
+from ui.job_kind import JobKind
 from ui.jobs import JobState
 from ui.navigation import TRADEOFFS
 from ui.runs.report import front_with_run
@@ -215,6 +217,30 @@ def test_a_cancelled_queue_keeps_what_it_measured(opened: Visit, saved: Any) -> 
     opened.wait()
     assert job.state in (JobState.CANCELLED, JobState.DONE)
     assert 1 <= len(saved()) <= 3
+
+
+def test_the_front_is_shown_while_its_points_are_still_measured(
+    opened: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, go_on = threading.Event(), threading.Event()
+
+    def measure(*_: object) -> Steps[None]:
+        yield Progress(0.0, "Measuring")
+        reached.set()
+        assert go_on.wait(PATIENCE_S)
+
+    monkeypatch.setattr("ui.tradeoffs.jobs._measure_some", measure)
+    opened.at.multiselect(key="tradeoffs.recipes").set_value([])
+    opened.run().press("tradeoffs.find")
+    assert reached.wait(PATIENCE_S)
+    try:
+        opened.run()
+        assert opened.work.runner.active_of(JobKind.FRONT) is not None
+        assert len(table(opened)) > 3
+    finally:
+        go_on.set()
+        opened.wait()
+    assert len(table(opened)) > 3
 
 
 def test_out_of_reach_is_one_sentence_with_what_is_within(opened: Visit) -> None:
