@@ -13,6 +13,7 @@ from analysis.training.changes import list_encoding_changes, weight_histogram
 from analysis.training.divide import divide_training_images
 from analysis.training.rate_finder import find_learning_rate, judge_rates
 from analysis.training.stored import open_stored_training
+from figures import takeaway
 from figures.training import changes as figures
 from quant.channel_widths import channel_widths_of_config, mean_weight_bits
 from quant.progress import drain_steps
@@ -34,9 +35,9 @@ def test_moved_codes_add_up_to_what_the_training_counted() -> None:
         encoding = outcome.state.encodings[one.site]
         assert one.after == (float(encoding.low.min()), float(encoding.high.max()))
     figure = figures.encoding_change_figure(changes, Side.WEIGHTS)
-    assert "encodings of weights are narrower" in figure.layout.title.text
+    assert "encodings of weights are narrower" in takeaway(figure)
     most = max(share or 0.0 for share in moved.values())
-    assert f"{100 * most:.0f} %" in figures.moved_codes_figure(changes).layout.title.text
+    assert f"{100 * most:.0f} %" in takeaway(figures.moved_codes_figure(changes))
 
 
 def test_the_histogram_counts_every_weight_in_steps() -> None:
@@ -73,7 +74,7 @@ def test_the_rate_finder_trains_at_growing_rates_and_stores_nothing(tmp_path: Pa
     assert max(ratios) == pytest.approx(min(ratios))
     assert found.steepest is not None
     assert not list(tmp_path.iterdir())
-    assert "most steeply" in figures.rate_curve_figure(found).layout.title.text
+    assert "most steeply" in takeaway(figures.rate_curve_figure(found))
 
 
 def test_controls_have_the_mean_width_that_the_neurons_learned(tmp_path: Path) -> None:
