@@ -44,6 +44,15 @@ def choose_thread_count() -> int:
     return chosen
 
 
+def use_one_thread() -> None:
+    """Set torch to one thread for the calling thread.
+
+    Torch looks up the process's thread count once, before the first use, hence the first call.
+    """
+    torch.get_num_threads()
+    torch.set_num_threads(1)
+
+
 @contextmanager
 def fixed_thread_count() -> Iterator[None]:
     """Compute with a fixed number of threads, independent of measurements, for repeatable bits.

@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from analysis.evaluation.forwards import StoredOutputs, compile_both, run_in_order
 from analysis.evaluation.image_answers import AnswerTally, ImageAnswers, pack_bits
 from analysis.evaluation.measures import Interval, paired_interval, proportion_interval
 from analysis.evaluation.output_error import OutputTally
@@ -15,7 +16,7 @@ from analysis.evaluation.per_image import compare_image_outputs
 from analysis.evaluation.tasks.changed_pictures import ChangedPictures, TaskAnswer
 from analysis.evaluation.tasks.task_metric import TaskMetric, TaskTally
 from analysis.evaluation.user_metric import MetricScore, MetricTally, UserMetric
-from analysis.network import Network, forward_all_outputs, forward_first_output
+from analysis.network import Network, Runnable, forward_all_outputs, forward_first_output
 from quant.errors import QuantError
 from quant.finite_values import check_finite_outputs
 from quant.inputs import Inputs
@@ -237,24 +238,6 @@ class _ScoreTally:
         )
 
 
-class StoredOutputs(Protocol):
-    """Outputs of an interrupted score, batch by batch."""
-
-    def find_outputs(self, place: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]] | None:
-        """Return the outputs of both networks for a batch, of shape (N, ...), or None."""
-
-    def keep_outputs(
-        self, place: int, references: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
-    ) -> None:
-        """Store the outputs of a batch, of shape (N, ...)."""
-
-    def flush_outputs(self) -> None:
-        """Write the unwritten outputs."""
-
-    def forget_outputs(self) -> None:
-        """Drop the outputs: the score is whole."""
-
-
 def evaluate_network(
     network: Network,
     quantized: QuantGraph,
@@ -274,13 +257,11 @@ def evaluate_network(
     total = len(data)
     if total == 0:
         raise QuantError("A score needs images; the data has none. Choose other data.")
+    forwards = _Forwards(network, compile_both(network, quantized), stored)
+    batches = enumerate(data.batches(network.forward_batch_size))
     try:
-        for place, batch in enumerate(data.batches(network.forward_batch_size)):
-            if network.is_classifier:
-                check_label_range(batch.labels, network.output_count)
-            known = None if stored is None else stored.find_outputs(place)
-            reference, simulated = known or _outputs_of_both(network, quantized, batch.inputs)
-            if known is None and stored is not None:
+        for place, batch, (reference, simulated), is_new in run_in_order(forwards, batches):
+            if stored is not None and is_new:
                 stored.keep_outputs(place, reference, simulated)
             tally.add_batch(batch, reference, simulated)
             text = f"Scoring: {tally.samples} of {total} images"
@@ -291,13 +272,33 @@ def evaluate_network(
     return replace(tally.evaluation_result(), classes=network.is_classifier)
 
 
-def _outputs_of_both(
-    network: Network, quantized: QuantGraph, inputs: Inputs
-) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Return the checked float outputs and the quantized outputs, of shape (N, ...)."""
-    reference = forward_all_outputs(network.graph, network.graph.batch, inputs)
-    check_finite_outputs(network.graph, inputs, reference)
-    return reference, forward_all_outputs(quantized, network.graph.batch, inputs)
+class _Forwards:
+    """Both networks; runs a batch, or finds the outputs of an interrupted score."""
+
+    def __init__(
+        self, network: Network, both: tuple[Runnable, Runnable], stored: StoredOutputs | None
+    ) -> None:
+        self._network, self._both, self._stored = network, both, stored
+
+    def __call__(
+        self, numbered: tuple[int, LabelledBatch]
+    ) -> tuple[int, LabelledBatch, tuple[tuple[Tensor, ...], tuple[Tensor, ...]], bool]:
+        """Return place and batch, float and quantized outputs (N, ...), and whether they ran.
+
+        Raises:
+            QuantError: a label is no output of the network, or a float output is not finite.
+        """
+        place, batch = numbered
+        if self._network.is_classifier:
+            check_label_range(batch.labels, self._network.output_count)
+        known = None if self._stored is None else self._stored.find_outputs(place)
+        return place, batch, known or self._run_batch(batch.inputs), known is None
+
+    def _run_batch(self, inputs: Inputs) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        graph = self._network.graph
+        reference, simulated = (forward_all_outputs(one, graph.batch, inputs) for one in self._both)
+        check_finite_outputs(graph, inputs, reference)
+        return reference, simulated
 
 
 def check_label_range(labels: Tensor | None, outputs: int) -> None:

@@ -95,7 +95,7 @@ class PartialScores:
 def score_question_digest(network: Network, quantized: QuantGraph, data_digest: str) -> str:
     """Return a digest of every input of the outputs: networks, encodings, images, torch."""
     total = hashlib.sha256(
-        f"{network.digest} {data_digest} {network.forward_batch_size} {torch.__version__} "
+        f"compiled {network.digest} {data_digest} {network.forward_batch_size} {torch.__version__} "
         f"{torch.get_num_threads()}".encode()
     )
     for name, tensor in quantized.module.state_dict().items():

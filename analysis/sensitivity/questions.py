@@ -7,7 +7,7 @@ from analysis.sensitivity.sweep import Question, Sweep, View
 from analysis.site_encodings import SiteEncodings
 from quant.errors import ConfigError
 
-FORMAT = 1
+FORMAT = 2
 """Of the keys: with another number no answer of today is found."""
 MIN_BITS, MAX_BITS = 2, 16
 

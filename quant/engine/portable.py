@@ -107,12 +107,12 @@ def make_portable_graph(graph: FloatGraph, sites: tuple[Site, ...]) -> Portable:
             operations.append(
                 PortableOperation(
                     name=node.name,
-                    target=_portable_target(node),
-                    args=tuple(map(_portable_arguments, node.args))
+                    target=portable_target(node),
+                    args=tuple(map(portable_arguments, node.args))
                     if node.op != PLACEHOLDER
                     else (),
                     kwargs=tuple(
-                        (key, _portable_arguments(value)) for key, value in node.kwargs.items()
+                        (key, portable_arguments(value)) for key, value in node.kwargs.items()
                     ),
                     site=site_names.get(node.name),
                     weight_site=weights.get(node.name),
@@ -153,7 +153,12 @@ def fill_arguments(arguments: object, values: dict[str, Any], constants: dict[st
     return arguments
 
 
-def _portable_target(node: fx.Node) -> str:
+def portable_target(node: fx.Node) -> str:
+    """Return the name of a node's operator.
+
+    Raises:
+        CaptureError: the node calls a function without a name.
+    """
     if node.op == PLACEHOLDER:
         return PLACEHOLDER
     if isinstance(node.target, torch._ops.OpOverload):  # noqa: SLF001  no public name
@@ -167,21 +172,21 @@ def _portable_target(node: fx.Node) -> str:
     )
 
 
-def _portable_arguments(arguments: object) -> object:
+def portable_arguments(arguments: object) -> object:
     """Return arguments with Value and Constant where nodes stood, and plain lists and tuples."""
     if isinstance(arguments, fx.Node):
         if arguments.op == "get_attr":
             return Constant(str(arguments.target))
         return Value(arguments.name)
     if isinstance(arguments, list):  # fx makes lists of its own kind
-        return [_portable_arguments(item) for item in arguments]
+        return [portable_arguments(item) for item in arguments]
     if isinstance(arguments, tuple):
-        return tuple(_portable_arguments(item) for item in arguments)
+        return tuple(portable_arguments(item) for item in arguments)
     if isinstance(arguments, slice):
         return slice(
-            _portable_arguments(arguments.start),
-            _portable_arguments(arguments.stop),
-            _portable_arguments(arguments.step),
+            portable_arguments(arguments.start),
+            portable_arguments(arguments.stop),
+            portable_arguments(arguments.step),
         )
     return arguments
 

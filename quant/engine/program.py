@@ -9,7 +9,14 @@ from torch import Tensor
 
 from quant.encoding import Encoding
 from quant.engine import fused_convolution
-from quant.engine.fused_convolution import FusedConvolution, can_fuse_clip, read_fused_convolution
+from quant.engine.depthwise import (
+    Convolution,
+    DepthwiseConvolution,
+    encode_values,
+    is_plain,
+    read_convolutions,
+)
+from quant.engine.fused_convolution import can_fuse_clip
 from quant.engine.mutation import unsafe_restart_spans
 from quant.engine.portable import (
     PLACEHOLDER,
@@ -42,7 +49,7 @@ class EngineStep:
     operation: PortableOperation
     site: str | None = None
     function: Callable[..., Any] | None = None
-    convolution: FusedConvolution | None = None
+    convolution: Convolution | None = None
     drops: tuple[str, ...] = ()
 
 
@@ -98,28 +105,49 @@ class Program:
     @wait_while_tracing
     def run_steps(self, values: Values, start: int, stop: int, settings: Settings) -> None:
         """Turn the values at `start` into values at `stop`; weights come from `settle_weights`."""
-        for step in self._steps[start:stop]:
-            self._run_step(step, values, settings)
+        steps, encoded, stop = self._steps, -1, min(stop, len(self))
+        for place in range(start, stop):
+            step = steps[place]
+            if step.convolution is not None:
+                after = steps[place + 1].site if place + 1 < stop else None
+                encoding = settings.get(after or "")
+                encoding = encoding if isinstance(encoding, Encoding) else None
+                self._run_convolution(step, values, settings, encoding)
+                encoded = place + 1 if encoding is not None else -1
+            elif place != encoded:
+                self._run_step(step, values, settings)
             for name in step.drops:
                 values.pop(name, None)
+
+    def _run_convolution(
+        self, step: EngineStep, values: Values, settings: Settings, encoding: Encoding | None
+    ) -> None:
+        """Run a convolution, and the encoding of the step behind where given."""
+        name, convolution = step.operation.name, step.convolution
+        if convolution is None:
+            return
+        weight = settings.get(step.operation.weight_site or "")
+        packed = weight if isinstance(weight, Tensor) else self._packed[name]
+        bias = None if convolution.bias is None else self._constants[convolution.bias]
+        x = values[convolution.source]
+        if isinstance(convolution, DepthwiseConvolution):
+            fused = encoding if encoding is not None and is_plain(encoding) else None
+            found = convolution(x, packed, bias, fused)
+            encoding = None if fused is not None else encoding
+        else:
+            found = convolution(x, packed, bias)
+        if encoding is not None:  # nobody else has the new value yet
+            found = encode_values(encoding, found, in_place=True)
+        values[name] = found
 
     def _run_step(self, step: EngineStep, values: Values, settings: Settings) -> None:
         name = step.operation.name
         if step.site is not None:
             encoding = settings.get(step.site)
             if isinstance(encoding, Encoding):
-                values[name] = encoding.fake_quantize(values[name])
+                values[name] = encode_values(encoding, values[name])
             return
         weight = settings.get(step.operation.weight_site or "")
-        if step.convolution is not None:
-            bias = step.convolution.bias
-            packed = weight if isinstance(weight, Tensor) else self._packed[name]
-            values[name] = step.convolution(
-                values[step.convolution.source],
-                packed,
-                None if bias is None else self._constants[bias],
-            )
-            return
         arguments = fill_arguments(step.operation.args, values, self._constants)
         if isinstance(weight, Tensor):
             place = _weight_position(step.operation)
@@ -199,8 +227,7 @@ def compile_program(graph: FloatGraph, sites: tuple[Site, ...], *, fuse: bool = 
 def _engine_steps(portable: Portable, *, fuse: bool) -> Iterable[EngineStep]:
     """Yield steps in order; a clip inside a convolution gives the step the clip's name."""
     users = _users_by_name(portable)
-    shapes = {item.name: item.shape for item in portable.operations}
-    taken: set[str] = set()
+    convolutions, taken = read_convolutions(portable, users) if fuse else ({}, set())
     for operation in portable.operations:
         if operation.name in taken:
             continue
@@ -211,17 +238,17 @@ def _engine_steps(portable: Portable, *, fuse: bool) -> Iterable[EngineStep]:
                 yield EngineStep(
                     replace(operation, args=args), function=torch.ops.aten.clone.default
                 )
+        elif operation.name in convolutions:
+            found = convolutions[operation.name]
+            result = replace(operation, args=(Value(found.source), *operation.args[1:]))
+            clip = _clip_after_operation(operation, users)
+            if clip is not None:
+                taken.add(clip.name)
+                found = replace(found, clip=clip.clip)
+                result = replace(result, name=clip.name, site=clip.site)
+            yield EngineStep(result, convolution=found)
         else:
-            found = read_fused_convolution(operation, portable.constants, shapes) if fuse else None
-            if found is None:
-                yield EngineStep(operation, function=function_of_target(operation.target))
-            else:
-                clip = _clip_after_operation(operation, users)
-                if clip is not None:
-                    taken.add(clip.name)
-                    found = replace(found, clip=clip.clip)
-                    result = replace(operation, name=clip.name, site=clip.site)
-                yield EngineStep(result, convolution=found)
+            yield EngineStep(operation, function=function_of_target(operation.target))
         if result.site is not None:
             yield EngineStep(result, site=result.site)
 

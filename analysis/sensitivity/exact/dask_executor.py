@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from analysis.process_settings import keep_freed_memory
-from analysis.sensitivity.exact.executors import Outcomes, use_one_thread
+from analysis.process_settings import keep_freed_memory, use_one_thread
+from analysis.sensitivity.exact.executors import Outcomes
 from analysis.sensitivity.exact.work_unit import Outcome, Unit, run_work_unit
 from quant.engine.program import Program
 from quant.errors import QuantError

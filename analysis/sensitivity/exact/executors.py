@@ -10,6 +10,7 @@ from typing import Protocol
 
 import torch
 
+from analysis.process_settings import use_one_thread
 from analysis.sensitivity.exact.work_unit import Outcome, Unit, run_work_unit
 from quant.engine.program import Program
 
@@ -91,12 +92,3 @@ class Pool:
                 pool.shutdown(cancel_futures=True)
                 # The pool's threads changed the default thread count of new threads.
                 torch.set_num_threads(threads_before)
-
-
-def use_one_thread() -> None:
-    """Set torch to one thread for the calling thread.
-
-    Torch looks up the process's thread count once, before the first use, hence the first call.
-    """
-    torch.get_num_threads()
-    torch.set_num_threads(1)
