@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from analysis.sensitivity.sweep import MEMORY_BYTES
+from analysis.sensitivity.memory_limit import MEMORY_BYTES
 
 LOCAL_ADDRESSES = ("localhost", "127.0.0.1", "::1")
 MIB = 1024 * 1024

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from analysis.evaluation.measures import Interval
+from analysis.sensitivity.memory_limit import MEMORY_BYTES
 from quant.assignment import config_at_granularity
 from quant.config import QuantConfig
 from quant.graph.float_graph import FloatGraph
@@ -11,9 +12,6 @@ from quant.simulation.plan import Side
 from quant.spec import Granularity
 
 DEFAULT_BITS = (8, 6, 4, 3, 2)
-# More memory was no faster on any sample model; less memory repeats the layers before a question's
-# layer more often.
-MEMORY_BYTES = 64 * 2**20
 
 
 class View(StrEnum):

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field, replace
 
 from analysis.diagnosis.try_remedy import RemedyTrial
+from analysis.sensitivity.memory_limit import MEMORY_BYTES
 from analysis.sensitivity.sweep import (
     DEFAULT_BITS,
-    MEMORY_BYTES,
     Depth,
     Question,
     Sensitivity,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from analysis.evaluation.per_image import Rows, compare_image_outputs, describe_float_outputs
-from analysis.sensitivity.sweep import MEMORY_BYTES
+from analysis.sensitivity.memory_limit import MEMORY_BYTES
 from quant.encoding import Encoding
 from quant.engine.program import FLOAT, Program, Settings, Values
 from quant.inputs import Inputs, arrange_batch, sample_count
