@@ -36,7 +36,7 @@ class StoredOutputs(Protocol):
         """Drop the outputs: the score is whole."""
 
 
-def compile_both(network: Network, quantized: QuantGraph) -> tuple[Runnable, Runnable]:
+def compile_both(network: Network, quantized: Runnable) -> tuple[Runnable, Runnable]:
     """Return the float and the simulated network for forwards, both in one executor.
 
     Compiled networks are faster than graphs, and round otherwise in the last bits; where one

@@ -157,8 +157,7 @@ def _code_of_positions(group: int) -> Any:
     return types.void(*kinds), write
 
 
-@intrinsic
-def _convolve_position(  # type: ignore[no-untyped-def]
+def _code_of_position(  # type: ignore[no-untyped-def]
     typing_context,
     found, x, weight, bias,
     channels, rows, columns, x_row, x_column, weight_row, weight_column, x_step,
@@ -167,8 +166,10 @@ def _convolve_position(  # type: ignore[no-untyped-def]
     return _code_of_positions(1)
 
 
-@intrinsic
-def _convolve_group(  # type: ignore[no-untyped-def]
+_convolve_position: Any = intrinsic(_code_of_position)
+
+
+def _code_of_group(  # type: ignore[no-untyped-def]
     typing_context,
     found, x, weight, bias,
     channels, rows, columns, x_row, x_column, weight_row, weight_column, x_step,
@@ -177,7 +178,10 @@ def _convolve_group(  # type: ignore[no-untyped-def]
     return _code_of_positions(GROUP)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+_convolve_group: Any = intrinsic(_code_of_group)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _inner_taps(first, step, taps, size):  # type: ignore[no-untyped-def]
     """Return the first tap inside an axis, and one past the last; tap t lies at first + t step."""
     start, stop = 0, taps
@@ -188,7 +192,7 @@ def _inner_taps(first, step, taps, size):  # type: ignore[no-untyped-def]
     return start, stop
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")
 def convolve_depthwise(  # type: ignore[no-untyped-def]
     found, x, weight, bias, sizes, layout, low, high, scale, code_low, code_high
 ):
@@ -233,7 +237,7 @@ def convolve_depthwise(  # type: ignore[no-untyped-def]
                     column += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")
 def round_trip(x, scale, low, high, found):  # type: ignore[no-untyped-def]
     """Write scale * clamp(round_half_even(x / scale)) to `found`; flat arrays, not the same."""
     for place in range(x.size):
@@ -243,7 +247,7 @@ def round_trip(x, scale, low, high, found):  # type: ignore[no-untyped-def]
         found[place] = steps * scale
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")
 def round_trip_in_place(x, scale, low, high):  # type: ignore[no-untyped-def]
     """Do as `round_trip` with a single array: two that may overlap would not be vectorized."""
     for place in range(x.size):

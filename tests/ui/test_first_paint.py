@@ -46,7 +46,7 @@ def test_the_thread_imports_all_and_tells_where_it_is(monkeypatch: pytest.Monkey
             go.wait(10)
         return types.ModuleType(name)
 
-    monkeypatch.setattr(first_paint.importlib, "import_module", import_module)
+    monkeypatch.setattr("ui.frame.first_paint.importlib.import_module", import_module)
     imports = HeavyImports((("first", "One"), ("second", "Two"), ("third", "Three")))
     assert reached.wait(10)
     assert (imports.text, imports.share) == ("Two", 1 / 3)

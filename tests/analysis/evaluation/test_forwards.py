@@ -10,7 +10,7 @@ from torch import Tensor
 from analysis.evaluation import forwards
 from analysis.evaluation.evaluate import evaluate_network
 from analysis.evaluation.forwards import compile_both, run_in_order
-from analysis.network import Network
+from analysis.network import Network, Runnable
 from quant.config import uniform_config
 from quant.engine.simulation import CompiledNetwork
 from quant.errors import CaptureError
@@ -95,7 +95,9 @@ def test_both_networks_have_one_executor(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_compiled_outputs_are_those_of_the_graphs() -> None:
     own, simulated, x = network(), quantized(), CASES["plain"].inputs(4)
-    for made, graph in zip(compile_both(own, simulated), (own.graph, simulated), strict=True):
-        found, wanted = made.run(x), graph(x)
+    graphs: tuple[Runnable, Runnable] = own.graph, simulated
+    for made, graph in zip(compile_both(own, simulated), graphs, strict=True):
+        found, wanted = made.run(x), graph.run(x)
         assert isinstance(found, Tensor)
+        assert isinstance(wanted, Tensor)
         torch.testing.assert_close(found, wanted, atol=1e-5 * float(wanted.abs().max()), rtol=0)

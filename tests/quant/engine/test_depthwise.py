@@ -15,7 +15,7 @@ from quant.engine.depthwise import (
     read_convolutions,
 )
 from quant.engine.fused_convolution import Clip
-from quant.engine.portable import make_portable_graph
+from quant.engine.portable import PortableOperation, make_portable_graph
 from quant.engine.program import compile_program
 from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
@@ -133,7 +133,7 @@ def padded_graph() -> FloatGraph:
 def test_zeros_around_become_part_of_the_convolution() -> None:
     graph = padded_graph()
     portable = make_portable_graph(graph, ())
-    users = {item.name: [] for item in portable.operations}
+    users: dict[str, list[PortableOperation]] = {item.name: [] for item in portable.operations}
     for operation in portable.operations:
         for source in operation.source_names:
             users[source].append(operation)
