@@ -1,37 +1,52 @@
-"""Forward times of EfficientNet-Lite0: as built, folded, simulated; ratios of one run.
+"""Forward times of a sample network in ms for each image; ratios of one run.
 
-Run with: python -m benchmarks.forward_speed [--repetitions 7] [--threads N]
+Run with: python -m benchmarks.forward_speed [--model NAME] [--repetitions 7] [--threads N] [--cpu]
 
-The three forwards take turns, so that other load on the machine hits all of them; what counts are
-the ratios. As built: NCHW, batches of 32, batch norms separate. Folded: batch norms folded,
-channels-last, batches that suit the cache. Simulated: the same with W8A8 per-channel. Inputs are
-random: time does not depend on them.
+The forwards take turns, so that other load on the machine hits all of them; what counts are the
+ratios. `--cpu` counts processor seconds of the process in place of seconds, for a busy machine.
+As built: NCHW, batches of 32, batch norms separate. Folded: batch norms folded, channels-last,
+batches that suit the cache. Simulated: the same with W8A8 per-channel. Compiled: the programs that
+scores and sweeps run. ONNX Runtime: its float network. Inputs are random: time does not depend on
+them.
 """
 
 import argparse
 import statistics
 import time
+from collections import deque
 from collections.abc import Callable
 
+import onnxruntime
 import torch
 from torch import Tensor
 
 from analysis.calibration import calibrate_network
+from analysis.evaluation.forwards import run_in_order
 from analysis.network import Network, forward_first_output, prepare_network
 from analysis.process_settings import choose_thread_count, keep_freed_memory
 from benchmarks.random_images import RandomImages
 from model_io.load import load_model
+from model_io.onnx_export.float_onnx import export_marked_onnx
 from quant.config import uniform_config
-from quant.inputs import Inputs
+from quant.engine.simulation import CompiledNetwork, compile_simulation
+from quant.inputs import Inputs, Outputs, arrange_batch
 from quant.progress import drain_steps
 from quant.simulation.quant_graph import quantize_graph
 
 IMAGES = 32
-FOLDED_TARGET, SIMULATED_TARGET = 0.5, 2.0
+PAIRS = (
+    ("folded", "as built", 0.5),
+    ("simulated W8A8", "folded", 2.0),
+    ("compiled", "ONNX Runtime", 1.2),
+    ("compiled W8A8", "ONNX Runtime", 1.5),
+)
+"""Forward, yardstick, and the largest ratio."""
 
 
-def runners(network: Network, module: Callable[[Tensor], Tensor]) -> dict[str, Callable[[], None]]:
-    """Return the three forwards of the same images by name."""
+def runners(
+    network: Network, module: Callable[[Tensor], Tensor], threads: int
+) -> dict[str, Callable[[], None]]:
+    """Return the forwards of the same images by name."""
     images = torch.rand(IMAGES, *network.graph.input_shape) * 4 - 2
     calibrated = drain_steps(calibrate_network(network, RandomImages(8, network.graph.input_shape)))
     simulated = quantize_graph(network.graph, uniform_config(8, 8), calibrated.statistics)
@@ -47,22 +62,53 @@ def runners(network: Network, module: Callable[[Tensor], Tensor]) -> dict[str, C
         with torch.inference_mode():
             module(images)
 
+    def compiled(run: Callable[[Inputs], Outputs]) -> Callable[[], None]:
+        def forward(piece: Tensor) -> Outputs:
+            return run(arrange_batch(piece))
+
+        def work() -> None:
+            deque(run_in_order(forward, images.split(network.forward_batch_size)), 0)
+
+        return work
+
+    session = onnx_session(network, threads)
+    name, arrays = session.get_inputs()[0].name, images.numpy()
+
+    def in_onnx_runtime() -> None:
+        for start in range(0, IMAGES, network.forward_batch_size):
+            session.run(None, {name: arrays[start : start + network.forward_batch_size]})
+
     return {
         "as built": as_built,
         "folded": in_batches(network.graph),
         "simulated W8A8": in_batches(simulated),
+        "compiled": compiled(CompiledNetwork(network.compiled_program, {}).run),
+        "compiled W8A8": compiled(compile_simulation(simulated).run),
+        "ONNX Runtime": in_onnx_runtime,
     }
 
 
-def measure(work: dict[str, Callable[[], None]], repetitions: int) -> dict[str, list[float]]:
-    """Return ms per image of every repetition; the forwards take turns."""
+def onnx_session(network: Network, threads: int) -> onnxruntime.InferenceSession:
+    """Return a session of ONNX Runtime with the float network."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    written = export_marked_onnx(quantize_graph(network.graph, uniform_config(32, 32)))
+    return onnxruntime.InferenceSession(
+        written.model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def measure(
+    work: dict[str, Callable[[], None]], repetitions: int, clock: Callable[[], float]
+) -> dict[str, list[float]]:
+    """Return ms per image of every repetition by `clock`; the forwards take turns."""
     found: dict[str, list[float]] = {name: [] for name in work}
     for repetition in range(repetitions + 1):
         for name, run in work.items():
-            start = time.perf_counter()
+            start = clock()
             run()
             if repetition:  # the first one warms up
-                found[name].append(1000 * (time.perf_counter() - start) / IMAGES)
+                found[name].append(1000 * (clock() - start) / IMAGES)
     return found
 
 
@@ -71,14 +117,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repetitions", type=int, default=7)
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--model", default="efficientnet-lite0")
+    parser.add_argument("--cpu", action="store_true")
     arguments = parser.parse_args()
     keep_freed_memory()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     threads = arguments.threads or choose_thread_count()
-    loaded = load_model("efficientnet-lite0")
+    loaded = load_model(arguments.model)
     network = prepare_network(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
-    found = measure(runners(network, loaded.module), arguments.repetitions)
+    work = runners(network, loaded.module, threads)
+    clock = time.process_time if arguments.cpu else time.perf_counter
+    found = measure(work, arguments.repetitions, clock)
     middle = {name: statistics.median(values) for name, values in found.items()}
     print(
         f"{threads} threads, batches of {network.forward_batch_size} (as built: {IMAGES}), "
@@ -86,11 +136,7 @@ def main() -> None:
     )
     for name, values in found.items():
         print(f"{name:16} median {middle[name]:6.1f}   best {min(values):6.1f}")
-    pairs = (
-        ("folded", "as built", FOLDED_TARGET),
-        ("simulated W8A8", "folded", SIMULATED_TARGET),
-    )
-    for name, other, target in pairs:
+    for name, other, target in PAIRS:
         turns = zip(found[name], found[other], strict=True)
         ratio = statistics.median(a / b for a, b in turns)
         verdict = "met" if ratio <= target else "MISSED"
