@@ -51,7 +51,7 @@ def compile_simulation(quantized: QuantGraph) -> CompiledNetwork:
     Raises:
         CaptureError: the graph has an operation that no program has, or is being calibrated.
     """
-    builder = _Builder(quantized)
+    builder = _SimulationBuilder(quantized)
     for node in quantized.module.graph.nodes:
         builder.add_node(node)
     first, *others = (builder.name_of_value(node) for node in quantized.graph.output_nodes)
@@ -60,7 +60,7 @@ def compile_simulation(quantized: QuantGraph) -> CompiledNetwork:
     return CompiledNetwork(Program(portable), builder.encodings)
 
 
-class _Builder:
+class _SimulationBuilder:
     """The operations of a simulated network so far; quantizers become sites or constants."""
 
     def __init__(self, quantized: QuantGraph) -> None:
