@@ -1,5 +1,6 @@
 """The worth of a training: the cost, and the gain of a short probe over repair."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -103,34 +104,45 @@ def measure_step_cost(task: TrainingTask) -> Steps[StepCost]:
     return StepCost(steps / TIMED_STEPS, memory, max(0.0, whole - steps))
 
 
-def forecast_training(task: TrainingTask) -> Steps[Forecast]:
-    """Score plain quantization, repairs and a short training on the watched images."""
-    watch, network = task.split.watch, task.network
-    arms: dict[str, Recipe] = {
+def usual_arms() -> dict[str, Recipe]:
+    """Return the recipes that a training is compared with, by title."""
+    return {
         "quantization without repair": (),
         "equalization": build_recipe(equalize=True),
         "AdaRound": build_recipe(adaround=ADAROUND_ITERATIONS),
     }
+
+
+def forecast_training(
+    task: TrainingTask, others: Mapping[str, Recipe] | None = None
+) -> Steps[Forecast]:
+    """Score recipes and a short training on the watched images.
+
+    `others` are the recipes by title; None for plain quantization and the usual repairs.
+    """
+    watch, network = task.split.watch, task.network
+    arms = usual_arms() if others is None else others
     plain = yield from part_of_progress(training_start_stage(replace(task, recipe=())), 0.0, 0.1)
     hits: dict[str, torch.Tensor] = {}
     for number, (title, recipe) in enumerate(arms.items()):
+        start, end = (0.1 + 0.6 * place / len(arms) for place in (number, number + 1))
         known = ", ".join(
             f"{name} {100 * float(hit.float().mean()):.1f} %" for name, hit in hits.items()
         )
-        yield Progress(0.1 + 0.2 * number, f"Scoring {title}", known)
+        yield Progress(start, f"Scoring {title}", known)
         fresh = (
             yield from training_start_stage(replace(task, recipe=()))
             if recipe
             else _unchanged_stage(plain)
         )
         steps = apply_whole_recipe(fresh, recipe, task.config, task.split.calibration)
-        stage = yield from part_of_progress(steps, 0.1 + 0.2 * number, 0.3 + 0.2 * number)
+        stage = yield from part_of_progress(steps, start, end)
         hits[title] = _hits_by_image(network, stage.quantized, watch)
     probe = replace(task, settings=replace(task.settings, steps=PROBE_STEPS))
-    start = yield from part_of_progress(training_start_stage(probe), 0.7, 0.75)
-    state = yield from part_of_progress(train_stage(probe, start), 0.75, 0.97)
+    stage = yield from part_of_progress(training_start_stage(probe), 0.7, 0.75)
+    state = yield from part_of_progress(train_stage(probe, stage), 0.75, 0.97)
     trained = yield from apply_whole_recipe(
-        start, (UseTraining(state),), trained_config(task, state), None
+        stage, (UseTraining(state),), trained_config(task, state), None
     )
     after = _hits_by_image(network, trained.quantized, watch)
     reached = _hits_by_image(network, None, watch)

@@ -15,6 +15,7 @@ from analysis.diagnosis.flow.state import FlowState
 from analysis.diagnosis.flow.trials import Trials
 
 MOST_CAUSES = 40
+TRAINING_UNKNOWN = "Training on the encodings may win back more."
 
 
 def name_causes(causes: Iterable[SiteCause], layers: Sequence[LayerLoss]) -> tuple[NamedCause, ...]:
@@ -115,5 +116,5 @@ def _advice_sentences(trials: Trials, state: FlowState) -> str:
         told.append(
             f"{title} {'keep' if kept else 'do not keep'} the goal: {trial.loss.loss_text}."
         )
-    told.append("Training on the encodings may win back more: see Train.")
+    told.append(f"{state.forecast or TRAINING_UNKNOWN} See Train.")
     return " ".join(told)

@@ -1,4 +1,4 @@
-"""More bits for the layers with the largest losses: as few layers as the goal needs."""
+"""More bits for few layers: the first and the head, and the layers with the largest losses."""
 
 from collections.abc import Iterable, Sequence
 
@@ -55,6 +55,38 @@ def give_more_bits(
         config = config_with_bits(experiment.config, study.network.graph, wider)
         widths = " or ".join(str(width) for width in sorted(set(wider.values())))
         title = f"{widths} bits in the {_worst_layers(number)}"
+        found.append((title, experiment.with_config(config)))
+    return found
+
+
+def edge_layer_rules(
+    study: Study, experiment: Experiment, sides: Iterable[Side]
+) -> list[tuple[str, Experiment]]:
+    """Return experiments with more bits, or float, in the first layer and the head, with titles.
+
+    The first layer and the head are the first and the last layer with weights: few MACs as a rule,
+    and the layers that the white paper (4.2) and most papers keep wider.
+    """
+    bits = guilty_parts(study, experiment.config, sides)
+    names = [layer.name for layer in study.network.graph.layers if layer.weight is not None]
+    if len(names) < 3:
+        return []
+    first, head = names[0], names[-1]
+    wanted = (
+        ("the first layer", (first,), False),
+        ("the head", (head,), False),
+        ("the first layer and the head", (first, head), False),
+        ("the first layer and the head", (first, head), True),
+    )
+    found = []
+    for words, layers, floating in wanted:
+        narrow = {part: width for part, width in bits.items() if part[0] in layers and width < 16}
+        if not narrow:
+            continue
+        wider = {part: FLOAT_BITS if floating else next_bits(b) for part, b in narrow.items()}
+        config = config_with_bits(experiment.config, study.network.graph, wider)
+        widths = " or ".join(str(width) for width in sorted(set(wider.values())))
+        title = f"Float for {words}" if floating else f"{widths} bits for {words}"
         found.append((title, experiment.with_config(config)))
     return found
 

@@ -12,7 +12,13 @@ from analysis.diagnosis.flow.attribute import attribute_loss
 from analysis.diagnosis.flow.candidates import ROUNDING_ITERATIONS, one_side, repair_candidates
 from analysis.diagnosis.flow.conclude import conclude_diagnosis, name_causes, stop_early
 from analysis.diagnosis.flow.contents import Diagnosis, FlowStage, FlowStep, StepOutcome
-from analysis.diagnosis.flow.few_layers import give_more_bits, guilty_parts, wider_everywhere
+from analysis.diagnosis.flow.expect_training import expect_training
+from analysis.diagnosis.flow.few_layers import (
+    edge_layer_rules,
+    give_more_bits,
+    guilty_parts,
+    wider_everywhere,
+)
 from analysis.diagnosis.flow.goal import Goal, Standing
 from analysis.diagnosis.flow.head_candidates import head_candidates
 from analysis.diagnosis.flow.state import FlowState
@@ -65,7 +71,8 @@ def run_diagnosis(task: DiagnosisTask) -> Steps[Diagnosis]:
     if not state.is_kept and not state.is_within(task.goal.points):
         yield from part_of_progress(_repair_few(trials, state), 0.8, 0.95)
     if not state.is_kept and not state.is_within(task.goal.points):
-        yield from part_of_progress(_look_further(trials, state), 0.95, 1.0)
+        yield from part_of_progress(_look_further(trials, state), 0.95, 0.97)
+        yield from part_of_progress(expect_training(trials, state), 0.97, 1.0)
     return conclude_diagnosis(trials, state)
 
 
@@ -215,7 +222,7 @@ def _try_alone(trials: Trials, state: FlowState, title: str, alone: Experiment) 
 
 
 def _repair_few(trials: Trials, state: FlowState) -> Steps[None]:
-    """Give more bits to the layers with the largest losses: 1, 2, 4 ... layers."""
+    """Give more bits to the first layer and the head, then to the 1, 2, 4 ... worst layers."""
     study = yield from part_of_progress(
         _float_study(trials.study, state.present_trial.experiment), 0.0, 0.1
     )
@@ -225,7 +232,10 @@ def _repair_few(trials: Trials, state: FlowState) -> Steps[None]:
     whole = state.present_trial.loss.points
     _tell_step(trials, "Loss by layer after repair", attribution.attribution_sentence(whole), start)
     before = state.present_trial
-    tries = give_more_bits(study, before.experiment, attribution.layers, state.sides)
+    tries = [
+        *edge_layer_rules(study, before.experiment, state.sides),
+        *give_more_bits(study, before.experiment, attribution.layers, state.sides),
+    ]
     for place, (title, experiment) in enumerate(tries):
         span = 0.4 + 0.6 * place / len(tries), 0.4 + 0.6 * (place + 1) / len(tries)
         trial = yield from part_of_progress(trials.measure_trial(experiment, title), *span)

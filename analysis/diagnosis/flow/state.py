@@ -20,7 +20,8 @@ CLEAR_KL = 0.8
 class FlowState:
     """The experiment as given, the candidate trials, and the findings.
 
-    `present` is the base of the next repair; `beyond` is a trial with more bits than wanted.
+    `present` is the base of the next repair; `beyond` is a trial with more bits than wanted,
+    `forecast` a sentence on the gain to expect of training.
     """
 
     given: Experiment
@@ -31,6 +32,7 @@ class FlowState:
     named: tuple[NamedCause, ...] = ()
     beyond: tuple[str, Trial] | None = None
     float_top1: float | None = None
+    forecast: str = ""
     _present: Trial | None = None
 
     @property

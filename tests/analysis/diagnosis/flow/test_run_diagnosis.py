@@ -130,11 +130,22 @@ def test_a_network_that_keeps_the_goal_needs_no_repair() -> None:
 
 
 def test_what_no_recipe_keeps_is_said_with_the_nearest() -> None:
-    task = DiagnosisTask(
-        study_of("letter-mlp"), experiment(uniform_config(2, 2)), Goal(0.0), rounding_iterations=50
-    )
+    study = Study(network("letter-mlp"), letter_test().sample(200), letter_train().sample(64))
+    task = DiagnosisTask(study, experiment(uniform_config(2, 2)), Goal(0.0), rounding_iterations=50)
     found = drain_steps(run_diagnosis(task))
     assert not found.met
+    names = [step.name for step in found.steps if step.stage is FlowStage.FEW]
+    assert names[:4] == [
+        "8 bits for the first layer",
+        "8 bits for the head",
+        "8 bits for the first layer and the head",
+        "Float for the first layer and the head",
+    ]
+    forecast = found.steps[-1]
+    assert forecast.name == "Forecast of training"
+    assert forecast.sentence in found.advice
+    assert "raining" in forecast.sentence
+    assert "16 watched images" in forecast.sentence or "not expected" in forecast.sentence
     assert found.sentence.startswith("No recipe here keeps 0 points; nearest is ")
     losses = [
         step.loss.interval.high
