@@ -60,6 +60,10 @@ def write_report(
     front: Annotated[
         Path | None, typer.Option(help="The answer (JSON) of optimize with --front.")
     ] = None,
+    diagnosis: Annotated[
+        Path | None,
+        typer.Option(help="The answer (JSON) of diagnose; one given as --experiment counts too."),
+    ] = None,
     author: Annotated[str, typer.Option(help="Who writes the report.")] = "",
     note: Annotated[str, typer.Option(help="A sentence of yours for the first page.")] = "",
     out: Annotated[str, typer.Option(help="The HTML file to write.")],
@@ -98,6 +102,8 @@ def write_report(
             front=None if front is None else parse_json(read_text_file(front)),
             author=author,
             note=note,
+            diagnosis=_diagnosis_answer(diagnosis, options.experiment),
+            names_diagnosis=diagnosis is not None,
         )
         network = None if model is None else open_network(model, builder, input_shape)
         if network is not None:
@@ -115,3 +121,13 @@ def write_report(
             render_report(watch_steps(make_run_report(network, wanted))), encoding="utf-8"
         )
         print_line(f"Wrote {out}")
+
+
+def _diagnosis_answer(diagnosis: Path | None, experiment: Path | None) -> object:
+    """Return the answer of diagnose as read from JSON; None where no file holds one."""
+    if diagnosis is not None:
+        return parse_json(read_text_file(diagnosis))
+    from analysis.reporting.flow_page import is_diagnosis_answer  # noqa: PLC0415
+
+    found = None if experiment is None else parse_json(read_text_file(experiment))
+    return found if is_diagnosis_answer(found) else None

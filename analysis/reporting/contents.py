@@ -6,6 +6,7 @@ from accelerator.machine import Machine
 from accelerator.report import CostReport
 from analysis.evaluation.measures import Interval
 from analysis.ranges.findings import ExaminedTensor
+from analysis.reporting.flow_page import FlowPage
 from analysis.reporting.trade_off import TradeOff
 from analysis.runs.run_store import Run
 from analysis.sensitivity.sweep import Sensitivity
@@ -82,7 +83,8 @@ class Report:
 
     `noise` holds the noise energy at the output of each layer alone, at the bits of the layer, as a
     share of the output's energy (sensitivity). `others` are runs of the model on equal images and
-    an equal machine. `author` and `note` are a person's words for the first page.
+    an equal machine. `author` and `note` are a person's words for the first page; `flow` is
+    the diagnosis of the run's model on the run's images.
     """
 
     run: Run
@@ -101,3 +103,4 @@ class Report:
     created: str
     author: str = ""
     note: str = ""
+    flow: FlowPage | None = None

@@ -15,6 +15,7 @@ from analysis.mixed_precision.recipe_noise import (
 from analysis.network import Network
 from analysis.ranges.findings import ExaminedTensor, rank_suspect_tensors
 from analysis.reporting.contents import LayerChoice, ModelFacts, Repairs, Report, ReportOrigin
+from analysis.reporting.flow_page import FlowPage
 from analysis.reporting.missing import list_unmeasured
 from analysis.reporting.trade_off import TradeOff
 from analysis.runs.experiment_file import record_of_run
@@ -58,6 +59,7 @@ class Around:
     notes: tuple[str, ...] = ()
     author: str = ""
     note: str = ""
+    flow: FlowPage | None = None
 
 
 def gather_run_report(run: Run, around: Around) -> Steps[Report]:
@@ -112,6 +114,7 @@ def gather_run_report(run: Run, around: Around) -> Steps[Report]:
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         author=around.author,
         note=around.note,
+        flow=around.flow,
     )
     return list_unmeasured(
         report, calibrated=around.study is not None and around.study.is_calibrated

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from analysis.network import Network
 from analysis.reporting.contents import Report, ReportOrigin
+from analysis.reporting.flow_page import FlowPage, read_diagnosis_answer
 from analysis.reporting.gather import Around, gather_run_report
 from analysis.reporting.trade_off import read_optimize_answer
 from analysis.runs.apply_recipe import pass_needs_images
@@ -27,7 +28,8 @@ class ReportTask:
     """The content of a report: a kept `run`, or an experiment to measure first.
 
     `experiment` and `choice` count only without a run. `front` is the answer of optimize as read
-    from JSON. `author` and `note` stand on the first page.
+    from JSON, `diagnosis` that of diagnose; with `names_diagnosis` it must fit the run, else a
+    diagnosis that does not fit is left out. `author` and `note` stand on the first page.
     """
 
     choice: ImageChoice
@@ -38,6 +40,8 @@ class ReportTask:
     front: object = None
     author: str = ""
     note: str = ""
+    diagnosis: object = None
+    names_diagnosis: bool = False
 
 
 def find_run(store: RunStore, identity: str, option: str = "--run") -> Run:
@@ -117,17 +121,35 @@ def _gather_with_context(
     if images is not None and not same:
         told = f"The images named for this report ({images.score.name}) are not those of the run"
         notes = (f"{told}; nothing was looked up for them.",)
+    flow, told = _flow_page_of_task(task, task.run)
     around = Around(
         study=study if same or study is None else Study(study.network, store=task.store),
         machine=task.experiment.machine,
         store=task.store,
         front=None if task.front is None else read_optimize_answer(task.front, task.run),
         origin=task.origin,
-        notes=notes,
+        notes=(*notes, *told),
         author=task.author,
         note=task.note,
+        flow=flow,
     )
     return (yield from gather_run_report(task.run, around))
+
+
+def _flow_page_of_task(task: ReportTask, run: Run) -> tuple[FlowPage | None, tuple[str, ...]]:
+    """Return the page of the diagnosis, and a note where it does not fit the run.
+
+    Raises:
+        ValueError: a diagnosis that was named does not fit the run.
+    """
+    if task.diagnosis is None:
+        return None, ()
+    try:
+        return read_diagnosis_answer(task.diagnosis, run), ()
+    except ValueError as error:
+        if task.names_diagnosis:
+            raise
+        return None, (f"The diagnosis beside the experiment is left out: {error}",)
 
 
 def _report_images(

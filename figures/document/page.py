@@ -5,6 +5,7 @@ from pathlib import Path
 from analysis.reporting.contents import Report
 from figures.document.appendix import layers_section, reproduce_section
 from figures.document.costs import cost_section, sources_section
+from figures.document.diagnosis import diagnosis_section
 from figures.document.first_page import first_page
 from figures.document.markup import Html, bullet_list, html_element
 from figures.document.plots import library_element
@@ -67,6 +68,7 @@ def _body_sections(report: Report) -> list[Html]:
             html_element("p", _times_of_report(report), class_="soft"),
         ),
         first_page(report),
+        diagnosis_section(report),
         html_element("h2", "Laboratory notebook", id="notebook"),
         html_element(
             "p",

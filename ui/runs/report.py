@@ -7,6 +7,7 @@ import streamlit as st
 
 from analysis.mixed_precision.pareto_front import Front, move_to_machine, update_front
 from analysis.reporting.contents import Report, ReportOrigin
+from analysis.reporting.flow_page import flow_page_of
 from analysis.reporting.gather import Around, gather_run_report
 from analysis.reporting.trade_off import TradeOff, trade_off_from_front
 from analysis.runs.run_store import Run
@@ -156,6 +157,7 @@ def _calibrate_and_gather(
     if study is not None:
         yield from part_of_progress(study.collect_statistics(), 0.0, CALIBRATION_SHARE)
     has_images = study is not None and study.scored is not None
+    diagnosis = workspace.diagnosis.found
     around = Around(
         study=study,
         machine=workspace.machine,
@@ -167,6 +169,7 @@ def _calibrate_and_gather(
         notes=workspace.parts.notes if has_images and workspace.parts is not None else (),
         author=words[0],
         note=words[1],
+        flow=None if diagnosis is None else flow_page_of(diagnosis, run),
     )
     return (yield from part_of_progress(gather_run_report(run, around), CALIBRATION_SHARE, 1.0))
 
