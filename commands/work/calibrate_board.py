@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from accelerator.calibration.calibrate import Calibration, calibrate_machine
+from accelerator.calibration.closer_base import advise_on_base
 from accelerator.calibration.machine_file import machine_with_name, write_machine
 from accelerator.calibration.measurement import Measurement
 from accelerator.calibration.measurement_file import (
@@ -66,7 +67,7 @@ def fit_board(
     base: Machine, rows: tuple[Measurement, ...], source: str, out: Path
 ) -> tuple[Calibration, Machine]:
     """Fit a machine, write the machine to `out` under the name of the file, and read it back."""
-    calibration = calibrate_machine(base, rows)
+    calibration = advise_on_base(calibrate_machine(base, rows), base, rows)
     machine = machine_with_name(calibration.machine, out.stem)
     networks = ", ".join(dict.fromkeys(row.network for row in rows))
     text = write_machine(machine, f"fitted to {len(rows)} rows of {source} ({networks})")

@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from accelerator.calibration.calibrate import Calibration, LeftOut, calibrate_machine
+from accelerator.calibration.closer_base import advise_on_base
 from accelerator.calibration.machine_file import machine_with_name, write_machine
 from accelerator.calibration.measurement_file import (
     DEFAULT_CONFIG,
@@ -154,7 +155,8 @@ def _fit_machine(
         st.warning(f"{questions[0]} If it is right, tick the box above and fit again.")
         return
     with st.spinner("Fitting"):
-        calibration = calibrate_machine(base, measurements)
+        fitted = calibrate_machine(base, measurements)
+        calibration = advise_on_base(fitted, base, measurements)
     machine = machine_with_name(calibration.machine, name)
     named = ", ".join(dict.fromkeys(row.network for row in rows))
     text = write_machine(machine, f"fitted to {len(rows)} measurements on your board ({named})")
