@@ -81,8 +81,9 @@ def calibrate_board_machine(
         print_line(f"Wrote {out}")
         for warning in calibration.warnings:
             print_line(f"Warning: {warning}")
+        measured = {row.network.lower() for row in rows}
         present = None if model is None else find_workload(model, "w8a8")
-        write_answer(answer, summarize_fit(calibration, fitted, out, present))
+        write_answer(answer, summarize_fit(calibration, fitted, out, present, measured))
 
 
 def _machine_facts(machine: Machine) -> dict[str, object]:

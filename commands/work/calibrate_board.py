@@ -1,5 +1,6 @@
 """The work of calibrate-machine: from a file of measurements to a file of a fitted machine."""
 
+from collections.abc import Collection
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -76,9 +77,13 @@ def fit_board(
 
 
 def summarize_fit(
-    calibration: Calibration, machine: Machine, out: Path, present: Workload | None
+    calibration: Calibration,
+    machine: Machine,
+    out: Path,
+    present: Workload | None,
+    measured: Collection[str] = (),
 ) -> Answer:
-    """Return the result of a fit for JSON."""
+    """Return the result of a fit to the networks `measured`, for JSON."""
     answer: Answer = {
         "machine": str(out),
         "scales": asdict(machine.scales),
@@ -91,7 +96,7 @@ def summarize_fit(
     for quantity in ("energy", "latency"):
         error = getattr(machine.fit, quantity)
         answer[quantity] = None if error is None else _fit_error_values(error)
-    answer["next_measurements"] = _next_measurements(machine, present)
+    answer["next_measurements"] = _next_measurements(machine, present, measured)
     return answer
 
 
@@ -100,10 +105,12 @@ def _fit_error_values(error: FitError) -> Answer:
     return {name: getattr(error, name) for name in wanted}
 
 
-def _next_measurements(machine: Machine, present: Workload | None) -> list[Answer]:
-    """Return the published networks by how far a measurement narrows the present interval."""
+def _next_measurements(
+    machine: Machine, present: Workload | None, measured: Collection[str]
+) -> list[Answer]:
+    """Return the published networks not measured yet, by how far each narrows the interval."""
     if present is None:
         return []
-    tables = {name: network_table(name) for name in TINY}
+    tables = {name: network_table(name) for name in TINY if name not in measured}
     quantity = "energy" if machine.fit and machine.fit.energy else "latency"
     return [asdict(one) for one in rank_next_measurements(machine, present, tables, quantity)]

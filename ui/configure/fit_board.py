@@ -161,7 +161,8 @@ def _fit_machine(
     named = ", ".join(dict.fromkeys(row.network for row in rows))
     text = write_machine(machine, f"fitted to {len(rows)} measurements on your board ({named})")
     quantity = "energy" if machine.fit and machine.fit.energy else "latency"
-    tables = {one: network_table(one) for one in TINY}
+    measured = {row.network for row in rows}
+    tables = {one: network_table(one) for one in TINY if one not in measured}
     following = rank_next_measurements(machine, present, tables, quantity)
     workspace.add_machine(machine)
     st.session_state[_RESULT] = FitResult(calibration, machine, text, following)
