@@ -123,8 +123,12 @@ def _read_flow_page(raw: JsonObject, run: Run) -> FlowPage:
         tuple(map(_read_flow_line, raw["steps"][:MOST_STEPS])),
         tuple(
             CauseLine(
-                *(str(one[key]) for key in ("layer", "side", "cause", "evidence", "remedy")),
-                points=_number_or_none(one["points"]),
+                str(one["layer"]),
+                str(one["side"]),
+                str(one["cause"]),
+                str(one["evidence"]),
+                str(one["remedy"]),
+                _number_or_none(one["points"]),
             )
             for one in raw["causes"][:MOST_CAUSES]
         ),

@@ -121,14 +121,14 @@ def _gather_with_context(
     if images is not None and not same:
         told = f"The images named for this report ({images.score.name}) are not those of the run"
         notes = (f"{told}; nothing was looked up for them.",)
-    flow, told = _flow_page_of_task(task, task.run)
+    flow, left_out = _flow_page_of_task(task, task.run)
     around = Around(
         study=study if same or study is None else Study(study.network, store=task.store),
         machine=task.experiment.machine,
         store=task.store,
         front=None if task.front is None else read_optimize_answer(task.front, task.run),
         origin=task.origin,
-        notes=(*notes, *told),
+        notes=(*notes, *left_out),
         author=task.author,
         note=task.note,
         flow=flow,
