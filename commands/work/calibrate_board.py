@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from accelerator.calibration.calibrate import Calibration, calibrate_machine
-from accelerator.calibration.closer_base import advise_on_base
+from accelerator.calibration.closer_machine import advise_on_base
 from accelerator.calibration.machine_file import machine_with_name, write_machine
 from accelerator.calibration.measurement import Measurement
 from accelerator.calibration.measurement_file import (

@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from accelerator.calibration.calibrate import Calibration, LeftOut, calibrate_machine
-from accelerator.calibration.closer_base import advise_on_base
+from accelerator.calibration.closer_machine import advise_on_base
 from accelerator.calibration.machine_file import machine_with_name, write_machine
 from accelerator.calibration.measurement_file import (
     DEFAULT_CONFIG,

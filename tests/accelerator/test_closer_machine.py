@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from accelerator.calibration.calibrate import Calibration
-from accelerator.calibration.closer_base import (
+from accelerator.calibration.closer_machine import (
     advise_on_base,
     spread_over_rows,
     suggest_closer_base,
