@@ -7,11 +7,12 @@ import json
 import math
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from analysis.cost.quantity import Quantity
+from analysis.evaluation.stored_score import with_present_intervals
 from analysis.evaluation.tasks.kinds import Head, TaskKind
 from analysis.mixed_precision.pareto_record import FoundRecord, FrontRecord
 from analysis.runs.experiment import Experiment
@@ -261,7 +262,10 @@ def _read_runs(raw: JsonObject) -> Iterator[Run]:
         run = _read_session_part(Run, {f"run {number}": item}, f"run {number}")
         _check_run_values(run, number, seen)
         seen.add(run.id)
-        yield run
+        try:
+            yield replace(run, evaluation=with_present_intervals(run.evaluation))
+        except QuantError as error:
+            raise SessionError(f"The session's run {number}: {_error_in_words(error)}") from None
 
 
 def _check_run_values(run: Run, number: int, seen: set[str]) -> None:

@@ -26,6 +26,8 @@ from quant.progress import Steps
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
+MOST_REPAIRED = 4
+"""Networks after float passes that a study holds."""
 MOST_ENCODINGS = 12
 """Configurations whose encodings a study holds: those of one page beside those of one search."""
 
@@ -52,6 +54,7 @@ class _Results:
     figures: dict[bytes, Figures] = field(default_factory=dict)
     entropies: Entropies = field(default_factory=dict)
     pairs: tuple[Pair, ...] | None = None
+    repaired: dict[tuple[object, ...], "Study"] = field(default_factory=dict)
 
 
 class Study:
@@ -186,6 +189,22 @@ class Study:
         if self._results.pairs is None:
             self._results.pairs = find_layer_pairs(self.network.graph)[0]
         return self._results.pairs
+
+    def repaired_study(self, passes: tuple[object, ...], repair: Callable[[], "Study"]) -> "Study":
+        """Return the study of the network after float passes; `repair` makes it at the first need.
+
+        It holds the images and the store of this study.
+        """
+        held = self._results.repaired
+        while passes not in held and len(held) >= MOST_REPAIRED:
+            held.pop(next(iter(held)), None)
+        if passes not in held:
+            held[passes] = repair()
+        return held[passes].with_scored_images(self.scored).with_store(self.store)
+
+    def holds_repaired(self, passes: tuple[object, ...]) -> bool:
+        """Whether the network after float passes is known."""
+        return passes in self._results.repaired
 
     def with_scored_images(self, images: Dataset | None) -> "Study":
         """Return a study with other scored images; both studies share the results."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.stats import binom
 
-from analysis.evaluation.decision_intervals import decisive_difference
+from analysis.evaluation.intervals import paired_interval
 
 IMAGES = (32, 64, 128, 256, 500)
 LIMITS = (0.0, 0.005, 0.01, 0.02)
@@ -37,7 +37,7 @@ def rates(n: int, limit: float, drop: float, changed: float) -> tuple[float, flo
     """Return the chances of "broken" and of "holds" for the condition drop > limit."""
     broken = holds = 0.0
     for lost, won, chance in chances(n, drop, changed):
-        found = decisive_difference(lost, won, n, 0.95)
+        found = paired_interval(lost, won, n, 0.95)
         broken += chance * (found.low > limit)
         holds += chance * (found.high <= limit)
     return broken, holds

@@ -19,7 +19,8 @@ from accelerator.machine import load_preset
 from analysis.calibration import Calibrated, calibrate_network
 from analysis.cost.quantity import Quantity
 from analysis.evaluation.evaluate import Evaluation
-from analysis.evaluation.measures import Interval, paired_interval
+from analysis.evaluation.intervals import paired_interval
+from analysis.evaluation.measures import Interval
 from analysis.evaluation.per_image import Rows, describe_float_outputs, summarize_rows
 from analysis.evaluation.per_image import compare_image_outputs as images
 from analysis.mixed_precision.choices import Rules

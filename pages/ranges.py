@@ -1,7 +1,7 @@
 import streamlit as st
 
 from quant.simulation.plan import TENSOR_SIDES, Side
-from ui.answers.range_book import present_range_book
+from ui.answers.range_book import experiment_range_book
 from ui.ranges.enough_images import enough_images
 from ui.ranges.head_parts import show_head_parts
 from ui.ranges.try_encoding import tensor_panel
@@ -9,6 +9,7 @@ from ui.ranges.view import (
     calibration_note,
     examine_tensors,
     ranges_overview,
+    repair_note,
     suspect_list,
     suspect_reasons,
 )
@@ -25,7 +26,7 @@ st.caption(
 )
 
 network = needed_network(work)
-book = present_range_book(work, network)
+book, passes = experiment_range_book(work, network)
 
 SIDES = {each.capitalize(): each for each in TENSOR_SIDES}
 picked_side = st.segmented_control(
@@ -38,6 +39,7 @@ picked_side = st.segmented_control(
     label_visibility="collapsed",
 )
 side = SIDES[picked_side]
+repair_note(work, passes)
 calibration_note(work, side, known=bool(book.activations))
 if side is Side.ACTIVATIONS:
     enough_images(work)

@@ -7,7 +7,7 @@ from figures import takeaway
 from figures.cost.energy import energy_by_component, energy_by_layer
 from figures.cost.roofline import roofline_chart
 from figures.cost.widths import requested_and_effective
-from figures.quality.layer_sqnr import sqnr_by_layer
+from figures.quality.layer_sqnr import LAYER_IMAGES_NOTE, sqnr_by_layer
 from ui.model.task_facts import accuracy_substitute
 from ui.runs.annotations import filter_by_tag, show_annotation
 from ui.runs.compare_view import show_comparison
@@ -108,6 +108,8 @@ else:
     figures = [make(run.cost) for make in makers] or [sqnr_by_layer(run.layer_sqnr_db)]
     for number, figure in enumerate(figures):
         st.plotly_chart(figure, key=f"runs.{view}.{number}", alt=takeaway(figure))
+    if view == "SQNR by layer":
+        st.caption(LAYER_IMAGES_NOTE)
 for note in run.cost.notes:
     st.caption(f":material/info: {plain(note)}")
 manage_run(work, run)

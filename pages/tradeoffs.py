@@ -8,11 +8,11 @@ from ui.state.tradeoffs import Found
 from ui.state.workspace import present_workspace
 from ui.tradeoffs.form import front_request_form
 from ui.tradeoffs.jobs import find_known_fronts, start_front_search
+from ui.tradeoffs.notes import show_front_notes
 from ui.tradeoffs.view import (
     machine_panels,
     picked_point,
     show_front,
-    show_front_notes,
     show_point_bits,
     show_point_details,
     show_point_table,

@@ -9,8 +9,9 @@ from typing import Protocol
 from torch import Tensor
 
 from analysis.evaluation.evaluate import Data, LabelledBatch, check_label_range
+from analysis.evaluation.intervals import proportion_interval
 from analysis.evaluation.layer_sqnr import record_layer_outputs
-from analysis.evaluation.measures import Interval, proportion_interval, sqnr_db
+from analysis.evaluation.measures import Interval, sqnr_db
 from analysis.evaluation.output_error import OutputTally
 from analysis.network import Network, Runnable, forward_all_outputs
 from quant.errors import QuantError

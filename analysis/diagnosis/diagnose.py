@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from analysis.diagnosis.remedies import CORRECT, ROUND, Remedy, more_bits_remedy, remedies_for_cause
+from analysis.ranges.distributions import format_ratio
 from analysis.ranges.encoding_fit import Fit
 from analysis.ranges.findings import (
     ACTIVATION_KURTOSIS,
@@ -156,7 +157,7 @@ def _tensor_evidence(book: RangeBook, site: Site, item: ExaminedTensor) -> list[
     if distribution.channels is not None:
         ratio = distribution.channels.widest_to_median_ratio
         name, limit = f"{what}: widest / median channel", f"from {CHANNEL_RATIO:.0f}"
-        rows.append(Evidence(name, f"{ratio:.1f}", limit, ratio >= CHANNEL_RATIO))
+        rows.append(Evidence(name, format_ratio(ratio), limit, ratio >= CHANNEL_RATIO))
     most = WEIGHT_KURTOSIS if weight else ACTIVATION_KURTOSIS
     heavy = distribution.kurtosis >= most
     rows.append(

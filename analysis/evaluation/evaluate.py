@@ -10,7 +10,8 @@ from torch import Tensor
 
 from analysis.evaluation.forwards import StoredOutputs, compile_both, run_in_order
 from analysis.evaluation.image_answers import AnswerTally, ImageAnswers, pack_bits
-from analysis.evaluation.measures import Interval, paired_interval, proportion_interval
+from analysis.evaluation.intervals import paired_interval, proportion_interval
+from analysis.evaluation.measures import Interval
 from analysis.evaluation.output_error import OutputTally
 from analysis.evaluation.per_image import compare_image_outputs
 from analysis.evaluation.tasks.changed_pictures import ChangedPictures, TaskAnswer

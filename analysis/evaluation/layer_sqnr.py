@@ -11,6 +11,9 @@ from quant.inputs import Inputs
 from quant.simulation.plan import Side
 from quant.simulation.quant_graph import QuantGraph
 
+LAYER_IMAGES = 8
+"""Images that layers are compared on: the activations of both networks are held at once."""
+
 
 def measure_layer_sqnr(network: Network, quantized: QuantGraph, inputs: Inputs) -> dict[str, float]:
     """Return the SQNR in dB of each layer's output, including errors of the layers before.

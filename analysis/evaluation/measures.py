@@ -1,4 +1,4 @@
-"""Measures of error and 95 % confidence intervals: tensors or counts in, numbers out."""
+"""Measures of error: tensors in, numbers out."""
 
 import math
 from collections.abc import Sequence
@@ -45,35 +45,6 @@ def sqnr_db(reference: Tensor, noisy: Tensor) -> float:
     return signal_to_noise_db(
         float(reference.square().sum()), float((reference - noisy).square().sum())
     )
-
-
-def proportion_interval(hits: int, trials: int) -> Interval:
-    """Return Wilson's score interval of a proportion (Wilson 1927), as shares of 1.
-
-    Example:
-        >>> proportion_interval(hits=90, trials=100)
-        Interval(low=0.8256..., high=0.9447...)
-    """
-    if trials == 0:
-        return Interval(0.0, 1.0)
-    share, z2 = hits / trials, Z95**2
-    centre = (share + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = Z95 / (1 + z2 / trials) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials**2))
-    return Interval(max(0.0, centre - half), min(1.0, centre + half))
-
-
-def paired_interval(lost: float, won: float, trials: float, z: float = Z95) -> Interval:
-    """Return the interval of a difference of two proportions on equal images.
-
-    `lost` images were right before and wrong after, `won` images wrong before and right after. The
-    difference is (lost - won) / trials; `z` is the normal quantile of the confidence. Source:
-    adjusted Wald interval of Agresti and Min (2005), with half a count added to each cell.
-    """
-    lost_half, won_half, n = lost + 0.5, won + 0.5, trials + 2
-    difference = (lost_half - won_half) / n
-    variance = (lost_half + won_half - (lost_half - won_half) ** 2 / n) / n**2
-    half = z * math.sqrt(variance)
-    return Interval(max(-1.0, difference - half), min(1.0, difference + half))
 
 
 def spearman_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from analysis.evaluation.decision_intervals import energy_ratio_interval
+from analysis.evaluation.intervals import energy_ratio_interval
 from analysis.evaluation.measures import Interval, signal_to_noise_db
 from analysis.evaluation.per_image import energy_by_image, join_output_energies
 

@@ -9,12 +9,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from analysis.evaluation.measures import (
-    Interval,
-    paired_interval,
-    proportion_interval,
-    signal_to_noise_db,
-)
+from analysis.evaluation.intervals import paired_interval, proportion_interval
+from analysis.evaluation.measures import Interval, signal_to_noise_db
 from quant.inputs import Outputs, first_output_of, tensors_of_batch
 
 UNKNOWN = -1

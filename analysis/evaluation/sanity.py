@@ -10,7 +10,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from analysis.evaluation.measures import proportion_interval
+from analysis.evaluation.intervals import proportion_interval
 from analysis.network import Network, forward_first_output
 from data_io.arrays import ArraySource
 from data_io.dataset import Corrections, Dataset

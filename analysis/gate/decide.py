@@ -6,8 +6,8 @@ from enum import StrEnum
 
 from scipy.special import ndtri
 
-from analysis.evaluation.decision_intervals import normal_quantile
 from analysis.evaluation.images_needed import images_needed
+from analysis.evaluation.intervals import normal_quantile
 from analysis.evaluation.measures import Interval
 from analysis.gate.condition import Condition
 from analysis.gate.estimate import Estimate, estimate_measure

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from analysis.evaluation.decision_intervals import decisive_difference
 from analysis.evaluation.images_needed import images_needed
+from analysis.evaluation.intervals import paired_interval
 from analysis.evaluation.measures import Interval
 from analysis.gate.estimate import count_lost_and_won
 from analysis.runs.run_store import Run
@@ -53,7 +53,7 @@ def decide_between(run: Run, against: Run, confidence: float = 0.95) -> RunDecis
     images = run.evaluation.samples
 
     def at(count: int) -> Interval:
-        return decisive_difference(lost * count / images, won * count / images, count, confidence)
+        return paired_interval(lost * count / images, won * count / images, count, confidence)
 
     interval = at(images)
     better = None

@@ -5,15 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from analysis.cost.quantity import Quantity
-from analysis.evaluation.decision_intervals import (
+from analysis.evaluation.image_answers import count_changes, unpack_bits
+from analysis.evaluation.intervals import (
     ENERGY_SOURCE,
     PAIRED_SOURCE,
     PROPORTION_SOURCE,
-    decisive_difference,
-    exact_proportion,
     normal_quantile,
+    paired_interval,
+    proportion_interval,
 )
-from analysis.evaluation.image_answers import count_changes, unpack_bits
 from analysis.evaluation.measures import Z95, Interval
 from analysis.gate.condition import Condition, Measure
 from analysis.runs.run_store import Run
@@ -69,14 +69,14 @@ def estimate_measure(
 def _estimate_drop(lost: int, won: int, images: int, confidence: float) -> Estimate:
     def at(count: int) -> Interval:
         more = count / images
-        return decisive_difference(lost * more, won * more, count, confidence)
+        return paired_interval(lost * more, won * more, count, confidence)
 
     return Estimate((lost - won) / images, images, PAIRED_SOURCE, at(images), at)
 
 
 def _estimate_share(share: float, images: int, confidence: float) -> Estimate:
     def at(count: int) -> Interval:
-        return exact_proportion(share * count, count, confidence)
+        return proportion_interval(share * count, count, confidence)
 
     return Estimate(share, images, PROPORTION_SOURCE, at(images), at)
 

@@ -89,7 +89,9 @@ def learn_forecast(
     config = config_without_choices(network, sensitivity.sweep.config)
     first = predictor_from_sweep(sensitivity, network.chance)
     tables = {
-        noise.recipe: build_noise_table(noise.network.graph, *noise.others, noise.sensitivity)
+        noise.recipe: build_noise_table(
+            noise.network.graph, *noise.others, noise.sensitivity, trials=noise.trials
+        )
         for noise in noises
     }
     forecast = Foresight(network, config, sensitivity, tables, first)

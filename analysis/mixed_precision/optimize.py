@@ -9,7 +9,6 @@ from analysis.cost.quantity import Quantity
 from analysis.cost.spared_bits import explain_spared_bits
 from analysis.mixed_precision.choices import Rules
 from analysis.mixed_precision.explain_costs import explain_handling
-from analysis.mixed_precision.forecast import learn_forecast
 from analysis.mixed_precision.pareto_front import (
     Front,
     Measured,
@@ -17,7 +16,7 @@ from analysis.mixed_precision.pareto_front import (
     measure_proposals,
     update_front,
 )
-from analysis.mixed_precision.proposal import Budget, Proposal
+from analysis.mixed_precision.proposal import Budget, BudgetError, Proposal
 from analysis.mixed_precision.recipe_noise import (
     Sweeping,
     measure_recipe_noise,
@@ -25,6 +24,12 @@ from analysis.mixed_precision.recipe_noise import (
 )
 from analysis.mixed_precision.recipe_search import RecipeSearch
 from analysis.mixed_precision.search import BitSearch
+from analysis.mixed_precision.try_configs import (
+    learn_with_trials,
+    try_front,
+    try_proposals,
+    with_trial,
+)
 from analysis.mixed_precision.useful_bits import explain_machine_gains, restrict_to_useful_bits
 from analysis.network import Network
 from analysis.prediction.predictor import measured_loss_share
@@ -49,7 +54,9 @@ from quant.progress import Progress, Steps, part_of_progress
 from quant.simulation.plan import TENSOR_SIDES, Side
 from quant.spec import FLOAT_BITS
 
-SWEEP_SHARE, FRONT_SHARE = 0.7, 0.8  # of the progress bar: where these parts end
+SWEEP_SHARE, FRONT_SHARE, TRY_SHARE = 0.65, 0.75, 0.8  # of the progress bar: where parts end
+MOST_TRIALS = 6  # of the cheapest choice within a loss
+QUIETER = 0.7  # of the noise of a choice whose trial loses too much
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,18 +148,21 @@ def optimize_bits(study: Study, task: Task, store: RunStore | None = None) -> St
     noise = yield from part_of_progress(steps, 0.0, SWEEP_SHARE)
     yield Progress(SWEEP_SHARE, "Choosing bits")
     runs = () if store is None else store.all_runs()
-    foresight = learn_forecast([noise], runs, scored.digest)
+    foresight = yield from part_of_progress(
+        learn_with_trials(study, [noise], runs), SWEEP_SHARE, SWEEP_SHARE
+    )
     search = RecipeSearch([noise], task.machine, rules, task.reference, foresight.predictor)
-    proposal, front = _choose_proposal(search, task), None
+    proposal, front = (yield from _choose_tried_proposal(study, search, task)), None
     if task.front:
         points = find_pareto_front(search, task.main_quantity, task.front)
         front = yield from part_of_progress(points, SWEEP_SHARE, FRONT_SHARE)
+        front = yield from part_of_progress(try_front(study, search, front), FRONT_SHARE, TRY_SHARE)
     found: tuple[Measured, ...] = ()
     if task.measured:
         queue = (proposal, search.reference)
         keep = None if store is None else store.save_run
         steps_of_runs = measure_proposals(search, study, queue, task.seed, keep)
-        found = yield from part_of_progress(steps_of_runs, FRONT_SHARE, 1.0)
+        found = yield from part_of_progress(steps_of_runs, TRY_SHARE, 1.0)
         front = None if front is None else update_front(front, search.predictor)
     counted = [task.main_quantity, *(budget.quantity for budget in task.budgets)]
     notes = (
@@ -244,6 +254,30 @@ def _needed_widths(task: Task, rules: Rules, network: Network) -> set[int]:
     reference = bits_by_part(task.reference, network.graph).values() if task.reference else ()
     found = {*rules.offered_bits(Side.WEIGHTS), *rules.offered_bits(Side.ACTIVATIONS), *reference}
     return {bits for bits in (*found, *given) if bits is not None and bits != FLOAT_BITS}
+
+
+def _choose_tried_proposal(study: Study, search: RecipeSearch, task: Task) -> Steps[Proposal]:
+    """Return the choice after a trial; a choice that loses too much by trial is made less noisy.
+
+    The last choice stands where no trial keeps the bound.
+    """
+    proposal = _choose_proposal(search, task)
+    for _ in range(MOST_TRIALS):
+        yield from part_of_progress(
+            try_proposals(study, search, [proposal, search.reference]), SWEEP_SHARE, SWEEP_SHARE
+        )
+        proposal = with_trial(search, proposal)
+        loss, noise = proposal.prediction.loss, proposal.noise_energy_sum
+        if task.most_loss is None or task.least is None or loss is None or loss <= task.most_loss:
+            break
+        try:
+            proposal = search.cheapest_choice(
+                task.least, task.budgets, most_noise=QUIETER * noise, most_loss=task.most_loss
+            )
+        except BudgetError:
+            break
+    search.reference = with_trial(search, search.reference)
+    return with_trial(search, proposal)
 
 
 def _choose_proposal(search: RecipeSearch, task: Task) -> Proposal:

@@ -14,6 +14,7 @@ from analysis.prediction.predictor import Prediction
 from analysis.runs.experiment_file import pass_to_plain, recipe_from_plain
 from analysis.sensitivity.sweep import Sensitivity
 from plain_files.read_json import JsonObject
+from quant.assignment import cells_of_config
 from quant.config import config_from_dict
 
 
@@ -111,7 +112,10 @@ def restore_front(record: FrontRecord, search: RecipeSearch) -> Front:
 def _judge_front_points(points: Iterable[FrontPoint], search: RecipeSearch) -> Iterable[Proposal]:
     for point in points:
         recipe = recipe_from_plain(list(point.recipe))
-        proposal = search.judge_config(point.name, config_from_dict(point.config), recipe)
+        own, config = search.search_with(recipe), config_from_dict(point.config)
+        if own is not None and point.summed.trial is not None:
+            own.table.trials[cells_of_config(config, own.network.graph)] = point.summed.trial
+        proposal = search.judge_config(point.name, config, recipe)
         yield replace(proposal, proven=point.proven, seconds=point.seconds)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from analysis.cost.workload import Entropies
 from analysis.network import Network
+from analysis.prediction.noise_table import Trials
 from analysis.runs.apply_recipe import repair_float_network
 from analysis.runs.experiment_file import pass_to_plain, recipe_from_plain
 from analysis.sensitivity.screening.corrected_noise import corrected_shares, with_bias_corrected
@@ -52,7 +53,8 @@ class RecipeNoise:
 
     `others` are sensitivities of weights at other granularities. The sensitivities include bias
     correction, but no learned rounding: predictions describe networks without learned rounding.
-    `entropies` caches the entropies of weights for machines that compress weights.
+    `entropies` caches the entropies of weights for machines that compress weights, `trials` the
+    trials of whole configurations under the recipe.
     """
 
     recipe: Recipe
@@ -60,6 +62,7 @@ class RecipeNoise:
     sensitivity: Sensitivity
     others: tuple[Sensitivity, ...] = ()
     entropies: Entropies = field(default_factory=dict)
+    trials: Trials = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +122,12 @@ def is_predictable(recipe: Recipe) -> bool:
 
 def repaired_study(study: Study, recipe: Recipe) -> Steps[Study]:
     """Return the calibrated study of the network after the float passes of a recipe."""
-    if not any(map(is_float_pass, recipe)):
+    passes = tuple(filter(is_float_pass, recipe))
+    if not passes:
         yield from study.collect_statistics()
         return study
     yield Progress(0.0, "Repairing the float network")
-    repaired = repair_float_network(study, recipe)
+    repaired = study.repaired_study(passes, lambda: repair_float_network(study, passes))
     yield from repaired.collect_statistics()
     return repaired
 

@@ -50,6 +50,7 @@ class RecipeSearch:
                 noise.others,
                 shared,
                 noise.recipe,
+                noise.trials,
             )
             for noise in noises
         )

@@ -21,6 +21,7 @@ from analysis.prediction.noise_table import (
     UNKNOWN_SUM,
     Noise,
     NoiseSum,
+    Trials,
     build_noise_table,
     noise_by_option,
 )
@@ -74,12 +75,13 @@ class BitSearch:
         others: Sequence[Sensitivity] = (),
         predictor: Predictor | None = None,
         recipe: Recipe = (),
+        trials: Trials | None = None,
     ) -> None:
         self.network, self.machine, self.rules = network, machine, rules
         self.recipe = recipe
         self.sensitivity, self.config = sensitivity, sensitivity.sweep.config
         self.predictor = predictor or predictor_from_sweep(sensitivity, network.chance)
-        self.table = build_noise_table(network.graph, *others, sensitivity)
+        self.table = build_noise_table(network.graph, *others, sensitivity, trials=trials)
         energies = self.table.energies
         knobs = find_free_knobs(network.graph, self.config, rules)
         compressed = machine.weight_storage is Storage.ENTROPY

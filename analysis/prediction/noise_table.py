@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from analysis.evaluation.measures import Array
 from analysis.prediction.gaussian_process import Shares
+from analysis.prediction.trial import Trial
 from analysis.sensitivity.sweep import CellScore, Sensitivity, View
 from quant.assignment import Cell, Knob
 from quant.errors import QuantError
@@ -16,6 +17,7 @@ from quant.simulation.plan import Side
 from quant.spec import FLOAT_BITS
 
 Noise = dict[Cell, float]
+Trials = dict[tuple[Cell, ...], Trial]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +26,16 @@ class NoiseSum:
 
     `energy` is the noise energy as a share of the output's energy; `divergence` the sum of mean KL
     divergences in nats, None without classes; `shares` the share of each part in the energy.
+    `trial` is a trial of the whole network, None before one.
     """
 
     energy: float
     divergence: float | None = None
     shares: Shares = ()
+    trial: Trial | None = None
 
     def scale_energy(self, factor: float) -> "NoiseSum":
-        """Return the same mixture of noise with `factor` times the energy."""
+        """Return the same mixture of noise, untried, with `factor` times the energy."""
         divergence = None if self.divergence is None else factor * self.divergence
         return NoiseSum(factor * self.energy, divergence, self.shares)
 
@@ -41,10 +45,14 @@ UNKNOWN_SUM = NoiseSum(math.nan)
 
 @dataclass(frozen=True, slots=True)
 class NoiseTable:
-    """Noise energy and KL divergence of each part alone; divergences are None where incomplete."""
+    """Noise energy and KL divergence of each part alone; divergences are None where incomplete.
+
+    `trials` holds the trials of whole networks, by the cells; a later trial joins the mapping.
+    """
 
     energies: Noise
     divergences: Noise | None
+    trials: Trials = field(default_factory=dict)
 
     def sum_cells(self, cells: Iterable[Cell]) -> NoiseSum:
         """Return the sum over the cells, the noise of the whole to first order.
@@ -56,13 +64,19 @@ class NoiseTable:
         energies = np.array([noise_of_cell(self.energies, cell) for cell in chosen])
         total = float(energies.sum())
         shares = tuple((energies / total).tolist()) if total > 0 else ()
+        trial = self.trials.get(chosen)
         if self.divergences is None:
-            return NoiseSum(total, None, shares)
-        return NoiseSum(total, sum(noise_of_cell(self.divergences, c) for c in chosen), shares)
+            return NoiseSum(total, None, shares, trial)
+        divergence = sum(noise_of_cell(self.divergences, cell) for cell in chosen)
+        return NoiseSum(total, divergence, shares, trial)
 
 
-def build_noise_table(graph: FloatGraph, *known: Sensitivity) -> NoiseTable:
+def build_noise_table(
+    graph: FloatGraph, *known: Sensitivity, trials: Trials | None = None
+) -> NoiseTable:
     """Return the noise of all parts; a later sensitivity overrides an earlier one.
+
+    The table looks trials up in `trials`.
 
     Raises:
         QuantError: a sensitivity did not quantize each layer alone in a float network.
@@ -74,7 +88,8 @@ def build_noise_table(graph: FloatGraph, *known: Sensitivity) -> NoiseTable:
         energies |= _value_by_cell(graph, sensitivity, lambda score: 10 ** (-score.sqnr_db / 10))
         complete &= all(score.kl is not None for score in sensitivity.scores)
         divergences |= _value_by_cell(graph, sensitivity, lambda score: max(score.kl or 0.0, 0.0))
-    return NoiseTable(energies, divergences if complete and divergences else None)
+    whole = divergences if complete and divergences else None
+    return NoiseTable(energies, whole, {} if trials is None else trials)
 
 
 def _value_by_cell(

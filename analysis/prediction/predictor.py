@@ -2,8 +2,9 @@
 
 To first order, noise energies and KL divergences of single layers add up. Measured networks correct
 both sums (`gaussian_process`). A curve turns the corrected divergence into a loss (`loss_curve`),
-and the offset of single networks from the curve is learned as well. Each prediction has a 95 %
-interval.
+and the offset of single networks from the curve is learned as well. A network with a trial on a few
+images is predicted from the trial (`trial`), corrected by measured networks with trials. Each
+prediction has a 95 % interval.
 """
 
 import math
@@ -28,6 +29,7 @@ from analysis.prediction.loss_curve import (
     fit_loss_curve,
 )
 from analysis.prediction.noise_table import NoiseSum
+from analysis.prediction.trial import LEVEL_REACH_DB, Trial, correct_by_measurements
 from analysis.sensitivity.sweep import CellScore, Sensitivity
 from quant.errors import QuantError
 
@@ -51,7 +53,8 @@ class Prediction:
     """The predicted output of a network; intervals are 95 % intervals.
 
     `loss` is a share of 1: of top-1 accuracy, or without labels (`labelled` False) of answers that
-    agree with the float network. None without a measurement that relates noise to loss.
+    agree with the float network. None without a measurement that relates noise to loss. `tried` is
+    the number of images of the trial behind the prediction, 0 for a sum over single layers.
     """
 
     sqnr_db: float
@@ -59,6 +62,7 @@ class Prediction:
     loss: float | None = None
     loss_ci95: Interval | None = None
     labelled: bool = True
+    tried: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,10 @@ class Predictor:
     by_divergence: bool = False
     most: float = 1.0
     chance: float = 0.0
+
+    def loss_at_divergence(self, kl: float) -> float:
+        """Return the expected loss, a share of 1, at a KL divergence of the answers in nats."""
+        return _FittedPredictor(self).curve.loss_at(kl)
 
     @property
     def measured_count(self) -> int:
@@ -209,7 +217,40 @@ class _FittedPredictor:
         return estimate, self.curve.loss_at(db_to_energy(estimate.level_db))
 
     def predict_network(self, summed: NoiseSum) -> Prediction:
-        """Return SQNR and loss with intervals."""
+        """Return SQNR and loss with intervals, from a trial where there is one."""
+        trial = summed.trial
+        if trial is None or not math.isfinite(trial.sqnr_db):
+            return self._predict_sum(summed)
+        levels = [
+            (one.summed.trial.sqnr_db, LEVEL_DB, one.sqnr_db)
+            for one in self.predictor.networks
+            if one.summed.trial is not None and math.isfinite(one.summed.trial.sqnr_db)
+        ]
+        level, deviation = correct_by_measurements(trial.sqnr_db, LEVEL_DB, levels, LEVEL_REACH_DB)
+        ends = Interval(level - Z95 * deviation, level + Z95 * deviation)
+        loss, labelled = self._trial_loss(trial), self.predictor.labelled
+        if loss is None:
+            return Prediction(level, ends, None, None, labelled, trial.images)
+        known = [
+            (*tried, one.loss)
+            for one in self.predictor.networks
+            if one.loss is not None
+            and one.summed.trial is not None
+            and (tried := self._trial_loss(one.summed.trial)) is not None
+        ]
+        expected, deviation = correct_by_measurements(*loss, known)
+        most, reach = self.predictor.most, Z95 * deviation
+        expected = min(most, max(0.0, expected))
+        bounds = Interval(max(0.0, expected - reach), min(most, expected + reach))
+        return Prediction(level, ends, expected, bounds, labelled, trial.images)
+
+    def _trial_loss(self, trial: Trial) -> tuple[float, float] | None:
+        """Return the loss of a trial and its deviation; None without classes."""
+        loss = trial.expected_loss(self.predictor.most, labelled=self.predictor.labelled)
+        return None if loss is None else (loss, trial.loss_deviation(loss))
+
+    def _predict_sum(self, summed: NoiseSum) -> Prediction:
+        """Return SQNR and loss with intervals, from the sum over single layers."""
         level = correct_summed_level(
             NOISE_PRIOR, self.noise, saturated_level_db(summed.energy), summed.shares
         )

@@ -19,6 +19,10 @@ INNER_QUANTILES = (0.05, 0.95)
 # range of 1e-6 is rounding noise of float32.
 DEAD_SHARE = 1e-6
 MAX_BARS = 300
+OUTLIER_SHARE = 0.005
+"""Share of the values at each end that may become outliers."""
+SPREAD = 3.0
+"""Where the range exceeds that of the bulk so many times, outliers stand apart (our choice)."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -50,8 +54,32 @@ class Channels:
     @property
     def widest_to_median_ratio(self) -> float:
         """Magnitude of the widest over the median channel, without dead channels; at least 1."""
-        alive = self.largest_by_channel[self.alive_channels]
-        return float(alive.max() / np.median(alive)) if len(alive) else 1.0
+        return widest_to_median_ratio(self.largest_by_channel)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Bars:
+    """A histogram: counts (B,) and edges (B + 1,), both float64.
+
+    `below` and `above` say whether the first and the last bar hold the outliers of a side: those
+    bars are wider than the others.
+    """
+
+    counts: Numbers
+    edges: Numbers
+    below: bool = False
+    above: bool = False
+
+    @property
+    def bulk(self) -> tuple[float, float]:
+        """The ends of the bars of equal width."""
+        return float(self.edges[int(self.below)]), float(self.edges[-1 - int(self.above)])
+
+    @property
+    def outliers(self) -> tuple[int, int]:
+        """The number of values in the bar of outliers of each side; 0 without such a bar."""
+        low = int(self.counts[0]) if self.below else 0
+        return low, int(self.counts[-1]) if self.above else 0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -85,17 +113,70 @@ class Distribution:
         """The largest magnitude in standard deviations."""
         return self.largest_magnitude / self.std if self.std > 0 else 0.0
 
-    def histogram_bars(self, most: int = MAX_BARS) -> tuple[Numbers, Numbers]:
-        """Return (counts, edges) of at most `most` equal bars over the range, zeros included."""
-        edges = np.linspace(self.low, self.high, most + 1)
+    def histogram_bars(self, most: int = MAX_BARS) -> Bars:
+        """Return at most `most` equal bars over the bulk, zeros included, and bars of outliers.
+
+        Few values far out would leave the bulk a single spike. Where the range of all but the
+        outermost values of a side is much narrower than the range, these values share a bar.
+        """
         if self.low == self.high:
-            return np.array([float(self.count)]), np.array([self.low, self.high])
+            return Bars(np.array([float(self.count)]), np.array([self.low, self.high]))
+        values, weights = self._weighted_values()
+        low, high = self._bulk_ends(values, weights)
+        inside = int(((values >= low) & (values <= high)).sum())
+        edges = np.linspace(low, high, max(2, min(most, inside)) + 1)
+        below, above = low > self.low, high < self.high
+        ends = [[self.low]] * below, [[self.high]] * above
+        edges = np.concatenate([*ends[0], edges, *ends[1]])
+        counts, _ = np.histogram(values, edges, weights=weights)
+        return Bars(counts, edges, below, above)
+
+    def _weighted_values(self) -> tuple[Numbers, Numbers]:
+        """Return sorted values and their counts: the middles of the fine bins, and zero."""
         fine = self.edges.numpy()
-        middles = (fine[:-1] + fine[1:]) / 2
-        counts, _ = np.histogram(middles, edges, weights=self.counts.numpy())
+        values, weights = (fine[:-1] + fine[1:]) / 2, self.counts.numpy()
         if self.zeros:
-            counts = counts + np.histogram([0.0], edges, weights=[float(self.zeros)])[0]
-        return counts, edges
+            place = int(np.searchsorted(values, 0.0))
+            values = np.insert(values, place, 0.0)
+            weights = np.insert(weights, place, float(self.zeros))
+        return values, weights
+
+    def _bulk_ends(self, values: Numbers, weights: Numbers) -> tuple[float, float]:
+        """Return the ends of the bulk, which are those of the range without outliers."""
+        shares = np.cumsum(weights) / weights.sum()
+        low = float(values[int(np.searchsorted(shares, OUTLIER_SHARE))])
+        high = float(values[int(np.searchsorted(shares, 1 - OUTLIER_SHARE))])
+        margin = (high - low) / 10
+        if high <= low or SPREAD * (high - low) > self.high - self.low:
+            return self.low, self.high
+        low, high = low - margin, high + margin
+        return (
+            low if low - self.low > 2 * margin else self.low,
+            high if self.high - high > 2 * margin else self.high,
+        )
+
+
+def widest_to_median_ratio(largest: Numbers) -> float:
+    """Return the largest over the median of the magnitudes (C,) of channels, without dead channels.
+
+    Every page and report that tells how unequal channels are takes this ratio; it is 1 or more.
+
+    Example:
+        >>> widest_to_median_ratio(np.array([8.0, 2.0, 2.0, 0.0]))
+        4.0
+    """
+    alive = largest[largest > DEAD_SHARE * largest.max(initial=0.0)]
+    return float(alive.max() / np.median(alive)) if len(alive) else 1.0
+
+
+def format_ratio(ratio: float) -> str:
+    """Return a ratio as text: three digits, or all digits of a whole number.
+
+    Example:
+        >>> format_ratio(783.4), format_ratio(2.716)
+        ('783', '2.72')
+    """
+    return f"{ratio:.0f}" if ratio >= 99.5 else f"{ratio:.3g}"
 
 
 def weight_distribution(layer: str, weight: Tensor, axis: int = 0) -> Distribution:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from analysis.ranges.distributions import Distribution
+from analysis.ranges.distributions import Distribution, format_ratio
 from analysis.ranges.encoding_fit import Fit
 from quant.simulation.plan import Side
 from quant.spec import Granularity
@@ -128,7 +128,7 @@ def _channel_finding(distribution: Distribution) -> Finding | None:
     widest = int(np.argmax(channels.largest_by_channel))
     lost = math.log2(channels.widest_to_median_ratio)
     sentence = (
-        f"Channel {widest} spans {_format_ratio(channels.widest_to_median_ratio)} times the "
+        f"Channel {widest} spans {format_ratio(channels.widest_to_median_ratio)} times the "
         "median channel, "
         f"which a shared encoding would leave {lost:.1f} bits short"
     )
@@ -205,7 +205,3 @@ def _clipping_finding(fit: Fit) -> Finding | None:
         f"{100 * fit.clipping_part:.0f} % of the error.",
         lost,
     )
-
-
-def _format_ratio(ratio: float) -> str:
-    return f"{ratio:.0f}" if ratio >= 9.95 else f"{ratio:.1f}"

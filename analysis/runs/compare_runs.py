@@ -7,7 +7,9 @@ from dataclasses import dataclass, replace
 
 from accelerator.report import LayerCost
 from accelerator.workload import FLOAT_BITS, WEIGHT_KINDS
+from analysis.evaluation.intervals import paired_interval
 from analysis.evaluation.measures import Interval
+from analysis.evaluation.stored_score import changed_between
 from analysis.runs.run_store import Run
 from plain_files.read_json import JsonObject
 
@@ -142,20 +144,20 @@ def describe_run_change(before: Run, after: Run) -> tuple[str, ...]:
 def lost_accuracy_share(before: Run, after: Run) -> tuple[float, Interval] | None:
     """Return the share of top-1 that `after` loses against `before`, with the 95 % interval.
 
-    Runs hold paired counts with the float network only. If one run is the float network, the
-    interval is exact; otherwise the interval is the widest that both intervals allow for every
-    correlation of the losses, so a difference counts only if the intervals are disjoint. The result
-    is None without labels or with different images.
+    The interval is that of pairs of images, as a gate decides by; for runs of older versions, which
+    hold pairs with the float network only, the widest that both intervals allow for every
+    correlation of the losses. The result is None without labels or with different images.
     """
     old, new = before.evaluation, after.evaluation
-    comparable = (before.model_digest, before.data_digest) == (
-        after.model_digest,
-        after.data_digest,
-    )
+    images = [(run.model_digest, run.data_digest) for run in (before, after)]
+    comparable = images[0] == images[1]
     if not comparable or old.top1_drop is None or new.top1_drop is None:
         return None
     if old.top1_drop_ci95 is None or new.top1_drop_ci95 is None:
         return None
+    pairs = changed_between(old, new)
+    if pairs is not None:
+        return (pairs[0] - pairs[1]) / old.samples, paired_interval(*pairs, old.samples)
     first = Interval(0.0, 0.0) if _is_float_run(before) else old.top1_drop_ci95
     second = Interval(0.0, 0.0) if _is_float_run(after) else new.top1_drop_ci95
     difference = new.top1_drop - old.top1_drop

@@ -16,7 +16,7 @@ from analysis.evaluation.evaluate import (
     evaluate_network,
     score_float_network,
 )
-from analysis.evaluation.layer_sqnr import measure_layer_sqnr
+from analysis.evaluation.layer_sqnr import LAYER_IMAGES, measure_layer_sqnr
 from analysis.evaluation.measures import Interval
 from analysis.network import Network
 from analysis.runs.apply_recipe import (
@@ -37,8 +37,6 @@ from quant.passes.absorb_bias import AbsorbBias, Absorbed
 from quant.passes.equalize import Equalize
 from quant.passes.recipe import Pass, Recipe, check_recipe_order
 from quant.progress import Steps, part_of_progress
-
-SQNR_IMAGES = 8
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -101,7 +99,7 @@ def _measure_step(
     float_score = None
     if isinstance(step, Equalize | AbsorbBias) and _changes_network_function(step, outcome):
         float_score = yield from score_float_network(stage.network, data)
-    first = next(iter(data.batches(min(original.forward_batch_size, SQNR_IMAGES))))
+    first = next(iter(data.batches(min(original.forward_batch_size, LAYER_IMAGES))))
     return RepairStep(
         title=PLAIN_TITLE if step is None else title_of_pass(step),
         step=step,

@@ -10,7 +10,7 @@ import torch
 
 from analysis.cost.estimate import estimate_config_cost
 from analysis.evaluation.evaluate import Data, Metric, evaluate_network
-from analysis.evaluation.layer_sqnr import measure_layer_sqnr
+from analysis.evaluation.layer_sqnr import LAYER_IMAGES, measure_layer_sqnr
 from analysis.network import Network
 from analysis.runs.apply_recipe import apply_whole_recipe, plain_quantized_stage, title_of_pass
 from analysis.runs.experiment import Experiment
@@ -23,7 +23,6 @@ from quant.passes.recipe import check_recipe_order
 from quant.progress import Progress, Steps, part_of_progress
 from quant.simulation.quant_graph import QuantGraph
 
-SQNR_IMAGES = 8
 CALIBRATION_SHARE = 0.15  # of a run's progress bar, where nothing was calibrated before
 REPAIR_SHARE = 0.7  # of a run's progress bar, where there is a recipe
 
@@ -111,7 +110,7 @@ def _partial_scores(study: Study, quantized: QuantGraph) -> PartialScores | None
 
 
 def _mean_layer_sqnr(network: Network, quantized: QuantGraph, data: Data) -> dict[str, float]:
-    first = next(iter(data.batches(min(network.forward_batch_size, SQNR_IMAGES))))
+    first = next(iter(data.batches(min(network.forward_batch_size, LAYER_IMAGES))))
     return measure_layer_sqnr(network, quantized, first.inputs)
 
 

@@ -4,7 +4,7 @@ import json
 import sqlite3
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from accelerator.report import CostReport
 from analysis.evaluation.evaluate import Evaluation
 from analysis.evaluation.measures import Interval
+from analysis.evaluation.stored_score import with_present_intervals
 from analysis.runs.database import Database
 from analysis.runs.json_values import plain_from_result, result_from_plain
 from plain_files.read_json import parse_json
@@ -214,6 +215,7 @@ class RunStore:
 def _read_run_row(content: str, name: str, identity: str) -> Run | None:
     """Return the run in a row; None for a damaged row, so that the row hides no other row."""
     try:
-        return result_from_plain(Run, {**parse_json(content), "name": name, "id": identity})
+        run = result_from_plain(Run, {**parse_json(content), "name": name, "id": identity})
+        return replace(run, evaluation=with_present_intervals(run.evaluation))
     except (ValueError, TypeError):
         return None

@@ -11,8 +11,10 @@ from math import inf
 
 from analysis.evaluation.evaluate import Evaluation
 from analysis.evaluation.images_needed import images_needed
+from analysis.evaluation.intervals import paired_interval, proportion_interval
 from analysis.evaluation.lost_score import LostScore, lost_score
-from analysis.evaluation.measures import Z95, Interval, paired_interval, proportion_interval
+from analysis.evaluation.measures import Interval
+from analysis.evaluation.stored_score import changed_answers
 from analysis.runs.run_store import Run
 from plain_files.read_json import JsonObject
 from quant.spec import FLOAT_BITS
@@ -217,29 +219,19 @@ def _lost_points_text(loss: float, interval: Interval) -> str:
 
 
 def _images_to_decide(score: Evaluation) -> int | None:
-    """Return the number of images that would decide, at the present rate; None if too large.
-
-    Drop and width of the paired interval determine the counts of lost and won images.
-    """
-    drop, interval = score.top1_drop, score.top1_drop_ci95
-    if drop is None or interval is None:
-        return None
-    n = score.samples + 2
-    difference = drop * score.samples
-    deviation = (interval.high - interval.low) / 2 / Z95 * n
-    changed = max(abs(difference), deviation**2 + difference**2 / n - 1)
+    """Return the number of images that would decide, at the present rate; None if too large."""
+    lost, won = changed_answers(score)
 
     def at(images: int) -> Interval:
         share = images / score.samples
-        lost, won = (changed + difference) / 2 * share, (changed - difference) / 2 * share
-        return paired_interval(round(lost), round(won), images)
+        return paired_interval(lost * share, won * share, images)
 
     return images_needed(score.samples, at, SMALL_LOSS)
 
 
 def _images_to_agree(score: Evaluation) -> int | None:
     def at(images: int) -> Interval:
-        return proportion_interval(round((1 - score.agreement) * images), images)
+        return proportion_interval((1 - score.agreement) * images, images)
 
     return images_needed(score.samples, at, SMALL_LOSS)
 

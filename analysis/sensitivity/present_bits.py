@@ -1,6 +1,6 @@
 """The loss of each layer alone at the bits of a configuration, from a sensitivity."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from analysis.sensitivity.ranking import (
@@ -37,6 +37,7 @@ class PresentLoss:
 
     Attributes:
         metric: points of accuracy, points of changed answers, or the KL divergence in nats.
+        expected: whether points are expected from screened KL divergences, not measured.
         layers: the layers with a known loss.
         unknown: number of quantized tensors without a known loss at the present bits.
     """
@@ -44,6 +45,7 @@ class PresentLoss:
     metric: HarmMetric
     layers: tuple[PresentLayerLoss, ...]
     unknown: int
+    expected: bool = False
 
     @property
     def total(self) -> float:
@@ -57,13 +59,16 @@ class PresentLoss:
 
 
 def loss_at_present_bits(
-    found: Sensitivity, chosen: Mapping[str, LayerConfig]
+    found: Sensitivity,
+    chosen: Mapping[str, LayerConfig],
+    loss_of_kl: Callable[[float], float] | None = None,
 ) -> PresentLoss | None:
     """Return the loss of each layer alone at the bits in `chosen`, the largest loss first.
 
     A loss is in points of accuracy if every known score has an accuracy, else in points of changed
-    answers, else the KL divergence in nats, predicted by screening. The result is None without
-    scores at the output: the noise of a tensor alone is no loss.
+    answers, else the KL divergence in nats, predicted by screening; with `loss_of_kl`, the expected
+    loss in points from the divergence. The result is None without scores at the output: the noise
+    of a tensor alone is no loss.
     """
     if found.depth is Depth.INSTANT or describes_return_to_float(found):
         return None
@@ -81,16 +86,24 @@ def loss_at_present_bits(
     )
     if metric is None:
         return None
+    expected = loss_of_kl if metric is HarmMetric.KL else None
     layers = [
         PresentLayerLoss(
             name,
-            _known_loss(wanted.get((name, Side.WEIGHTS)), metric),
-            _known_loss(wanted.get((name, Side.ACTIVATIONS)), metric),
+            _known_loss(wanted.get((name, Side.WEIGHTS)), metric, expected),
+            _known_loss(wanted.get((name, Side.ACTIVATIONS)), metric, expected),
         )
         for name in dict.fromkeys(name for name, _ in wanted)
     ]
     ranked = tuple(sorted(layers, key=lambda one: -one.total))
-    return PresentLoss(metric, ranked, sum(score is None for score in wanted.values()))
+    unknown = sum(score is None for score in wanted.values())
+    told = metric if expected is None else _points_metric(found)
+    return PresentLoss(told, ranked, unknown, expected is not None)
+
+
+def _points_metric(found: Sensitivity) -> HarmMetric:
+    """Return the metric of expected points: of accuracy, without labels of changed answers."""
+    return HarmMetric.AGREEMENT if found.float_top1 is None else HarmMetric.ACCURACY
 
 
 _METRICS = (HarmMetric.TASK, HarmMetric.ACCURACY, HarmMetric.AGREEMENT, HarmMetric.KL)
@@ -110,5 +123,9 @@ def _loss_of_score(score: CellScore, metric: HarmMetric) -> float | None:
     return 100 - value
 
 
-def _known_loss(score: CellScore | None, metric: HarmMetric) -> float | None:
-    return None if score is None else _loss_of_score(score, metric)
+def _known_loss(
+    score: CellScore | None, metric: HarmMetric, expected: Callable[[float], float] | None
+) -> float | None:
+    """Return the loss of a score; with `expected`, in points from the KL divergence."""
+    loss = None if score is None else _loss_of_score(score, metric)
+    return loss if loss is None or expected is None else 100 * expected(max(loss, 0.0))

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import torch
 
 from analysis.evaluation.evaluate import Data
-from analysis.evaluation.measures import Interval, paired_interval
+from analysis.evaluation.intervals import paired_interval
+from analysis.evaluation.measures import Interval
 from analysis.network import Network, forward_first_output
 from analysis.runs.apply_recipe import Stage, apply_whole_recipe
 from analysis.training.memory import forget_peak_memory, peak_memory_bytes

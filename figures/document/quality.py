@@ -20,7 +20,7 @@ from figures.document.markup import (
 from figures.document.plots import plot_element
 from figures.document.summary import interval_text, points_interval, share_value, sqnr_value
 from figures.quality.accuracy import accuracy_against_energy, accuracy_with_interval
-from figures.quality.layer_sqnr import sqnr_by_layer
+from figures.quality.layer_sqnr import LAYER_IMAGES_NOTE, sqnr_by_layer
 from figures.quality.output_noise import noise_by_layer
 from figures.repair.waterfall import repair_waterfall
 from figures.sensitivity.ranking import worst_layers
@@ -43,13 +43,13 @@ def accuracy_section(report: Report) -> Html:
                 "Float top-1",
                 share_value(found.float_top1),
                 interval_text(found.float_top1_ci95),
-                "Wilson",
+                "exact",
             ),
             (
                 "Quantized top-1",
                 share_value(found.quantized_top1),
                 interval_text(found.quantized_top1_ci95),
-                "Wilson",
+                "exact",
             ),
             (
                 "Top-1 lost",
@@ -60,7 +60,7 @@ def accuracy_section(report: Report) -> Html:
         ]
     if found.classes:
         answers = share_value(found.agreement), interval_text(found.agreement_ci95)
-        rows.append(("Same answer as float", *answers, "Wilson"))
+        rows.append(("Same answer as float", *answers, "exact"))
     elif found.cosine is not None:
         rows.append(("Cosine of the output", f"{found.cosine:.4f}", "", "mean over images"))
     rows += [
@@ -95,7 +95,7 @@ def _noise_plot(report: Report) -> Iterator[Html]:
         yield paragraph("Not measured.")
         return
     shown = dict(sorted(noisy.items(), key=lambda item: item[1])[:MOST_LAYERS])
-    note = _shown_note(len(shown), len(noisy), "noisiest layers")
+    note = f"{LAYER_IMAGES_NOTE} {_shown_note(len(shown), len(noisy), 'noisiest layers')}".strip()
     yield plot_element(
         sqnr_by_layer({name: db for name, db in noisy.items() if name in shown}), note
     )

@@ -7,10 +7,10 @@ import plotly.graph_objects as go
 
 from analysis.network_blocks import FoldedNetwork, unfolded_network
 from analysis.network_layout import LayerPlace
+from analysis.ranges.distributions import format_ratio
 from analysis.sensitivity.present_bits import PresentLoss
 from analysis.sensitivity.ranking import HarmMetric
 from figures.network.graph import ColorScale, network_graph
-from figures.ranges.channels import format_ratio
 from figures.sensitivity.present_bits import present_loss_sentence
 from figures.style.layout import count_word, fewest_for_half
 from figures.style.palette import AFTER, BEFORE, COMPONENTS, FLOAT, WEIGHT, bits_scale

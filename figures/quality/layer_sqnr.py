@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
+from analysis.evaluation.layer_sqnr import LAYER_IMAGES
 from analysis.runs.compare_runs import LayerDifference, differences_by_layer
 from analysis.runs.run_store import Run
 from figures.style.layout import (
@@ -20,6 +21,10 @@ from figures.style.palette import ACTIVATION, AFTER, BEFORE, FLOAT
 from figures.style.units import energy_scale, format_energy, format_share
 
 PAIR_PX = 26
+LAYER_IMAGES_NOTE = (
+    f"Layers are compared on the first {LAYER_IMAGES} images, because the activations of both "
+    "networks are held at once; the SQNR of the output is that of all images."
+)
 
 
 def sqnr_by_layer(layer_sqnr_db: Mapping[str, float]) -> go.Figure:

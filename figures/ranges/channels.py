@@ -4,7 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from analysis.ranges.distributions import Channels, Numbers
+from analysis.ranges.distributions import Channels, Numbers, format_ratio
 from analysis.ranges.encoding_fit import Fit
 from figures.ranges.by_layer import DECADES_BELOW, LIMIT, PLOT_PX, TENSOR_COLOR
 from figures.style.layout import HALF_WIDTH, finish_figure
@@ -155,11 +155,6 @@ def _magnitude_title(channels: Channels, fit: Fit | None) -> str:
         return _channel_title(channels)
     word = "channel rounds" if lost == 1 else "channels round"
     return f"{lost} {word} to zero, of {int(alive.sum())} with values"
-
-
-def format_ratio(ratio: float) -> str:
-    """Return a ratio as text: three digits, or all digits of a whole number."""
-    return f"{ratio:.0f}" if ratio >= 99.5 else f"{ratio:.3g}"
 
 
 def _channel_title(channels: Channels) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.ranges.distributions import Distribution, Numbers
+from analysis.ranges.distributions import Bars, Distribution, Numbers
 from analysis.ranges.encoding_fit import Fit
 from figures.ranges.by_layer import LIMIT, PLOT_PX, SUSPECT, TENSOR_COLOR
 from figures.style.layout import HALF_WIDTH, finish_figure, shorten_name
@@ -19,12 +19,13 @@ def value_histogram(distribution: Distribution, fit: Fit | None) -> go.Figure:
 
     The lines of the encoding stand where distinguishable; otherwise a band on the axis shows the
     step in words. With one encoding per channel, the plot shows the widest channel, and the ends of
-    the median channel as dots.
+    the median channel as dots. Outliers share a bar at the side, with their number.
     """
-    counts, edges = distribution.histogram_bars()
+    bars = distribution.histogram_bars()
     figure = go.Figure()
-    _add_count_bars(figure, distribution, counts, edges)
-    top = float(counts.max(initial=1.0))
+    _add_count_bars(figure, distribution, bars)
+    _add_outlier_bars(figure, bars)
+    top = float(bars.counts.max(initial=1.0))
     title = f"{shorten_name(distribution.layer, 40)} stays in float"
     if fit is not None:
         widest = int(np.argmax(fit.high - fit.low))
@@ -42,6 +43,9 @@ def value_histogram(distribution: Distribution, fit: Fit | None) -> go.Figure:
         range=[np.log10(0.6), np.log10(top) + 0.3],
     )
     figure.update_layout(bargap=0.0)
+    if bars.below or bars.above:
+        figure.update_xaxes(range=list(_axis_ends(bars)))
+        _mark_limits_beyond(figure, bars, fit)
     return finish_figure(figure, title, PLOT_PX, legend_below=True, title_width=HALF_WIDTH)
 
 
@@ -63,9 +67,62 @@ def small_share(share: float) -> str:
     return "under 0.1 %" if 0 < share < 0.001 else format_share(share)
 
 
-def _add_count_bars(
-    figure: go.Figure, distribution: Distribution, counts: Numbers, edges: Numbers
-) -> None:
+def _side_width(bars: Bars) -> float:
+    """Return the width of a bar of outliers: a twelfth of the bulk."""
+    low, high = bars.bulk
+    return (high - low) / 12
+
+
+def _axis_ends(bars: Bars) -> tuple[float, float]:
+    """Return the ends of the axis: the bulk, and a place for outliers at each side."""
+    low, high = bars.bulk
+    return low - 1.6 * _side_width(bars), high + 1.6 * _side_width(bars)
+
+
+def _add_outlier_bars(figure: go.Figure, bars: Bars) -> None:
+    """Draw a bar for the outliers of each side beside the bulk, with their number above."""
+    low, high = bars.bulk
+    width = _side_width(bars)
+    sides = (
+        (bars.below, low - width, bars.outliers[0], float(bars.edges[0]), "down to"),
+        (bars.above, high + width, bars.outliers[1], float(bars.edges[-1]), "up to"),
+    )
+    for there, place, number, end, word in sides:
+        if there and number:
+            figure.add_bar(
+                name=f"{number:,} outliers, {word} {end:.3g}",
+                x=[place],
+                y=[number],
+                width=[width],
+                marker={"color": SUSPECT, "line": {"width": 0}},
+                text=[f"{number:,}"],
+                textposition="outside",
+                cliponaxis=False,
+                hovertemplate=f"{number:,} values {word} {end:.4g}<extra></extra>",
+            )
+
+
+def _mark_limits_beyond(figure: go.Figure, bars: Bars, fit: Fit | None) -> None:
+    """Name the clipping limits that lie beyond the ends of the axis."""
+    if fit is None:
+        return
+    start, stop = _axis_ends(bars)
+    widest = int(np.argmax(fit.high - fit.low))
+    low, high = float(fit.low[widest]), float(fit.high[widest])
+    for beyond, place, value, anchor in (
+        (low < start, start, f"← limit {low:.3g}", "left"),
+        (high > stop, stop, f"limit {high:.3g} →", "right"),
+    ):
+        if beyond:
+            figure.add_annotation(
+                x=place, y=0.97, yref="paper", text=value, showarrow=False, xanchor=anchor
+            )
+
+
+def _add_count_bars(figure: go.Figure, distribution: Distribution, bars: Bars) -> None:
+    inner = slice(int(bars.below), len(bars.counts) - int(bars.above))
+    counts = bars.counts[inner]
+    edges = bars.edges[int(bars.below) : len(bars.edges) - int(bars.above)]
     filled = counts > 0  # a log axis cannot show zero
     middles, widths = (edges[:-1] + edges[1:]) / 2, np.diff(edges)
     widths = np.where(widths > 0, widths, 1.0)

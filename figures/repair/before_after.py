@@ -3,9 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import plotly.graph_objects as go
 
-from figures.ranges.channels import format_ratio
+from analysis.ranges.distributions import format_ratio, widest_to_median_ratio
 from figures.style.layout import (
     HALF_WIDTH,
     count_word,
@@ -85,8 +86,8 @@ def ranges_before_after(layer: str, before: Ranges, after: Ranges) -> go.Figure:
         )
     return finish_figure(
         figure,
-        f"{shorten_name(layer, 40)}: channel ranges differ {format_ratio(old)}-fold before, "
-        f"{format_ratio(new)}-fold after",
+        f"{shorten_name(layer, 40)}: widest channel {format_ratio(old)} times the median before, "
+        f"{format_ratio(new)} times after",
         280,
         legend_below=True,
         title_width=HALF_WIDTH,
@@ -131,9 +132,8 @@ def _add_range_lengths(
 
 
 def channel_spread(ranges: Ranges) -> float:
-    """Return the largest channel range over the median range, without channels of zeros."""
-    lengths = sorted(high - low for low, high in ranges if high > low)
-    return lengths[-1] / lengths[len(lengths) // 2] if lengths else 1.0
+    """Return the widest over the median channel, as Ranges and the report tell it."""
+    return widest_to_median_ratio(np.abs(np.array(ranges, float).reshape(-1, 2)).max(1))
 
 
 def bias_shift(layer: str, before: Sequence[float], after: Sequence[float] | None) -> go.Figure:

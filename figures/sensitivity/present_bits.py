@@ -70,6 +70,8 @@ def present_loss_sentence(loss: PresentLoss, bits: str) -> str:
     """Return in one sentence which layers lose most at the present bits."""
     top = loss.layers[0]
     one, several, what = VERBS[loss.metric]
+    if loss.expected:
+        one, several = (f"{be} expected to {several}" for be in ("is", "are"))
     least = LEAST_NATS if loss.metric is HarmMetric.KL else LEAST_POINTS
     if top.total < least:
         return f"No layer alone {one} {what} at {bits}"

@@ -10,7 +10,7 @@ from torch import Tensor
 from accelerator.report import CostReport, Energy, LayerCost
 from accelerator.workload import OpKind
 from analysis.evaluation.evaluate import Evaluation
-from analysis.evaluation.measures import paired_interval, proportion_interval
+from analysis.evaluation.intervals import paired_interval, proportion_interval
 from analysis.runs.run_store import Run
 
 

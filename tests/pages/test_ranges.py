@@ -2,9 +2,15 @@
 
 import pytest
 
+from analysis.ranges.findings import rank_suspect_tensors
+from analysis.ranges.tensors import open_range_book
 from quant.config import QuantConfig, uniform_config
+from quant.passes.correct_bias import CorrectBias
+from quant.passes.equalize import Equalize
+from quant.simulation.plan import Side
 from quant.spec import Granularity
 from tests.pages.visit import Visit
+from ui.state.edit_config import change_experiment
 
 RANGES = "pages/ranges.py"
 
@@ -138,3 +144,27 @@ def test_without_images_activations_say_what_is_missing(visit: Visit) -> None:
     side(visit.open(RANGES), "Activations")
     assert "none to calibrate with" in visit.words
     assert isinstance(visit.work.config, QuantConfig)
+
+
+def test_tensors_are_those_after_the_repairs_of_the_experiment(visit: Visit) -> None:
+    visit.work.set_config(uniform_config(8, 8, Granularity.PER_TENSOR))
+    visit.open(RANGES)
+    assert visit.work.network is not None
+    before = visit.words
+    experiment = visit.work.experiment
+    change_experiment(visit.work, experiment.with_recipe((Equalize(), CorrectBias())))
+    visit.run()
+    assert "after the repairs of the present experiment: equalize." in visit.words
+    book = open_range_book(Equalize()(visit.work.network.graph).graph, None)
+    suspects = rank_suspect_tensors(book.examine_all_tensors(visit.work.config, Side.WEIGHTS))
+    shown = [frame.value for frame in visit.at.dataframe if "reason" in frame.value]
+    assert [list(frame["layer"]) for frame in shown] == (
+        [[item.layer_name for item in suspects]] if suspects else []
+    )
+    assert visit.words != before
+    side(visit, "Activations").press("ranges.calibrate").wait()
+    assert not visit.errors
+    assert len(visit.at.get("plotly_chart")) == 3
+    assert visit.work.study is not None
+    assert not visit.work.study.is_calibrated
+    assert visit.work.study.holds_repaired((Equalize(),))

@@ -91,9 +91,9 @@ def noises_now(workspace: Workspace, network: Network) -> tuple[RecipeNoise, ...
     rest = tuple(noise for recipe, noise in held.items() if recipe)
     if plain is None:
         return rest
-    others = held[()].others if () in held else ()
+    others, trials = (held[()].others, held[()].trials) if () in held else ((), {})
     entropies = {} if workspace.study is None else workspace.study.weight_entropies
-    return (RecipeNoise((), network, plain, others, entropies), *rest)
+    return (RecipeNoise((), network, plain, others, entropies, trials), *rest)
 
 
 def _foresight_key(workspace: Workspace, network: Network, parts: Split) -> tuple[object, ...]:

@@ -62,7 +62,7 @@ def float_score_card(cards: DeltaGenerator, workspace: Workspace, score: FloatSc
             delta_color="off",
             delta=interval_text(score.top1_ci95),
             delta_arrow="off",
-            help=f"Measured on {score.samples} images; the interval is Wilson's at 95 %.",
+            help=f"Measured on {score.samples} images; exact 95 % interval (Clopper and Pearson)",
         )
         return
     labelled = workspace.parts is not None and workspace.parts.score.labelled

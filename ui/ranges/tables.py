@@ -53,9 +53,9 @@ def suspect_table(found: list[ExaminedTensor]) -> pd.DataFrame:
 
 
 def histogram_table(distribution: Distribution) -> pd.DataFrame:
-    """Return a row a bar: from, to, number of values."""
-    counts, edges = distribution.histogram_bars()
-    return pd.DataFrame({"from": edges[:-1], "to": edges[1:], "values": counts})
+    """Return a row a bar, bars of outliers included: from, to, number of values."""
+    bars = distribution.histogram_bars()
+    return pd.DataFrame({"from": bars.edges[:-1], "to": bars.edges[1:], "values": bars.counts})
 
 
 def channel_table(channels: Channels, fit: Fit | None) -> pd.DataFrame:

@@ -6,13 +6,18 @@ from analysis.ranges.distributions import Distribution
 from analysis.ranges.encoding_fit import Fit
 from analysis.ranges.findings import CHANNEL_RATIO, ExaminedTensor, rank_suspect_tensors
 from analysis.ranges.tensors import RangeBook
+from analysis.runs.apply_recipe import title_of_pass
 from figures import Figure, takeaway
 from figures.ranges.by_layer import ranges_along_depth
 from figures.ranges.channels import channel_magnitudes, channel_ranges
 from figures.ranges.histogram import small_share, value_histogram
 from quant.config import QuantConfig
 from quant.errors import QuantError
+from quant.passes.recipe import Recipe
+from quant.passes.use_encodings import UseEncodings
 from quant.simulation.plan import Side
+from quant.training.state.use_training import UseTraining
+from ui.answers.range_book import calibrate_experiment, float_passes
 from ui.job_kind import JobKind
 from ui.jobs import Job
 from ui.ranges.tables import channel_table, histogram_table, overview_table, suspect_table
@@ -33,6 +38,24 @@ def examine_tensors(book: RangeBook, config: QuantConfig, side: Side) -> list[Ex
     except QuantError as error:
         st.error(plain(str(error)))
         return []
+
+
+def repair_note(workspace: Workspace, passes: Recipe) -> None:
+    """Say after which repairs of the experiment the tensors are shown, or before which."""
+    wanted = float_passes(workspace)
+    if passes:
+        names = " and ".join(title_of_pass(step).lower() for step in passes)
+        st.caption(plain(f"Tensors after the repairs of the present experiment: {names}."))
+    elif wanted:
+        st.info(
+            "The present experiment has repairs that learn from images: calibrate to see the "
+            "tensors after them. Until then, the tensors are those before the repairs.",
+            icon=":material/build:",
+        )
+    if any(
+        isinstance(step, UseEncodings | UseTraining) for step in workspace.experiment.all_passes
+    ):
+        st.caption("Encodings from a file or a training count on Run, not on this page.")
 
 
 def calibration_note(workspace: Workspace, side: Side, *, known: bool) -> None:
@@ -70,8 +93,9 @@ def calibration_note(workspace: Workspace, side: Side, *, known: bool) -> None:
 def _start_calibration(workspace: Workspace) -> None:
     study = workspace.job_study
     if study is not None and study.calibration is not None:
-        title = f"{JobKind.CALIBRATE} {study.network.name}"
-        job = Job(JobKind.CALIBRATE, title, study.collect_statistics, lambda _: None)
+        title, passes = f"{JobKind.CALIBRATE} {study.network.name}", float_passes(workspace)
+        steps = lambda: calibrate_experiment(study, passes)  # noqa: E731
+        job = Job(JobKind.CALIBRATE, title, steps, lambda _: None)
         workspace.runner.submit(job)
 
 
@@ -110,8 +134,8 @@ def suspect_list(
     def pick_layer() -> None:
         rows = st.session_state["ranges.suspects"].selection.rows
         if rows:
-            st.session_state[picker] = found[rows[0]].layer
-            seen.pick_layer(found[rows[0]].layer)
+            st.session_state[picker] = found[rows[0]].layer_name
+            seen.pick_layer(found[rows[0]].layer_name)
 
     table = suspect_table(found)
     st.dataframe(

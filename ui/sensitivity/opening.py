@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from analysis.prediction.predictor import predictor_from_sweep
 from analysis.sensitivity.present_bits import loss_at_present_bits
 from analysis.sensitivity.sweep import Depth, Sensitivity
 from figures import takeaway
@@ -25,7 +26,8 @@ def show_opening(workspace: Workspace, found: Sensitivity | None) -> None:
         )
         return
     resolved = workspace.config.resolve_layers(network.graph.layers)
-    loss = loss_at_present_bits(found, {name: resolved[name] for name in resolved})
+    predictor = predictor_from_sweep(found, network.chance)
+    loss = loss_at_present_bits(found, dict(resolved), predictor.loss_at_divergence)
     present = {spec.bits for name in resolved for spec in _quantized_specs(resolved[name])}
     missing = sorted(present - set(found.sweep.bits))
     if loss is None and missing:
@@ -46,7 +48,9 @@ def show_opening(workspace: Workspace, found: Sensitivity | None) -> None:
     st.plotly_chart(figure, key="sensitivity.opening", alt=takeaway(figure))
     notes = []
     if found.depth is Depth.SCREENING:
-        notes.append("Predicted by screening; an exact sweep measures it")
+        notes.append("Expected from screening; an exact sweep measures it")
+    if workspace.experiment.recipe:
+        notes.append("Layers are judged before the repairs of the experiment")
     if loss.unknown:
         notes.append(f"{loss.unknown} tensors are not known at their bits: add these bits above")
     if notes:

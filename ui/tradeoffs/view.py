@@ -1,30 +1,24 @@
 """The answers of the page Trade-offs: the front, and the parts of the picked point."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import streamlit as st
 
-from accelerator.interval import describe_machine_trust
 from analysis.cost.quantity import Quantity
 from analysis.cost.spared_bits import explain_spared_bits
-from analysis.mixed_precision.explain_costs import explain_handling
 from analysis.mixed_precision.forecast import ENOUGH, Foresight
 from analysis.mixed_precision.pareto_front import (
     Measured,
     move_to_machine,
-    prediction_error,
     spread_proposals,
     update_front,
 )
 from analysis.mixed_precision.proposal import Proposal
 from analysis.mixed_precision.recipe_search import RecipeSearch
-from analysis.mixed_precision.useful_bits import explain_machine_gains
 from analysis.network import Network
 from analysis.runs.experiment import name_of_recipe
 from analysis.runs.verdict import SMALL_LOSS
-from analysis.sensitivity.sweep import Depth, Sensitivity
 from figures import takeaway
 from figures.style.units import format_share
 from figures.tradeoffs.bits_chosen import bits_by_layer
@@ -130,7 +124,9 @@ def show_point_details(
     run = measured_run(found.network, panel, picked)
     measured = "not measured yet" if run is None else f"measured **{scale.run_text(run.run)}**"
     predicted = quality_text(scale, picked.prediction)
-    st.markdown(f"{plain(scale.name)}: predicted **{predicted}**, {measured}.")
+    tried = picked.prediction.tried
+    source = f" (a trial on {tried} images)" if tried else ""
+    st.markdown(f"{plain(scale.name)}: predicted **{predicted}**{source}, {measured}.")
     if scale.by_loss:
         st.markdown(_below_float(scale, picked, run))
     st.caption(_cost_sentence(panel, picked))
@@ -273,61 +269,3 @@ def show_point_table(workspace: Workspace, found: Found, panel: Panel, scale: Qu
         st.rerun()
     with row:
         csv_download_button(rows, f"front-{panel.front.machine}", "tradeoffs.save")
-
-
-def show_front_notes(
-    found: Found, foresight: Foresight, panels: Sequence[Panel], scale: QualityScale
-) -> None:
-    """Tell the source of the numbers, the errors of predictions, and the gains of machines."""
-    st.caption(
-        " ".join(
-            (
-                _noise_origin(found.noises[0].sensitivity),
-                *_prediction_errors(foresight),
-                _missing_accuracy_note(scale),
-            )
-        ).strip()
-    )
-    for panel in panels:
-        machine = found.searches[panel.front.machine].machine
-        st.markdown(f"- {explain_machine_gains(machine)} {describe_machine_trust(machine)}")
-    handled = [
-        sentence
-        for search in found.searches.values()
-        for sentence in explain_handling(search, [found.wish.quantity])
-    ]
-    for sentence in dict.fromkeys(handled):
-        st.markdown(f"- {plain(sentence)}")
-
-
-def _noise_origin(known: Sensitivity) -> str:
-    exact = sum(score.depth is Depth.EXACT for score in known.scores)
-    images = max((score.images for score in known.scores), default=0)
-    if exact == len(known.scores):
-        return f"Noise of each layer alone: the exact sweep, {images} images."
-    if exact:
-        return f"Noise of each layer alone: {exact} of {len(known.scores)} cells exact."
-    return f"Noise of each layer alone: screened on {images} images, without labels."
-
-
-def _prediction_errors(foresight: Foresight) -> list[str]:
-    """Tell the errors of the predictions made before their runs."""
-    if not foresight.measured:
-        return []
-    error = prediction_error(foresight.measured)
-    words = [f"{error.count} measured: predictions were"]
-    if error.mean_loss_error is not None:
-        words.append(f"{100 * error.mean_loss_error:.1f} points off on average,")
-    if math.isfinite(error.rms_db):
-        words.append(f"SQNR {error.rms_db:.1f} dB (root mean square);")
-    share = format_share(error.within / error.intervals) if error.intervals else "none"
-    words.append(f"{share} of the 95 % intervals held.")
-    return [" ".join(words)]
-
-
-def _missing_accuracy_note(scale: QualityScale) -> str:
-    if scale.by_loss:
-        return ""
-    return (
-        "How accuracy follows from noise is not known yet: measure three points, or sweep exactly."
-    )

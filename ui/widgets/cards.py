@@ -158,7 +158,7 @@ def _top1_cards(row: DeltaGenerator, found: Evaluation) -> None:
             delta=interval_text(spread),
             delta_color="off",
             delta_arrow="off",
-            help=f"On {found.samples} images; Wilson's 95 % interval",
+            help=f"On {found.samples} images; exact 95 % interval (Clopper and Pearson)",
         )
         drop = found.top1_drop_ci95 or Interval(-1, 1)
         row.metric(

@@ -26,6 +26,7 @@ from analysis.diagnosis.remedies import (
     more_activation_bits,
     other_range,
 )
+from analysis.ranges.distributions import format_ratio
 from analysis.ranges.findings import DB_PER_BIT, LOWEST_SQNR_DB
 from quant.graph.layers import Layer
 from quant.graph.operators import SOFTMAXES, Kind, aten_operator_names, operator_name
@@ -191,7 +192,7 @@ def _find_unequal_channels(facts: SiteFacts) -> SiteCause | None:
     spread = channel_spread(channels)
     remedy = EQUALIZE if facts.begins_pair else more_activation_bits(_next_bits(facts))
     lost = math.log2(spread.ratio)
-    told = f"Channel {spread.widest} reaches {spread.ratio:.0f} times the median channel"
+    told = f"Channel {spread.widest} reaches {format_ratio(spread.ratio)} times the median channel"
     if spread.has_outliers:
         return facts.build_cause(RootCause.OUTLIER_CHANNEL, f"{told}.", lost, remedy)
     if spread.ratio >= RATIO:

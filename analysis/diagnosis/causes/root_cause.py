@@ -123,7 +123,7 @@ def channel_spread(channels: Channels) -> ChannelSpread:
     low, high = np.quantile(alive, [0.1, 0.9])
     return ChannelSpread(
         widest=int(np.argmax(largest)),
-        ratio=float(alive.max()) / median,
+        ratio=channels.widest_to_median_ratio,
         wide=int((alive > WIDE * median).sum()),
         count=len(alive),
         deciles=float(high / low) if low > 0 else 1.0,

@@ -13,6 +13,7 @@ from analysis.diagnosis.causes.root_cause import (
 )
 from analysis.diagnosis.diagnose import FEW_WEIGHTS
 from analysis.diagnosis.remedies import CORRECT, EQUALIZE, PER_CHANNEL, ROUND, Remedy, other_range
+from analysis.ranges.distributions import format_ratio
 from analysis.ranges.findings import DB_PER_BIT, expected_sqnr_db, median_channel_sqnr_db
 from quant.graph.operators import Kind
 from quant.ranges.estimators import encode_weight
@@ -43,18 +44,18 @@ def _channel_cause(facts: SiteFacts) -> SiteCause | None:
     if channels is None:
         return None
     spread = channel_spread(channels)
-    lost = math.log2(spread.ratio)
+    lost, times = math.log2(spread.ratio), format_ratio(spread.ratio)
     remedy = EQUALIZE if facts.is_paired else PER_CHANNEL
     if spread.has_outliers:
         dead = _output_varies(facts, spread.widest) < DEAD_STD
-        told = f"Channel {spread.widest} spans {spread.ratio:.0f} times the median channel"
+        told = f"Channel {spread.widest} spans {times} times the median channel"
         if dead:
             evidence = f"{told}, and the output of the channel hardly varies."
             return facts.build_cause(RootCause.DEAD_CHANNEL, evidence, lost + 0.1, PER_CHANNEL)
         return facts.build_cause(RootCause.OUTLIER_CHANNEL, f"{told}.", lost, remedy)
     if spread.is_unequal:
         evidence = (
-            f"The widest of {spread.count} channels spans {spread.ratio:.0f} times the median "
+            f"The widest of {spread.count} channels spans {times} times the median "
             f"channel; {spread.wide} channels span more than 4 times."
         )
         return facts.build_cause(RootCause.UNEQUAL_CHANNELS, evidence, max(lost, 1.0), remedy)

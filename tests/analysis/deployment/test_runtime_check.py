@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from analysis.deployment.runtime_check import ExecutionCheck, check_file_execution
+from analysis.evaluation.intervals import proportion_interval
 from analysis.evaluation.layer_sqnr import record_layer_outputs
-from analysis.evaluation.measures import proportion_interval, sqnr_db
+from analysis.evaluation.measures import sqnr_db
 from analysis.network import Network
 from quant.config import QuantConfig
 from quant.errors import QuantError

@@ -13,7 +13,7 @@ from analysis.evaluation.evaluate import (
     evaluate_network,
     score_float_network,
 )
-from analysis.evaluation.measures import paired_interval, proportion_interval
+from analysis.evaluation.intervals import paired_interval, proportion_interval
 from analysis.network import Network, prepare_network
 from quant.errors import QuantError
 from quant.progress import drain_steps

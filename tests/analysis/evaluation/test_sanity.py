@@ -136,5 +136,5 @@ def test_chance_and_one_class_by_hand() -> None:
     chance, one_class = find_suspicions(0.10, 100, answers, labels, 10)
     assert "right on 10.0% of 100 images; guessing among 10 classes gives 10.0%" in chance
     assert "one class for 73% of 100 images" in one_class
-    # Wilson's interval of 30 of 100 begins at 0.219, above 0.1 + 0.05 x 0.9 = 0.145
+    # the interval of 30 of 100 begins at 0.212, above 0.1 + 0.05 x 0.9 = 0.145
     assert find_suspicions(0.30, 100, labels, labels, 10) == ()

@@ -182,19 +182,38 @@ def test_moments_of_a_stream(name: str) -> None:
 @pytest.mark.parametrize("name", STREAMS)
 def test_bars_hold_every_value(name: str, most: int) -> None:
     values = STREAMS[name]
-    counts, edges = activation_distribution("a", stream(values.reshape(-1, 10))).histogram_bars(
-        most
-    )
-    assert len(counts) == most
-    assert counts.sum() == len(values)
-    assert (edges[0], edges[-1]) == (float(values.min()), float(values.max()))
+    bars = activation_distribution("a", stream(values.reshape(-1, 10))).histogram_bars(most)
+    assert len(bars.counts) <= most + bars.below + bars.above
+    assert len(bars.counts) == len(bars.edges) - 1
+    assert bars.counts.sum() == len(values)
+    assert (bars.edges[0], bars.edges[-1]) == (float(values.min()), float(values.max()))
+
+
+def test_outliers_share_a_bar_and_leave_the_bulk_its_shape() -> None:
+    torch.manual_seed(0)
+    values = torch.randn(100, 100)
+    values[3, :5] = torch.tensor([300.0, 301.0, 350.0, 400.0, -200.0])
+    bars = weight_distribution("w", values).histogram_bars()
+    assert bars.outliers == (int((values < bars.bulk[0]).sum()), int((values > bars.bulk[1]).sum()))
+    assert bars.outliers[0] < 60
+    assert 2.5 < bars.bulk[1] < 4
+    assert bars.counts.sum() == 10_000
+    # one bar of 300 over the whole range would hold nearly all values
+    assert bars.counts.max() < 3000
+
+
+def test_no_outliers_are_told_where_the_range_is_used() -> None:
+    torch.manual_seed(0)
+    bars = weight_distribution("w", torch.randn(100, 100)).histogram_bars()
+    assert (bars.below, bars.above) == (False, False)
+    assert len(bars.counts) == 300
 
 
 def test_a_constant_tensor_has_one_bar() -> None:
     found = weight_distribution("w", torch.full((2, 3), 0.5))
-    counts, edges = found.histogram_bars()
-    assert counts.tolist() == [6.0]
-    assert edges.tolist() == [0.5, 0.5]
+    bars = found.histogram_bars()
+    assert bars.counts.tolist() == [6.0]
+    assert bars.edges.tolist() == [0.5, 0.5]
     assert found.kurtosis == 0.0
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from analysis.prediction.predictor import predictor_from_sweep
 from analysis.sensitivity.present_bits import loss_at_present_bits
 from analysis.sensitivity.ranking import HarmMetric
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep, View
@@ -84,3 +85,23 @@ def test_a_float_side_loses_nothing_and_no_score_is_no_verdict() -> None:
     assert loss_at_present_bits(replace(FOUND, depth=Depth.INSTANT), chosen(a=(8, 8))) is None
     other = replace(FOUND, sweep=replace(FOUND.sweep, view=View.ALL_BUT))
     assert loss_at_present_bits(other, chosen(a=(8, 8))) is None
+
+
+def test_screened_divergences_are_told_as_expected_points() -> None:
+    scores = [
+        replace(s, accuracy_drop=None, agreement=None, kl=kl, depth=Depth.SCREENING)
+        for s, kl in zip(FOUND.scores, (0.1, 0.02, 0.0, 0.4, 0.2), strict=True)
+    ]
+    found = replace(sensitivity(*scores), depth=Depth.SCREENING)
+    predictor = predictor_from_sweep(found, 0.1)
+    loss = loss_at_present_bits(found, chosen(a=(4, 8), b=(8, 4)), predictor.loss_at_divergence)
+    assert loss is not None
+    assert (loss.metric, loss.expected) == (HarmMetric.ACCURACY, True)
+    assert [one.layer for one in loss.layers] == ["b", "a"]
+    (_, weak) = loss.layers
+    assert weak.weights == 100 * predictor.loss_at_divergence(0.1)
+    assert 0 < weak.weights < 80
+    assert weak.activations == 0.0
+    sentence = present_loss_sentence(loss, "W8A8")
+    assert sentence.startswith("b is expected to lose most of the accuracy at W8A8: ")
+    assert sentence.endswith(" points alone")

@@ -190,3 +190,21 @@ def test_channels_that_round_to_zero_are_counted() -> None:
     assert figure.layout.yaxis.type == "log"
     line = trace(figure, "Half a step")
     assert set(line.y) == {fit.scale[0] / 2}
+
+
+def test_outliers_stand_in_a_bar_at_the_side_with_their_number() -> None:
+    torch.manual_seed(0)
+    values = 2 * torch.rand(10, 1000) - 1
+    values[0, :3] = 500.0
+    fit = fit_weight_encoding(values, TENSOR)
+    figure = value_histogram(weight_distribution("w", values), fit)
+    bar = trace(figure, "3 outliers, up to 500")
+    assert list(bar.y) == [3]
+    assert list(bar.text) == ["3"]
+    low, high = figure.layout.xaxis.range
+    assert -2 < low < 0 < bar.x[0] < high < 2
+    assert [note.text for note in figure.layout.annotations if "limit" in (note.text or "")] == [
+        "← limit -504",
+        "limit 500 →",
+    ]
+    assert len(trace(figure, "Values").x) >= 2

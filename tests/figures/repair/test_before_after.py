@@ -71,7 +71,7 @@ def test_channels_stand_in_the_order_of_their_range_before() -> None:
     assert [channel for channel, *_ in old.customdata] == [1, 2, 0]
     assert list(old.y) == [16, 4, 2]
     assert list(new.base) == [-2, -2, -2]
-    assert takeaway(figure) == "layer: channel ranges differ 4-fold before, 1-fold after"
+    assert takeaway(figure) == "layer: widest channel 4 times the median before, 1 times after"
     assert channel_spread([(0.0, 0.0)]) == 1.0
 
 
@@ -82,7 +82,7 @@ def test_channels_that_differ_by_decades_stand_on_a_log_axis() -> None:
     assert list(new.y) == [4] * 4
     figure = ranges_before_after("layer", before, [(-2.0, 2.0)] * 4)
     assert figure.layout.yaxis.type == "log"
-    assert takeaway(figure) == "layer: channel ranges differ 400-fold before, 1-fold after"
+    assert takeaway(figure) == "layer: widest channel 400 times the median before, 1 times after"
 
 
 def test_hundreds_of_channels_are_thinned_and_it_is_said() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.evaluation.measures import paired_interval, proportion_interval
+from analysis.evaluation.intervals import paired_interval, proportion_interval
 from analysis.evaluation.per_image import (
     MIN_IMAGES,
     ROW,

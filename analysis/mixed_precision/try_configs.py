@@ -1,0 +1,161 @@
+"""Tries configurations of a search on a few images, which corrects what sums predict of them."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from analysis.cost.quantity import Quantity
+from analysis.evaluation.per_image import (
+    compare_image_outputs,
+    describe_float_outputs,
+    summarize_rows,
+)
+from analysis.mixed_precision.forecast import Foresight, learn_forecast
+from analysis.mixed_precision.pareto_front import Front
+from analysis.mixed_precision.proposal import Proposal
+from analysis.mixed_precision.recipe_noise import RecipeNoise, repaired_study
+from analysis.mixed_precision.recipe_search import RecipeSearch
+from analysis.network import Network, forward_all_outputs
+from analysis.prediction.trial import TRIAL_IMAGES, Trial, lost_lead
+from analysis.runs.apply_recipe import apply_whole_recipe, plain_quantized_stage
+from analysis.runs.run_store import Run
+from analysis.study import Study
+from quant.assignment import cells_of_config
+from quant.config import QuantConfig
+from quant.errors import QuantError
+from quant.inputs import Inputs, Outputs, first_output_of
+from quant.passes.recipe import is_float_pass
+from quant.progress import Progress, Steps, part_of_progress
+from quant.simulation.quant_graph import QuantGraph
+
+MOST_TRIED_RUNS = 8  # runs of an earlier start that are tried anew
+REPAIR_SHARE = 0.2  # of the trials under a recipe: repairs and ranges
+
+
+def learn_with_trials(
+    study: Study, noises: Sequence[RecipeNoise], runs: Sequence[Run]
+) -> Steps[Foresight]:
+    """Learn from sweeps and runs; the newest runs are tried, so that they correct other trials."""
+    digest = study.scored_images.digest
+    known = learn_forecast(noises, runs, digest)
+    newest = [one.proposal for one in known.measured[-MOST_TRIED_RUNS:]]
+    for noise in noises:
+        yield from try_configs(study, noise, [p.config for p in newest if p.recipe == noise.recipe])
+    return learn_forecast(noises, runs, digest) if newest else known
+
+
+def try_front(study: Study, search: RecipeSearch, front: Front) -> Steps[Front]:
+    """Try the points of a front and the uniform configurations; return them predicted anew."""
+    yield from try_proposals(study, search, (*front.proposals, *front.references))
+    return replace(
+        front,
+        proposals=tuple(with_trial(search, one) for one in front.proposals),
+        references=tuple(with_trial(search, one) for one in front.references),
+    )
+
+
+def try_proposals(study: Study, search: RecipeSearch, proposals: Iterable[Proposal]) -> Steps[None]:
+    """Try proposals on the first scored images; the noises of the search keep the trials."""
+    chosen = tuple(proposals)
+    for place, noise in enumerate(search.noises):
+        configs = [one.config for one in chosen if one.recipe == noise.recipe]
+        steps = try_configs(study, noise, configs)
+        count = len(search.noises)
+        yield from part_of_progress(steps, place / count, (place + 1) / count)
+
+
+def with_trial(search: RecipeSearch, proposal: Proposal) -> Proposal:
+    """Return a proposal predicted from its trial, if there is one."""
+    own = search.search_with(proposal.recipe)
+    if own is None:
+        return proposal
+    try:
+        cells = cells_of_config(proposal.config, own.network.graph)
+        summed = own.table.sum_cells(cells)
+    except QuantError:
+        return proposal
+    return replace(proposal, summed=summed).predicted_by(search.predictor)
+
+
+def try_configs(study: Study, noise: RecipeNoise, configs: Sequence[QuantConfig]) -> Steps[None]:
+    """Try configurations under the recipe of `noise`, which keeps the trials by their cells.
+
+    `study` holds the network before repairs. A pass that learns from images sees at most as many
+    calibration images as the trial has images.
+    """
+    graph = noise.network.graph
+    missing = {cells_of_config(config, graph): config for config in configs}
+    missing = {cells: one for cells, one in missing.items() if cells not in noise.trials}
+    if not missing:
+        return
+    before = tuple(filter(is_float_pass, noise.recipe))
+    after = tuple(step for step in noise.recipe if not is_float_pass(step))
+    steps = repaired_study(study, before)
+    repaired = yield from part_of_progress(steps, 0.0, REPAIR_SHARE)
+    learning = None if study.calibration is None else study.calibration.first(TRIAL_IMAGES)
+    batches = [
+        (
+            batch.inputs,
+            forward_all_outputs(study.network.graph, study.network.graph.batch, batch.inputs),
+        )
+        for batch in study.scored_images.first(TRIAL_IMAGES).batches(
+            study.network.forward_batch_size
+        )
+    ]
+    for number, (cells, config) in enumerate(missing.items()):
+        share = REPAIR_SHARE + (1 - REPAIR_SHARE) * number / len(missing)
+        yield Progress(share, f"Trying {number + 1} of {len(missing)} on {TRIAL_IMAGES} images")
+        stage = plain_quantized_stage(repaired.network, config, repaired.known_statistics)
+        whole = part_of_progress(apply_whole_recipe(stage, after, config, learning), share, share)
+        stage = yield from whole
+        noise.trials[cells] = try_network(study.network, stage.quantized, batches)
+
+
+def try_network(
+    network: Network, quantized: QuantGraph, batches: Sequence[tuple[Inputs, Outputs]]
+) -> Trial:
+    """Return the trial of a quantized network on batches of (inputs, outputs of the float network).
+
+    The outputs have the shape (N, ...).
+    """
+    rows, own, firsts = [], [], []
+    for inputs, references in batches:
+        outputs = forward_all_outputs(quantized, network.graph.batch, inputs)
+        rows.append(compare_image_outputs(references, outputs, None))
+        own.append(describe_float_outputs(references, None))
+        firsts.append((first_output_of(references), first_output_of(outputs)))
+    found = summarize_rows(np.concatenate(own), np.concatenate(rows))
+    if not network.is_classifier:
+        return Trial(found.images, found.sqnr_db)
+    reference, output = (torch.cat(parts) for parts in zip(*firsts, strict=True))
+    return Trial(found.images, found.sqnr_db, *lost_lead(reference, output, network.chance))
+
+
+def cheapest_tried_choice(
+    answer: Proposal, front: Front, quantity: Quantity, most_loss: float
+) -> Proposal:
+    """Return the cheapest choice within a loss: the answer of a search, or a tried point.
+
+    The answer is predicted from a sum. It does not stand where a tried point that is no noisier
+    by sum is predicted to lose more than `most_loss`.
+    """
+    tried = [one for one in front.proposals if one.prediction.tried]
+    good = [one for one in tried if _loses_at_most(one, most_loss)]
+    if answer.prediction.tried:
+        doubted = not _loses_at_most(answer, most_loss)
+    else:
+        doubted = any(
+            one.noise_energy_sum <= answer.noise_energy_sum and one not in good for one in tried
+        )
+    if not doubted:
+        good.append(answer)
+    return min(
+        good or [answer], key=lambda one: (quantity.value_in(one.cost), one.noise_energy_sum)
+    )
+
+
+def _loses_at_most(proposal: Proposal, most: float) -> bool:
+    loss = proposal.prediction.loss
+    return loss is not None and loss <= most
