@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.evaluation.image_answers import CONFIDENCE_STEPS, count_changes, unpack_numbers
-from analysis.evaluation.measures import Interval, paired_interval
+from analysis.evaluation.intervals import paired_interval
+from analysis.evaluation.measures import Interval
 from analysis.runs.run_store import Run
 from quant.errors import QuantError
 

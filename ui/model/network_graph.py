@@ -8,7 +8,8 @@ import streamlit as st
 from analysis.network import Network
 from analysis.network_blocks import MOST_NODES, FoldedNetwork, fold_network, unfolded_network
 from analysis.network_layout import LayerPlace
-from analysis.sensitivity.present_bits import PresentLoss, loss_at_present_bits
+from analysis.prediction.expected_loss import expected_present_loss
+from analysis.sensitivity.present_bits import PresentLoss
 from figures import Figure, takeaway
 from figures.network.colors import (
     colored_by_bits,
@@ -166,5 +167,6 @@ def _present_loss(workspace: Workspace, network: Network) -> PresentLoss | None:
     if found is None:
         return None
     resolved = workspace.config.resolve_layers(network.graph.layers)
-    loss = loss_at_present_bits(found, {name: resolved[name] for name in resolved})
+    chosen = {name: resolved[name] for name in resolved}
+    loss = expected_present_loss(found, chosen, network.chance)
     return loss if loss is not None and loss.layers else None

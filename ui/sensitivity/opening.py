@@ -2,8 +2,7 @@
 
 import streamlit as st
 
-from analysis.prediction.predictor import predictor_from_sweep
-from analysis.sensitivity.present_bits import loss_at_present_bits
+from analysis.prediction.expected_loss import expected_present_loss
 from analysis.sensitivity.sweep import Depth, Sensitivity
 from figures import takeaway
 from figures.sensitivity.present_bits import present_loss_bars
@@ -26,8 +25,8 @@ def show_opening(workspace: Workspace, found: Sensitivity | None) -> None:
         )
         return
     resolved = workspace.config.resolve_layers(network.graph.layers)
-    predictor = predictor_from_sweep(found, network.chance)
-    loss = loss_at_present_bits(found, dict(resolved), predictor.loss_at_divergence)
+    chosen = {name: resolved[name] for name in resolved}
+    loss = expected_present_loss(found, chosen, network.chance)
     present = {spec.bits for name in resolved for spec in _quantized_specs(resolved[name])}
     missing = sorted(present - set(found.sweep.bits))
     if loss is None and missing:

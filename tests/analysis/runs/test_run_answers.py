@@ -13,7 +13,7 @@ from analysis.evaluation.image_answers import (
     pack_numbers,
     unpack_numbers,
 )
-from analysis.evaluation.measures import paired_interval
+from analysis.evaluation.intervals import paired_interval
 from analysis.runs.changed_answers import changed_answers
 from analysis.runs.run_answers import answers_of_run, class_changes, differing_images
 from analysis.runs.run_store import Run
