@@ -7,22 +7,17 @@ from dataclasses import replace
 from accelerator.machine import Machine
 from analysis.cost.quantity import Quantity
 from analysis.diagnosis.flow.goal import points_text
+from analysis.mixed_precision.forecast import learn_forecast
 from analysis.mixed_precision.pareto_front import (
     Front,
     find_pareto_front,
     measure_proposals,
     next_to_measure,
-    update_front,
 )
 from analysis.mixed_precision.pareto_record import FoundRecord
 from analysis.mixed_precision.proposal import Budget, BudgetError, Proposal
 from analysis.mixed_precision.recipe_noise import RecipeNoise
 from analysis.mixed_precision.recipe_search import RecipeSearch
-from analysis.mixed_precision.try_configs import (
-    cheapest_tried_choice,
-    learn_with_trials,
-    try_front,
-)
 from analysis.mixed_precision.useful_bits import explain_machine_gains
 from analysis.runs.experiment import name_of_recipe
 from analysis.runs.json_values import plain_from_result, result_from_plain
@@ -55,7 +50,7 @@ from ui.state.tradeoffs import (
 )
 from ui.state.workspace import Workspace
 
-CALIBRATION_SHARE, NOISE_SHARE, FRONT_SHARE, TRY_SHARE = 0.1, 0.45, 0.55, 0.7
+CALIBRATION_SHARE, NOISE_SHARE, FRONT_SHARE = 0.1, 0.5, 0.65
 ROUNDING = 1e-9
 MOST_FOUND = 6
 
@@ -139,7 +134,7 @@ def start_front_search(workspace: Workspace, wish: FrontRequest) -> None:
         found = yield from _search_fronts(then, study, wish, machines, then.config)
         then.tradeoffs.early[key] = found  # the page shows the front while points are measured
         keep_fronts(then, key, found, parts)  # whether anybody looks or not
-        yield from part_of_progress(_measure_some(then, study, found), TRY_SHARE, 1.0)
+        yield from part_of_progress(_measure_some(then, study, found), FRONT_SHARE, 1.0)
         return found
 
     def take_fronts(found: Found) -> None:
@@ -173,11 +168,6 @@ def _search_fronts(
         searches[machine.name] = search
         plain = yield from part_of_progress(front, start, start + share)
         fronts[machine.name] = _name_points(plain, search)
-    share = (TRY_SHARE - FRONT_SHARE) / len(machines)
-    for place, (name, search) in enumerate(searches.items()):
-        start = FRONT_SHARE + place * share
-        tried = try_front(study, search, fronts[name])
-        fronts[name] = yield from part_of_progress(tried, start, start + share)
     return Found(wish, network, noises, searches, fronts)
 
 
@@ -185,7 +175,7 @@ def _measure_some(workspace: Workspace, study: Study, found: Found) -> Steps[Non
     """Measure the most informative points of the front, as many as the question asks for."""
     machine, front = next(iter(found.fronts.items()))
     search, keep = found.searches[machine], workspace.store.save_run
-    foresight = yield from learn_with_trials(study, found.noises, workspace.store.all_runs())
+    foresight = learn_forecast(found.noises, workspace.store.all_runs(), study.scored_images.digest)
     search.predictor = foresight.predictor
     measured = [one.proposal for one in foresight.measured]
     missing = max(0, found.wish.measured - len(measured))
@@ -235,11 +225,8 @@ def _solve_target(
     quantity = found.wish.quantity
     if target.against == Against.POINTS:
         name = f"Least {quantity} within {points_text(target.most)} of float"
-        most = target.most / 100
-        best = search.cheapest_choice(quantity, most_loss=most, name=name)
-        front = update_front(found.fronts[search.machine.name], search.predictor)
-        best = replace(cheapest_tried_choice(best, front, quantity, most), name=name)
-        if best.prediction.loss is not None and best.prediction.loss > most + ROUNDING:
+        best = search.cheapest_choice(quantity, most_loss=target.most / 100, name=name)
+        if best.prediction.loss is not None and best.prediction.loss > target.most / 100 + ROUNDING:
             raise BudgetError("No choice of bits and repairs keeps the bound.")
         return best
     unit, factor = UNITS[quantity]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from analysis.evaluation.measures import paired_interval
+from analysis.evaluation.intervals import paired_interval
 from analysis.training.forecast import StepCost, judge_forecast, measure_step_cost
 from analysis.training.memory import forget_peak_memory, peak_memory_bytes
 from quant.progress import drain_steps
