@@ -18,7 +18,7 @@ from analysis.mixed_precision.proposal import Proposal
 from analysis.mixed_precision.recipe_noise import RecipeNoise, repaired_study
 from analysis.mixed_precision.recipe_search import RecipeSearch
 from analysis.network import Network, forward_all_outputs
-from analysis.prediction.trial import TRIAL_IMAGES, Trial, lost_lead
+from analysis.prediction.trial import TRIAL_IMAGES, ConfigTrial, lost_lead
 from analysis.runs.apply_recipe import apply_whole_recipe, plain_quantized_stage
 from analysis.runs.run_store import Run
 from analysis.study import Study
@@ -115,7 +115,7 @@ def try_configs(study: Study, noise: RecipeNoise, configs: Sequence[QuantConfig]
 
 def try_network(
     network: Network, quantized: QuantGraph, batches: Sequence[tuple[Inputs, Outputs]]
-) -> Trial:
+) -> ConfigTrial:
     """Return the trial of a quantized network on batches of (inputs, outputs of the float network).
 
     The outputs have the shape (N, ...).
@@ -128,9 +128,9 @@ def try_network(
         firsts.append((first_output_of(references), first_output_of(outputs)))
     found = summarize_rows(np.concatenate(own), np.concatenate(rows))
     if not network.is_classifier:
-        return Trial(found.images, found.sqnr_db)
+        return ConfigTrial(found.images, found.sqnr_db)
     reference, output = (torch.cat(parts) for parts in zip(*firsts, strict=True))
-    return Trial(found.images, found.sqnr_db, *lost_lead(reference, output, network.chance))
+    return ConfigTrial(found.images, found.sqnr_db, *lost_lead(reference, output, network.chance))
 
 
 def cheapest_tried_choice(

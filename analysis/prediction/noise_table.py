@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.evaluation.measures import Array
 from analysis.prediction.gaussian_process import Shares
-from analysis.prediction.trial import Trial
+from analysis.prediction.trial import ConfigTrial
 from analysis.sensitivity.sweep import CellScore, Sensitivity, View
 from quant.assignment import Cell, Knob
 from quant.errors import QuantError
@@ -17,7 +17,7 @@ from quant.simulation.plan import Side
 from quant.spec import FLOAT_BITS
 
 Noise = dict[Cell, float]
-Trials = dict[tuple[Cell, ...], Trial]
+Trials = dict[tuple[Cell, ...], ConfigTrial]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class NoiseSum:
     energy: float
     divergence: float | None = None
     shares: Shares = ()
-    trial: Trial | None = None
+    trial: ConfigTrial | None = None
 
     def scale_energy(self, factor: float) -> "NoiseSum":
         """Return the same mixture of noise, untried, with `factor` times the energy."""

@@ -29,7 +29,7 @@ from analysis.prediction.loss_curve import (
     fit_loss_curve,
 )
 from analysis.prediction.noise_table import NoiseSum
-from analysis.prediction.trial import LEVEL_REACH_DB, Trial, correct_by_measurements
+from analysis.prediction.trial import LEVEL_REACH_DB, ConfigTrial, correct_by_measurements
 from analysis.sensitivity.sweep import CellScore, Sensitivity
 from quant.errors import QuantError
 
@@ -244,7 +244,7 @@ class _FittedPredictor:
         bounds = Interval(max(0.0, expected - reach), min(most, expected + reach))
         return Prediction(level, ends, expected, bounds, labelled, trial.images)
 
-    def _trial_loss(self, trial: Trial) -> tuple[float, float] | None:
+    def _trial_loss(self, trial: ConfigTrial) -> tuple[float, float] | None:
         """Return the loss of a trial and its deviation; None without classes."""
         loss = trial.expected_loss(self.predictor.most, labelled=self.predictor.labelled)
         return None if loss is None else (loss, trial.loss_deviation(loss))

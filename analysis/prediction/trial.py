@@ -27,7 +27,7 @@ LEVEL_REACH_DB = 8.0  # the same for SQNRs
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class ConfigTrial:
     """The outputs of a configuration on `images` images beside those of the float network.
 
     `sqnr_db` is that of the output. For classes, `changed` is the share of images with another
@@ -48,7 +48,7 @@ class Trial:
         Without labels a changed answer is a loss. None for a network without classes.
 
         Example:
-            >>> Trial(64, 20.0, changed=0.1, lost=0.05).expected_loss(0.8, labelled=True)
+            >>> ConfigTrial(64, 20.0, changed=0.1, lost=0.05).expected_loss(0.8, labelled=True)
             0.04...
         """
         if self.lost is None or self.changed is None:
@@ -62,7 +62,7 @@ class Trial:
 
 
 def lost_lead(reference: Tensor, output: Tensor, chance: float) -> tuple[float, float, float]:
-    """Return (changed, lost, deviation) of a `Trial` from logits of shape (N, classes).
+    """Return (changed, lost, deviation) of a `ConfigTrial` from logits of shape (N, classes).
 
     An image loses p(a) - p(b), where p are the probabilities of the float network, a its answer and
     b the new answer; the lead over guessing is the mean of p(a) less `chance`. By probabilities

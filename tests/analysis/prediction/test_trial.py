@@ -6,7 +6,7 @@ import torch
 
 from analysis.prediction.noise_table import NoiseSum
 from analysis.prediction.predictor import Predictor
-from analysis.prediction.trial import Trial, correct_by_measurements, lost_lead
+from analysis.prediction.trial import ConfigTrial, correct_by_measurements, lost_lead
 from tests.analysis.results import evaluation
 
 
@@ -28,7 +28,7 @@ def test_the_lost_lead_is_the_loss_over_labels_that_the_probabilities_draw() -> 
     output = reference + torch.randn(4000, 5, generator=generator)
     labels = torch.multinomial(reference.softmax(1), 1, generator=generator).flatten()
     before, after = (float((x.argmax(1) == labels).double().mean()) for x in (reference, output))
-    trial = Trial(4000, 10.0, *lost_lead(reference, output, chance=0.2))
+    trial = ConfigTrial(4000, 10.0, *lost_lead(reference, output, chance=0.2))
     loss = trial.expected_loss(before - 0.2, labelled=True)
     assert loss == pytest.approx(before - after, abs=0.015)
 
@@ -37,7 +37,7 @@ def test_a_network_that_answers_one_class_loses_everything_but_chance() -> None:
     reference = 9 * torch.eye(10).repeat(10, 1)
     output = torch.zeros_like(reference)
     output[:, 3] = 1.0
-    trial = Trial(100, 0.0, *lost_lead(reference, output, chance=0.1))
+    trial = ConfigTrial(100, 0.0, *lost_lead(reference, output, chance=0.1))
     assert trial.expected_loss(0.8, labelled=True) == pytest.approx(0.8, abs=1e-3)
     assert trial.expected_loss(1.0, labelled=False) == pytest.approx(0.9)
 
@@ -58,7 +58,7 @@ def test_a_prediction_is_that_of_the_trial_within_chance() -> None:
     predictor = Predictor(by_divergence=True, most=0.8, chance=0.1)
     quiet = NoiseSum(0.001, 0.001, (0.5, 0.5))
     assert (predictor.predict_network(quiet).loss or 0.0) < 0.02
-    collapsed = NoiseSum(0.001, 0.001, (0.5, 0.5), Trial(64, 2.0, 0.9, 1.0, 0.3))
+    collapsed = NoiseSum(0.001, 0.001, (0.5, 0.5), ConfigTrial(64, 2.0, 0.9, 1.0, 0.3))
     found = predictor.predict_network(collapsed)
     assert (found.loss, found.tried, found.sqnr_db) == (0.8, 64, 2.0)
     assert found.loss_ci95 is not None
@@ -68,7 +68,7 @@ def test_a_prediction_is_that_of_the_trial_within_chance() -> None:
 
 def test_a_measured_network_with_a_trial_corrects_the_next() -> None:
     def tried(lost: float) -> NoiseSum:
-        return NoiseSum(0.1, 0.1, (), Trial(64, 10.0, lost, lost, 0.3))
+        return NoiseSum(0.1, 0.1, (), ConfigTrial(64, 10.0, lost, lost, 0.3))
 
     predictor = Predictor(by_divergence=True, most=0.8, chance=0.1)
     before = predictor.predict_network(tried(0.26))
@@ -83,5 +83,5 @@ def test_a_measured_network_with_a_trial_corrects_the_next() -> None:
 
 
 def test_a_network_without_classes_has_a_trial_of_its_sqnr() -> None:
-    found = Predictor().predict_network(NoiseSum(0.1, None, (), Trial(8, 17.0)))
+    found = Predictor().predict_network(NoiseSum(0.1, None, (), ConfigTrial(8, 17.0)))
     assert (found.sqnr_db, found.loss) == (17.0, None)
