@@ -61,7 +61,7 @@ EXCHANGED: dict[type[ast.operator], type[ast.operator]] = {
     ast.BitOr: ast.BitAnd,
     ast.BitAnd: ast.BitOr,
 }
-SECONDS_A_RUN = 600
+SECONDS_A_RUN = 1800
 
 
 @dataclass(frozen=True)
@@ -247,6 +247,10 @@ def _first_failure(copy: Path, place: str, before: list[str]) -> str:
         return "a time limit"
     if run.returncode in {0, 5}:
         return ""
+    if run.returncode not in {1, 2}:  # a failed test, a module that cannot be imported
+        raise RuntimeError(
+            f"pytest must run in {place}, got exit code {run.returncode}: {run.stderr}"
+        )
     failed = [line for line in run.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
     return failed[0].split(" - ")[0] if failed else f"exit code {run.returncode}"
 
@@ -270,9 +274,13 @@ def judge_mutations(mutations: list[Mutation], workers: int) -> list[Verdict]:
 
 
 def _copy_checkout(target: Path) -> Path:
-    """Copy the checkout without its environment and caches; return the copy."""
-    left_out = shutil.ignore_patterns(".git", ".venv", ".*_cache", "__pycache__", "runs")
-    return shutil.copytree(ROOT, target, ignore=left_out)
+    """Copy the files that git knows; return the copy."""
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+    for name in tracked.stdout.decode().split("\0"):
+        if name and (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, target / name)
+    return target
 
 
 def main() -> None:
