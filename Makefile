@@ -23,7 +23,7 @@ run: $(STAMP)
 # one process more than cores: now and then each waits for a browser or a job; tests/conftest.py
 # says what runs together and what comes first
 test: $(STAMP)
-	$(BIN)/pytest -n 3 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest -n 3 --dist loadscope --no-loadscope-reorder
 
 check: $(STAMP)
 	$(BIN)/ruff check .

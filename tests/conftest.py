@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from analysis.process_settings import keep_freed_memory
 
@@ -37,12 +39,28 @@ def company(path: Path) -> str:
     return COMPANIES[max(places, key=len)] if places else place
 
 
+class CompanyScheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Send the tests of a company to one worker.
+
+    `--dist loadgroup` would, but writes the group into an attribute that pytest 9.2 does not read:
+    without a word, each test goes to any worker, and each worker makes what files share.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return company(HERE.parent / nodeid.partition("::")[0])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> CompanyScheduling:
+    """Return the scheduler of the whole suite."""
+    return CompanyScheduling(config, log)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep company together for `--dist loadgroup`, the slow ones first."""
+    """Sort the tests, the slow companies first."""
     names = {item: company(item.path) for item in items}
     for item, name in names.items():
-        item.add_marker(pytest.mark.xdist_group(name))
         if name == "browser":  # a busy machine draws a page late now and then
             item.add_marker(pytest.mark.flaky(reruns=1))
     items.sort(key=lambda item: ORDER.index(names[item]) if names[item] in ORDER else len(ORDER))
