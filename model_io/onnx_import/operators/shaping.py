@@ -54,8 +54,7 @@ def flatten_to_matrix(call: Call) -> Value:
     x = call.input_tensor(0)
     axis = call.attribute_value("axis", 1)
     axis += x.dim() if axis < 0 else 0
-    if axis == 1 and x.dim() > 1:
-        return x.flatten(1)
+    # a reshape is a call also where the value is flat already; `flatten` would hand it on
     return x.reshape(math.prod(x.shape[:axis]), math.prod(x.shape[axis:]))
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from analysis.network import prepare_network
 from quant.errors import CaptureError
-from quant.graph import capture as capturing
+from quant.graph.tracing import export_program
 from tests.networks_kinds import CASES
 
 
@@ -13,6 +13,6 @@ def test_a_value_that_is_written_into_behind_a_quantizer_is_found(
 ) -> None:
     case = CASES["clip on a view"]
     prepare_network("functional", case.build().eval(), case.shape, "digest")
-    monkeypatch.setattr(capturing, "writes_into_others", lambda _: False)
+    monkeypatch.setattr(export_program, "writes_into_others", lambda _: False)
     with pytest.raises(CaptureError, match=r"32 bits must equal .* first at \w+ .aten"):
         prepare_network("in place", case.build().eval(), case.shape, "digest")
