@@ -24,8 +24,8 @@ def picked(page: Page) -> Locator:
     return main(page).get_by_role("combobox", name=re.compile("Layer"))
 
 
-def test_a_sweep_is_paused_survives_a_reload_and_ends(fresh_server: str, page: Page) -> None:
-    page.goto(f"{fresh_server}/sensitivity")
+def test_a_sweep_is_paused_survives_a_reload_and_ends(own_server: str, page: Page) -> None:
+    page.goto(f"{own_server}/sensitivity")
     heading(page, "Sensitivity")
     expect(main(page)).to_contain_text("Instant: the noise of each weight")
     idle(page)
