@@ -248,7 +248,7 @@ def test_widths_title_where_all_is_as_asked() -> None:
 def test_accuracy_points_and_intervals() -> None:
     score = evaluation(30, 6)
     figure = accuracy_with_interval([run("W4", network(1), score)])
-    assert takeaway(figure) == "W4 loses 2.4 points of accuracy (95 % interval 1.2 to 3.6)"
+    assert takeaway(figure) == "W4 loses 2.4 points of accuracy (95 % interval 1.2 to 3.7)"
     reference, quantized = figure.data
     assert (reference.marker.color, reference.x[0]) == (FLOAT, pytest.approx(90.0))
     assert quantized.x[0] == pytest.approx(87.6)
