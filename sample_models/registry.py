@@ -188,6 +188,32 @@ def _sample_of_fashion(
     )
 
 
+def _sample_of_scenes(
+    name: str,
+    title: str,
+    teaches: str,
+    load: Callable[[], nn.Module],
+    task: tuple[str, tuple[str, ...], str],
+) -> Sample:
+    """Return a sample of garments on a canvas; `task` is (data set, class names, metric)."""
+    dataset, class_names, metric_name = task
+    return Sample(
+        name=name,
+        title=title,
+        teaches=teaches,
+        load=load,
+        preprocess=SCENES,
+        dataset=dataset,
+        classes=len(class_names),
+        class_names=class_names,
+        input_shape=(1, SIDE, SIDE),
+        licence=OWN_LICENCE,
+        weights=WEIGHTS / f"{name}.safetensors",
+        cited_from=f"{SCENE_COUNTS['test']} scenes with garments of the Fashion-MNIST test set",
+        metric_name=metric_name,
+    )
+
+
 _ALL = (
     _sample_of_fashion(
         "fashion-mobilenet",
@@ -219,37 +245,21 @@ _ALL = (
         "part.",
         _trained_fashion_vit,
     ),
-    Sample(
-        name="fashion-detector",
-        title="Detector (garments on a canvas)",
-        teaches="A YOLO-like head whose one output holds boxes of 0 to 96 pixels and scores of 0 "
+    _sample_of_scenes(
+        "fashion-detector",
+        "Detector (garments on a canvas)",
+        "A YOLO-like head whose one output holds boxes of 0 to 96 pixels and scores of 0 "
         "to 1: one 8-bit scale for both leaves a score three codes.",
-        load=_trained_fashion_detector,
-        preprocess=SCENES,
-        dataset="fashion-boxes",
-        classes=10,
-        class_names=CLASS_NAMES,
-        input_shape=(1, SIDE, SIDE),
-        licence=OWN_LICENCE,
-        weights=WEIGHTS / "fashion-detector.safetensors",
-        cited_from=f"{SCENE_COUNTS['test']} scenes with garments of the Fashion-MNIST test set",
-        metric_name="mAP",
+        _trained_fashion_detector,
+        ("fashion-boxes", CLASS_NAMES, "mAP"),
     ),
-    Sample(
-        name="fashion-segmenter",
-        title="U-Net (garments on a canvas)",
-        teaches="A class for each pixel, with skip connections whose ranges meet in a concat: the "
+    _sample_of_scenes(
+        "fashion-segmenter",
+        "U-Net (garments on a canvas)",
+        "A class for each pixel, with skip connections whose ranges meet in a concat: the "
         "mean IoU speaks where top-1 cannot.",
-        load=_trained_fashion_segmenter,
-        preprocess=SCENES,
-        dataset="fashion-masks",
-        classes=11,
-        class_names=MASK_NAMES,
-        input_shape=(1, SIDE, SIDE),
-        licence=OWN_LICENCE,
-        weights=WEIGHTS / "fashion-segmenter.safetensors",
-        cited_from=f"{SCENE_COUNTS['test']} scenes with garments of the Fashion-MNIST test set",
-        metric_name="mIoU",
+        _trained_fashion_segmenter,
+        ("fashion-masks", MASK_NAMES, "mIoU"),
     ),
     Sample(
         name="letter-mlp",

@@ -137,17 +137,23 @@ class TableBuilder:
 
 def _resnet8_table(table: TableBuilder) -> None:
     """Image classification: ResNet-8 on CIFAR-10, 12.50 M MACs."""
+    add_cifar_resnet(table, 1)
+
+
+def add_cifar_resnet(table: TableBuilder, blocks: int) -> None:
+    """Add a ResNet for CIFAR-10 with `blocks` residual blocks in each of its three stages."""
     table.start_with_input(3, 32, 32)
     table.add_convolution(16)
-    for channels, stride in ((16, 1), (32, 2), (64, 2)):
-        skip = table.x
-        table.add_convolution(channels, stride=stride)
-        main = table.add_convolution(channels)
-        if stride == 2:
-            table.x = skip
-            skip = table.add_convolution(channels, (1, 1), 2)
-            table.x = main
-        table.add_residual_sum(skip)
+    for channels, first in ((16, 1), (32, 2), (64, 2)):
+        for stride in (first, *(1,) * (blocks - 1)):
+            skip = table.x
+            table.add_convolution(channels, stride=stride)
+            main = table.add_convolution(channels)
+            if stride == 2:
+                table.x = skip
+                skip = table.add_convolution(channels, (1, 1), 2)
+                table.x = main
+            table.add_residual_sum(skip)
     table.add_global_pool()
     table.add_linear(10)
 

@@ -13,7 +13,7 @@ from accelerator import load_preset
 from accelerator.cycles import count_cycles
 from accelerator.estimate import estimate_workload
 from accelerator.prices import mac_energy_pj
-from accelerator.validation.networks import TINY, TableBuilder, network_table
+from accelerator.validation.networks import TINY, TableBuilder, add_cifar_resnet, network_table
 from accelerator.widths import choose_widths, make_mode_chooser
 from accelerator.workload import GEMM_KINDS, Op, OpKind, Workload
 
@@ -78,20 +78,7 @@ def convolution(c_in: int, c_out: int) -> Workload:
 def resnet20() -> Workload:
     """ResNet-20 on CIFAR-10, the network that DIANA's range of whole networks is from."""
     table = TableBuilder(8, 8)
-    table.start_with_input(3, 32, 32)
-    table.add_convolution(16)
-    for channels, first in ((16, 1), (32, 2), (64, 2)):
-        for stride in (first, 1, 1):
-            skip = table.x
-            table.add_convolution(channels, stride=stride)
-            main = table.add_convolution(channels)
-            if stride == 2:
-                table.x = skip
-                skip = table.add_convolution(channels, (1, 1), 2)
-                table.x = main
-            table.add_residual_sum(skip)
-    table.add_global_pool()
-    table.add_linear(10)
+    add_cifar_resnet(table, 3)
     return table.build_workload("resnet20")
 
 
