@@ -126,7 +126,7 @@ def show_point_details(
     predicted = quality_text(scale, picked.prediction)
     tried = picked.prediction.tried
     source = f" (a trial on {tried} images)" if tried else ""
-    st.markdown(f"{plain(scale.name)}: predicted **{predicted}**{source}, {measured}.")
+    st.markdown(f"{plain(scale.name)}: predicted **{predicted}**{plain(source)}, {measured}.")
     if scale.by_loss:
         st.markdown(_below_float(scale, picked, run))
     st.caption(_cost_sentence(panel, picked))

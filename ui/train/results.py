@@ -52,7 +52,7 @@ def show_rates(workspace: Workspace) -> None:
         return
     figure = rate_curve_figure(found)
     st.plotly_chart(figure, key="train.rates", alt=takeaway(figure))
-    st.caption(found.sentence)
+    st.caption(plain(found.sentence))
 
 
 @st.fragment(run_every=LOOK_EVERY_S)

@@ -262,7 +262,7 @@ def test_accuracy_points_and_intervals() -> None:
     ("pairs", "title"),
     [
         ([(3, 3)], "r0: no measurable difference from float"),
-        ([(2, 60)], "r0 gains 5.8 points of accuracy (95 % interval 4.3 to 7.3)"),
+        ([(2, 60)], "r0 gains 5.8 points of accuracy (95 % interval 4.3 to 7.5)"),
         ([(3, 3), (60, 2)], "One of 2 runs loses accuracy measurably"),
         ([(60, 2), (60, 2)], "Both runs lose accuracy measurably"),
         ([(3, 3), (4, 2)], "Neither run loses accuracy measurably"),
