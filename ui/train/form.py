@@ -151,7 +151,9 @@ def _starting_recipe(workspace: Workspace) -> Recipe:
     equalized = any(isinstance(step, Equalize) for step in present)
     equalize = st.checkbox("Equalize first", equalized, key="train.equalize")
     recipe = build_recipe(equalize=equalize)
-    if begun is not None and st.checkbox(f"Go on from training {plain(begun.source)}", key="train.go_on"):
+    if begun is not None and st.checkbox(
+        f"Go on from training {plain(begun.source)}", key="train.go_on"
+    ):
         return (*(step for step in present if isinstance(step, Equalize)), begun)
     others = [step for step in present if not isinstance(step, Equalize | UseTraining)]
     if others:
