@@ -41,7 +41,7 @@ NUMBERS = ("low", "high", "scale", "code_low", "code_high")
 class _Position:
     """Writes the code of `group` neighbouring output positions; arguments by name."""
 
-    def __init__(self, builder: Any, arguments: dict[str, Any], group: int) -> None:
+    def __init__(self, builder: ir.IRBuilder, arguments: dict[str, ir.Value], group: int) -> None:
         self.builder, self.arguments, self.group = builder, arguments, group
 
     def write_code(self) -> None:
@@ -56,7 +56,7 @@ class _Position:
                 self._write_block(kind, [INDEX(lanes * place) for place in range(count)], channel)
             done = stop
 
-    def _write_block(self, kind: Any, offsets: list[Any], channel: Any) -> None:
+    def _write_block(self, kind: ir.Type, offsets: list[ir.Value], channel: ir.Value) -> None:
         """Write the sums of some channels over the taps, and their stores."""
         build, given = self.builder, self.arguments
         places = [build.add(channel, offset) for offset in offsets]
@@ -86,7 +86,12 @@ class _Position:
                     self._store(value, self._place_of_result(position, places[number]))
 
     def _add_products(
-        self, kind: Any, sums: dict[tuple[int, int], Any], places: list[Any], x: Any, weight: Any
+        self,
+        kind: ir.Type,
+        sums: dict[tuple[int, int], ir.Value],
+        places: list[ir.Value],
+        x: ir.Value,
+        weight: ir.Value,
     ) -> None:
         """Write the products of one tap for all positions and channels of the block."""
         build = self.builder
@@ -97,25 +102,25 @@ class _Position:
             product = build.fmul(self._load(kind, "x", place), weights[number], flags=FUSABLE)
             build.store(build.fadd(build.load(total), product, flags=FUSABLE), total)
 
-    def _place_of_result(self, position: int, place: Any) -> Any:
+    def _place_of_result(self, position: int, place: ir.Value) -> ir.Value:
         build = self.builder
         return build.add(place, build.mul(INDEX(position), self.arguments["channels"]))
 
-    def _address(self, kind: Any, name: str, place: Any) -> Any:
+    def _address(self, kind: ir.Type, name: str, place: ir.Value) -> ir.Value:
         offset = self.builder.mul(place, INDEX(BYTES))
         address = self.builder.add(self.arguments[name], offset)
         return self.builder.inttoptr(address, kind.as_pointer())
 
-    def _load(self, kind: Any, name: str, place: Any) -> Any:
+    def _load(self, kind: ir.Type, name: str, place: ir.Value) -> ir.Value:
         value = self.builder.load(self._address(kind, name, place))
         value.align = BYTES
         return value
 
-    def _store(self, value: Any, place: Any) -> None:
+    def _store(self, value: ir.Value, place: ir.Value) -> None:
         stored = self.builder.store(value, self._address(value.type, "found", place))
         stored.align = BYTES
 
-    def _spread(self, kind: Any, name: str) -> Any:
+    def _spread(self, kind: ir.Type, name: str) -> ir.Value:
         """Return a number in all lanes."""
         value = self.arguments[name]
         if kind is FLOAT:
@@ -125,10 +130,10 @@ class _Position:
         order = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
         return self.builder.shuffle_vector(first, empty, order)
 
-    def _clip(self, kind: Any, total: Any) -> Any:
+    def _clip(self, kind: ir.Type, total: ir.Value) -> ir.Value:
         return self._between(kind, self.builder.load(total), "low", "high")
 
-    def _between(self, kind: Any, value: Any, low: str, high: str) -> Any:
+    def _between(self, kind: ir.Type, value: ir.Value, low: str, high: str) -> ir.Value:
         """Return the value inside two limits; a value that is no number stays."""
         for sign, name in (("<", low), (">", high)):
             limit = self._spread(kind, name)
@@ -136,7 +141,7 @@ class _Position:
             value = self.builder.select(outside, limit, value)
         return value
 
-    def _round_trip(self, kind: Any, value: Any) -> Any:
+    def _round_trip(self, kind: ir.Type, value: ir.Value) -> ir.Value:
         """Return scale * clamp(round_half_even(value / scale)), as `Encoding.fake_quantize`."""
         build, scale = self.builder, self._spread(kind, "scale")
         name = "llvm.rint.f32" if kind is FLOAT else f"llvm.rint.v{LANES}f32"
@@ -150,7 +155,7 @@ def _code_of_positions(group: int) -> Any:
     names = (*ADDRESSES, *COUNTS, *NUMBERS)
     kinds = [types.float32 if name in NUMBERS else types.int64 for name in names]
 
-    def write(context: Any, builder: Any, _: object, arguments: Any) -> Any:
+    def write(context: Any, builder: ir.IRBuilder, _: object, arguments: Any) -> Any:
         _Position(builder, dict(zip(names, arguments, strict=True)), group).write_code()
         return context.get_dummy_value()
 

@@ -133,14 +133,14 @@ def _show_pictures(
     workspace: Workspace, run: Run, indices: Sequence[int], captions: Sequence[Sequence[str]]
 ) -> None:
     """Show the first images with lines of text each, where the run's data are loaded."""
-    pictures = _changed_pictures(workspace, run, indices[: len(captions)])
+    pictures = pictures_of_run(workspace, run, indices[: len(captions)])
     columns = st.columns(max(PICTURES_OF_MANY, len(captions)))
     for column, lines, picture in zip(columns, captions, pictures, strict=False):
         column.image(picture, width="stretch", alt="; ".join(lines))
         column.caption("  \n".join(map(plain, lines)))
 
 
-def _changed_pictures(
+def pictures_of_run(
     workspace: Workspace, run: Run, indices: Sequence[int]
 ) -> list[NDArray[np.float32]]:
     """Return the pictures of images where the data of the run are loaded; else none."""

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from analysis.evaluation.shown_inputs import image_input_place, pictures_of
 from analysis.evaluation.tasks.changed_pictures import (
     MOST_IMAGES,
     SHOWN_SCORE,
@@ -15,6 +14,7 @@ from analysis.evaluation.tasks.changed_pictures import (
 )
 from analysis.runs.run_store import Run
 from figures.quality.task_pictures import Picture, paint_boxes, paint_mask
+from ui.runs.changed_images import pictures_of_run
 from ui.state.workspace import Workspace
 from ui.widgets.markdown import plain
 
@@ -32,7 +32,7 @@ def show_task_pictures(workspace: Workspace, runs: Sequence[Run]) -> None:
     if not answers:
         st.info("Boxes and masks changed in none of the images that were compared.")
         return
-    pictures = _pictures_of_answers(workspace, newest, answers[:SHOWN])
+    pictures = pictures_of_run(workspace, newest, [one.index for one in answers[:SHOWN]])
     if not pictures:
         st.info("The pictures need the data of the run. Choose these data on Model.")
         return
@@ -88,17 +88,3 @@ def _boxes_text(boxes: Sequence[Box], names: Sequence[str]) -> str:
     """Return the classes of boxes in words, such as "2 Coat, Bag"."""
     counts = Counter(names[b[5]] if b[5] < len(names) else str(b[5]) for b in boxes)
     return ", ".join(f"{n} {name}" if n > 1 else name for name, n in counts.items()) or "no box"
-
-
-def _pictures_of_answers(
-    workspace: Workspace, run: Run, answers: Sequence[TaskAnswer]
-) -> list[Picture]:
-    """Return the pictures of answers where the data of the run are loaded; else none."""
-    network, parts = workspace.network, workspace.parts
-    if network is None or parts is None or parts.score.digest != run.data_digest:
-        return []
-    if image_input_place(network) is None:
-        return []
-    places = {index: place for place, index in enumerate(parts.score.indices)}
-    wanted = [places[one.index] for one in answers if one.index in places]
-    return list(pictures_of(network, parts.score, wanted))
