@@ -241,15 +241,25 @@ def _label_bands(figure: go.Figure, places: Sequence[LayerPlace]) -> None:
         range=[-0.8, deepest + 0.8],
         tickangle=0,
     )
-    for _, depths in bands[1::2]:
-        figure.add_vrect(
-            x0=depths[0] - 0.5,
-            x1=depths[-1] + 0.5,
-            fillcolor=FLOAT,
-            opacity=0.08,
-            line_width=0,
-            layer="below",
-        )
+    # all at once: plotly checks the shapes that are there again with each one that is added
+    figure.update_layout(shapes=[_band_shape(depths) for _, depths in bands[1::2]])
+
+
+def _band_shape(depths: Sequence[int]) -> dict[str, object]:
+    """Return the pale rectangle behind a stretch of depths, as high as the plot."""
+    return {
+        "type": "rect",
+        "xref": "x",
+        "yref": "y domain",
+        "x0": depths[0] - 0.5,
+        "x1": depths[-1] + 0.5,
+        "y0": 0,
+        "y1": 1,
+        "fillcolor": FLOAT,
+        "opacity": 0.08,
+        "line": {"width": 0},
+        "layer": "below",
+    }
 
 
 def _fit_bands(bands: Sequence[Band], layers_a_px: float) -> list[tuple[int, Band]]:
