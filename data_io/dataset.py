@@ -120,7 +120,7 @@ class Corrections:
         return tuple(by_output[place] for place in range(len(names)))
 
     def correct_floats(self, values: Tensor) -> Tensor:
-        """Return an array of floats (N, ...), multiplied and with reversed channels."""
+        """Return floats of shape (N, ...), multiplied and with reversed channels."""
         scaled = values if self.factor == 1.0 else values * self.factor
         return scaled.flip(1) if self.reversed and scaled.dim() == 4 else scaled
 

@@ -284,7 +284,7 @@ class _Forwards:
     def __call__(
         self, numbered: tuple[int, LabelledBatch]
     ) -> tuple[int, LabelledBatch, tuple[tuple[Tensor, ...], tuple[Tensor, ...]], bool]:
-        """Return place and batch, float and quantized outputs (N, ...), and whether they ran.
+        """Return place, batch, both outputs of shape (N, ...), and whether the batch ran.
 
         Raises:
             QuantError: a label is no output of the network, or a float output is not finite.

@@ -189,7 +189,7 @@ def encode_values(encoding: Encoding, x: Tensor, *, in_place: bool = False) -> T
 
 
 def _flat_view(x: Tensor) -> Tensor | None:
-    """Return the values in the order of memory; None if they lie scattered or are no float32."""
+    """Return the values in memory order, shape (n,); None if scattered or not float32."""
     if x.dtype is not torch.float32 or x.requires_grad:
         return None
     if x.is_contiguous():

@@ -2,7 +2,7 @@
 
 import hashlib
 import operator as operators
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,7 +139,9 @@ def function_of_target(target: str) -> Callable[..., object]:
     return found
 
 
-def fill_arguments(arguments: object, values: dict[str, Any], constants: dict[str, Tensor]) -> Any:
+def fill_arguments(
+    arguments: object, values: Mapping[str, object], constants: dict[str, Tensor]
+) -> Any:
     """Return arguments with tensors, of any shape, in place of Value and Constant."""
     if isinstance(arguments, Value):
         return values[arguments.name]

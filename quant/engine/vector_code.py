@@ -14,6 +14,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 FLOAT, INDEX = ir.FloatType(), ir.IntType(64)
 LANES = 8
@@ -36,6 +37,9 @@ COUNTS = (
     "x_step",
 )
 NUMBERS = ("low", "high", "scale", "code_low", "code_high")
+
+
+Vector = NDArray[np.float32]
 
 
 class _Position:
@@ -198,9 +202,19 @@ def _inner_taps(first, step, taps, size):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def convolve_depthwise(  # type: ignore[no-untyped-def]
-    found, x, weight, bias, sizes, layout, low, high, scale, code_low, code_high
-):
+def convolve_depthwise(
+    found: int,
+    x: int,
+    weight: int,
+    bias: int,
+    sizes: tuple[int, ...],
+    layout: tuple[int, ...],
+    low: np.float32,
+    high: np.float32,
+    scale: np.float32,
+    code_low: np.float32,
+    code_high: np.float32,
+) -> None:
     """Write the depthwise convolution of x (N, H, W, C) to `found` (N, h, w, C).
 
     The first four are addresses; `weight` is (kh, kw, C). `sizes` holds (N, H, W, C, h, w, kh, kw),
@@ -243,7 +257,9 @@ def convolve_depthwise(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def round_trip(x, scale, low, high, found):  # type: ignore[no-untyped-def]
+def round_trip(
+    x: Vector, scale: np.float32, low: np.float32, high: np.float32, found: Vector
+) -> None:
     """Write scale * clamp(round_half_even(x / scale)) to `found`; flat arrays, not the same."""
     for place in range(x.size):
         steps = np.rint(x[place] / scale)
@@ -253,7 +269,7 @@ def round_trip(x, scale, low, high, found):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def round_trip_in_place(x, scale, low, high):  # type: ignore[no-untyped-def]
+def round_trip_in_place(x: Vector, scale: np.float32, low: np.float32, high: np.float32) -> None:
     """Do as `round_trip` with a single array: two that may overlap would not be vectorized."""
     for place in range(x.size):
         steps = np.rint(x[place] / scale)

@@ -65,7 +65,7 @@ class OpenNorm(nn.Module):
         return x * factor.reshape(shape) + shift.reshape(shape)
 
     def _normalize_whole_batch(self, x: Tensor) -> Tensor:
-        """Map (N, C, ...) by the statistics of the batch of all processes."""
+        """Map shape (N, C, ...) by the statistics of the batch of all processes."""
         axes = [axis for axis in range(x.dim()) if axis != 1]
         shape = (1, -1, *(1,) * (x.dim() - 2))
         mean = self.workers.mean_of_tensor(x.mean(axes))

@@ -27,7 +27,7 @@ class Placement:
         return map_each_tensor(lambda one: one.to(self.device), arranged)
 
     def place_targets(self, targets: Tensor | None) -> Tensor | None:
-        """Return targets (N, ...) on the device."""
+        """Return targets of shape (N, ...) on the device."""
         return None if targets is None else targets.to(self.device)
 
 

@@ -59,7 +59,7 @@ SCHEDULES = {
 
 
 def corners_of(boxes: Tensor) -> Tensor:
-    """Return corners (..., 4) of boxes (..., 4) by centre, width and height."""
+    """Return corners, shape (n, 4), of boxes by centre, width and height, (n, 4)."""
     half = boxes[..., 2:] / 2
     return torch.cat([boxes[..., :2] - half, boxes[..., :2] + half], -1)
 
@@ -103,7 +103,7 @@ def assign_cells(model: FashionDetector, scenes: list[DrawnScene]) -> tuple[Tens
 
 
 def detector_loss(model: nn.Module, inputs: Tensor, scenes: list[DrawnScene]) -> Tensor:
-    """Return the loss of boxes (generalized IoU) and of scores (focal, the IoU as target)."""
+    """Return the scalar loss: boxes by generalized IoU, scores by focal loss."""
     assert isinstance(model, FashionDetector)
     raw = model.forward_raw(inputs)
     places, corners, classes = assign_cells(model, scenes)
@@ -118,7 +118,7 @@ def detector_loss(model: nn.Module, inputs: Tensor, scenes: list[DrawnScene]) ->
 
 
 def segmenter_loss(model: nn.Module, inputs: Tensor, scenes: list[DrawnScene]) -> Tensor:
-    """Return the cross-entropy of pixels; garments count three times as much as the canvas."""
+    """Return the scalar cross-entropy of pixels; garments count three times the canvas."""
     masks = torch.from_numpy(np.stack([one.mask for one in scenes])).long()
     weights = torch.tensor([1.0] + [3.0] * CLASSES)
     return F.cross_entropy(model(inputs), masks, weights)

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from analysis.deployment.device_dump.layer_case import LayerCase
 from analysis.deployment.device_dump.prediction import ReasonPrediction
@@ -32,8 +32,12 @@ def try_operations(case: LayerCase) -> Iterator[ReasonPrediction]:
         yield _with_bias(case, "bias", "left out", torch.zeros_like)
 
 
-def _again(case: LayerCase, compute: Callable[..., Any]) -> Tensor:
+def _again(case: LayerCase, compute: Callable[..., Tensor]) -> Tensor:
     return case.quantized(case.run.run_again(case.layer.name, {case.operation: compute}))
+
+
+def _operator_of(case: LayerCase) -> Callable[..., Tensor]:
+    return cast(Callable[..., Tensor], case.operation.target)
 
 
 def _weights(case: LayerCase) -> Iterator[ReasonPrediction]:
@@ -45,10 +49,10 @@ def _weights(case: LayerCase) -> Iterator[ReasonPrediction]:
     )
 
     def with_weight(weight: Tensor) -> Tensor:
-        target: Any = case.operation.target
+        operator = _operator_of(case)
 
-        def compute(*args: Any, **kwargs: Any) -> Any:
-            return target(*args[:place], weight, *args[place + 1 :], **kwargs)
+        def compute(*args: Any, **kwargs: object) -> Tensor:
+            return operator(*args[:place], weight, *args[place + 1 :], **kwargs)
 
         return _again(case, compute)
 
@@ -62,7 +66,7 @@ def _weights(case: LayerCase) -> Iterator[ReasonPrediction]:
     yield ReasonPrediction("weights", "not quantized", with_weight(stored))
 
 
-def _is_weight(case: LayerCase, node: Any) -> bool:
+def _is_weight(case: LayerCase, node: fx.Node) -> bool:
     module = node.op == "call_module" and case.run.quantized.module.get_submodule(str(node.target))
     return module is case.run.quantized.quantizers[weight_site_name(case.layer.name)]
 
@@ -87,10 +91,10 @@ def _other_specs(spec: QuantSpec) -> Iterator[tuple[str, QuantSpec]]:
 def _with_bias(
     case: LayerCase, reason: str, detail: str, change: Callable[[Tensor], Tensor]
 ) -> ReasonPrediction:
-    target: Any = case.operation.target
+    operator = _operator_of(case)
 
-    def compute(*args: Any, **kwargs: Any) -> Any:
-        return target(*args[:2], change(args[2]), *args[3:], **kwargs)
+    def compute(*args: Any, **kwargs: object) -> Tensor:
+        return operator(*args[:2], change(args[2]), *args[3:], **kwargs)
 
     return ReasonPrediction(reason, detail, _again(case, compute))
 
@@ -121,18 +125,18 @@ def _accumulators(case: LayerCase, step: Tensor) -> Iterator[ReasonPrediction]:
 
     Values have the shape (N, ...).
     """
-    target: Any = case.operation.target
+    operator = _operator_of(case)
     channels = step.reshape(-1, *(1,) * (case.raw.dim() - 2)) if case.raw.dim() > 2 else step
     for bits in ACCUMULATORS:
         most = 2.0 ** (bits - 1)
         for with_bias in (True, False):
 
             def compute(
-                *args: Any, most: float = most, with_bias: bool = with_bias, **kwargs: Any
-            ) -> Any:
-                bias = args[2] if len(args) > 2 else None
+                *args: Any, most: float = most, with_bias: bool = with_bias, **kwargs: object
+            ) -> Tensor:
+                bias: Tensor | None = args[2] if len(args) > 2 else None
                 kept = bias if with_bias else None
-                total = target(*args[:2], kept, *args[3:], **kwargs)
+                total: Tensor = operator(*args[:2], kept, *args[3:], **kwargs)
                 total = (total / channels).clamp(-most, most - 1) * channels
                 if bias is None or with_bias:
                     return total

@@ -87,7 +87,7 @@ class ChangedPictures:
         return tuple(self._answers)
 
     def _decode(self, outputs: Sequence[Tensor]) -> list[Detections]:
-        """Return the boxes of each image as the metric decodes them."""
+        """Return the boxes of each image as the metric decodes outputs of shape (N, ...)."""
         collect = self._metric.collect
         if not isinstance(collect, partial):
             return []

@@ -91,7 +91,7 @@ def _measure_losses(
 def _outputs_of_chunk(
     asked: SweepQuestions, work: OpenWork, chunk: Chunk
 ) -> Iterator[tuple[str, tuple[Tensor, ...]]]:
-    """Yield the outputs of the float network and of each question on a chunk, by key."""
+    """Yield outputs of shape (N, ...) of the float network and of each question, by key."""
     for unit in work.yield_units(asked.layers_in_question, (chunk,), 1):
         yield from outputs_of_unit(work.program, unit)
 

@@ -126,7 +126,7 @@ class _Work:
         self._place, self._values = 0, program.start_values(self._inputs)
 
     def float_outputs(self) -> tuple[Tensor, ...]:
-        """Run the float network, which equals a base without encodings; return its outputs."""
+        """Run the float network, a base without encodings; return outputs of shape (N, ...)."""
         with single_threaded():
             if self._unit.base:
                 start = self._program.start_values(self._inputs)
@@ -143,7 +143,7 @@ class _Work:
         return self._outcome_of_rows(self._unit.float_key, rows, reference)
 
     def base_outputs(self) -> tuple[Tensor, ...]:
-        """Run the base network; return its outputs."""
+        """Run the base network; return outputs of shape (N, ...)."""
         with single_threaded():
             return self._run_base()
 
@@ -160,7 +160,7 @@ class _Work:
             return self._outcome_of_comparison(trial.key, outputs)
 
     def question_outputs(self, trial: ChunkQuestion) -> tuple[Tensor, ...]:
-        """Run the layers from the first site with a difference between question and base."""
+        """Run the layers from the first site that differs; return outputs of shape (N, ...)."""
         with single_threaded():
             settings = {
                 site: encoding for site, encoding in self._settings.items() if site not in trial.off

@@ -168,7 +168,7 @@ class OnnxNetwork(StaticNetwork):
     def run_by_operation(
         self, inputs: Sequence[Tensor], leave: Callable[[str], None]
     ) -> tuple[Tensor, ...]:
-        """Return the outputs for inputs (N, ...); tell `leave` the path of each node that ran."""
+        """Return the outputs for inputs of shape (N, ...); tell `leave` each node that ran."""
         return self.run_watched(inputs, lambda step, _: leave(self.paths[step.name]))
 
     def run_watched(

@@ -1,10 +1,9 @@
 """The arguments of a forward from inputs by name: positional, by keyword, in a dict or a tuple."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from inspect import Parameter
-from typing import Any
 
 from torch import Tensor, nn
 from torch.utils import _pytree as trees
@@ -23,9 +22,9 @@ class Arguments:
         whole: every argument by the name that torch.export uses for dynamic shapes.
     """
 
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    whole: dict[str, Any]
+    args: tuple[object, ...]
+    kwargs: dict[str, object]
+    whole: dict[str, object]
 
     @property
     def order(self) -> list[int]:
@@ -33,16 +32,16 @@ class Arguments:
         found: list[int] = trees.tree_leaves((self.args, self.kwargs))
         return found
 
-    def fill(self, tensors: Sequence[Tensor]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return the arguments with tensors (N, ...) in place of the indices."""
-        args: tuple[Any, ...]
-        kwargs: dict[str, Any]
+    def fill(self, tensors: Sequence[Tensor]) -> tuple[tuple[object, ...], dict[str, object]]:
+        """Return the arguments with tensors of shape (N, ...) in place of the indices."""
+        args: tuple[object, ...]
+        kwargs: dict[str, object]
         args, kwargs = trees.tree_map(tensors.__getitem__, (self.args, self.kwargs))
         return args, kwargs
 
-    def shapes(self, batch: dict[int, Any]) -> dict[str, Any]:
+    def shapes(self, batch: Mapping[int, object]) -> dict[str, object]:
         """Return the dynamic shapes for torch.export: `batch` for every tensor."""
-        found: dict[str, Any] = trees.tree_map(lambda _: batch, self.whole)
+        found: dict[str, object] = trees.tree_map(lambda _: batch, self.whole)
         return found
 
 
@@ -61,8 +60,8 @@ def arrange_arguments(model: nn.Module, inputs: Sequence[Input]) -> Arguments:
         name in takes and takes[name].kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
         for name in named
     )
-    args: tuple[Any, ...] = tuple(range(len(inputs)))
-    kwargs: dict[str, Any] = {}
+    args: tuple[object, ...] = tuple(range(len(inputs)))
+    kwargs: dict[str, object] = {}
     if by_name:
         order = [name for name, one in takes.items() if one.kind is not Parameter.KEYWORD_ONLY]
         positional = order[: sum(name in named for name in order)]
@@ -83,9 +82,9 @@ def arrange_arguments(model: nn.Module, inputs: Sequence[Input]) -> Arguments:
     return Arguments(args, kwargs, dict(bound))
 
 
-def _group_by_argument(names: Sequence[str]) -> dict[str, Any]:
+def _group_by_argument(names: Sequence[str]) -> dict[str, object]:
     """Return the index of each input by argument, in a dict or a tuple for names with a dot."""
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for index, name in enumerate(names):
         argument, dot, entry = name.partition(".")
         held = found.setdefault(argument, {}) if dot else None
@@ -96,9 +95,9 @@ def _group_by_argument(names: Sequence[str]) -> dict[str, Any]:
     return {name: _as_tuple(value) for name, value in found.items()}
 
 
-def _as_tuple(value: Any) -> Any:
+def _as_tuple(value: object) -> object:
     """Return the entries "0", "1", ... of a dict as a tuple; other values unchanged."""
-    places = [str(place) for place in range(len(value))] if isinstance(value, dict) else []
-    if places and set(value) == set(places):
-        return tuple(value[place] for place in places)
-    return value
+    if not isinstance(value, dict):
+        return value
+    places = [str(place) for place in range(len(value))]
+    return tuple(value[place] for place in places) if set(value) == set(places) else value

@@ -4,11 +4,10 @@ Numbers that differ between the recordings must grow evenly with the batch: k * 
 and a fourth batch then check the graph against the network itself.
 """
 
-import math
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx
@@ -70,7 +69,7 @@ def record_traced_graph(
 def run_traced_graph(
     graph: fx.Graph, stored: Mapping[str, Tensor], inputs: Sequence[Tensor]
 ) -> tuple[Tensor, ...]:
-    """Return the outputs of a graph for inputs (N, ...), node by node."""
+    """Return the outputs of a graph for inputs of shape (N, ...), node by node."""
     waiting, values = iter(inputs), dict[fx.Node, Any]()
     for node in graph.nodes:
         if node.op == "placeholder":
@@ -117,7 +116,7 @@ class _GraphWriter:
         for number, pair in enumerate(zip(one.calls, other.calls, strict=True)):
             self._write_call(number, *pair)
         outputs = self._merge(one.outputs, other.outputs)
-        self._graph.output(tuple(map(self._argument, outputs)))
+        self._graph.output(self._argument(outputs))
         return self._graph
 
     def _write_call(self, number: int, one: RecordedCall, other: RecordedCall) -> None:
@@ -148,34 +147,35 @@ class _GraphWriter:
         if isinstance(one, TensorForm) and isinstance(other, TensorForm):
             if one.dtype != other.dtype:
                 raise NotStaticError
-            return _describe_form(one.dtype, self._merge(one.shape, other.shape))
+            shape = cast(tuple[int | Growing, ...], self._merge(one.shape, other.shape))
+            return _describe_form(one.dtype, shape)
         if isinstance(one, tuple) and isinstance(other, tuple) and len(one) == len(other):
             pairs = zip(one, other, strict=True)
             parts = [self._merge_forms(*pair) for pair in pairs]
             return tuple(part for part in parts if isinstance(part, TracedValue))
         raise NotStaticError
 
-    def _merge(self, one: Any, other: Any) -> Any:
+    def _merge(self, one: object, other: object) -> object:
         """Return the arguments of both recordings as one, with `Growing` numbers."""
         if type(one) is not type(other):
             raise NotStaticError
-        if isinstance(one, tuple | list):
+        if isinstance(one, tuple | list) and isinstance(other, tuple | list):
             if len(one) != len(other):
                 raise NotStaticError
             return type(one)(self._merge(*pair) for pair in zip(one, other, strict=True))
-        if isinstance(one, dict):
+        if isinstance(one, dict) and isinstance(other, dict):
             if one.keys() != other.keys():
                 raise NotStaticError
             return {key: self._merge(value, other[key]) for key, value in one.items()}
-        if one == other or (isinstance(one, float) and math.isnan(one) and math.isnan(other)):
+        if one == other or (one != one and other != other):  # noqa: PLR0124  NaN
             return one
         step = self._sizes[1] - self._sizes[0]
-        if type(one) is not int or not step or (other - one) % step:
+        if not (type(one) is int and type(other) is int) or not step or (other - one) % step:
             raise NotStaticError
         slope = (other - one) // step
         return Growing(slope, one - slope * self._sizes[0])
 
-    def _argument(self, value: Any) -> Any:
+    def _argument(self, value: object) -> Any:
         """Return arguments with nodes in place of places and of growing numbers."""
         if isinstance(value, tuple | list):
             return type(value)(map(self._argument, value))

@@ -6,10 +6,11 @@ mode; with gradients it would hand over their parts.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from quant.graph.tracing.static_network import StaticNetwork
@@ -123,11 +124,11 @@ class _Recorder(TorchDispatchMode):
         self._open = len(calls)
 
     def mark(self, tensor: Tensor, place: object) -> None:
-        """Note on a tensor where it comes from; torch keeps the note with the tensor."""
+        """Note on a tensor of any shape where it comes from; torch keeps the note."""
         vars(tensor)[_PLACE] = (self._own, place)
 
     def place_of(self, tensor: Tensor) -> object:
-        """Return where a tensor comes from; an unknown tensor is a constant."""
+        """Return where a tensor of any shape comes from; an unknown tensor is a constant."""
         name = self._names.get(id(tensor))
         if name is None:
             owner, place = vars(tensor).get(_PLACE, (None, None))
@@ -140,10 +141,10 @@ class _Recorder(TorchDispatchMode):
 
     def __torch_dispatch__(
         self,
-        func: Any,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
+        func: OpOverload,
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
     ) -> object:
         """Run and record a call."""
         del types
@@ -152,7 +153,7 @@ class _Recorder(TorchDispatchMode):
         kwargs = kwargs or {}
         result: object = func(*args, **kwargs)
         if func in _SAME and isinstance(result, Tensor):
-            self._hand_on(self.place_of(args[0]), result)
+            self._hand_on(self.place_of(cast(Tensor, args[0])), result)
             return result
         if args and result is args[0] and not func._schema.is_mutable:  # noqa: SLF001  no public way
             return result  # a copy that was not needed
@@ -167,10 +168,10 @@ class _Recorder(TorchDispatchMode):
             self.mark(result, place)
 
     def _add_call(
-        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], result: object
+        self, func: OpOverload, args: tuple[object, ...], kwargs: dict[str, object], result: object
     ) -> None:
         number = len(self.recording.calls)
-        plain = self._plain(args)
+        plain = tuple(map(self._plain, args))
         keywords = {key: self._plain(value) for key, value in kwargs.items()}
         if isinstance(result, Tensor):
             forms: TensorForm | tuple[TensorForm, ...] = _form_of(result)
@@ -183,7 +184,7 @@ class _Recorder(TorchDispatchMode):
             raise NotStaticError
         self.recording.calls.append(RecordedCall(func, plain, keywords, forms))
 
-    def _plain(self, value: Any) -> Any:
+    def _plain(self, value: object) -> object:
         """Return arguments with places where tensors stood."""
         if isinstance(value, Tensor):
             return self.place_of(value)

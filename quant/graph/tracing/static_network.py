@@ -16,7 +16,7 @@ class StaticNetwork(nn.Module):
     def run_by_operation(
         self, inputs: Sequence[Tensor], leave: Callable[[str], None]
     ) -> tuple[Tensor, ...]:
-        """Return the outputs for inputs (N, ...); tell `leave` the path of each module that ran.
+        """Return the outputs for inputs of shape (N, ...); tell `leave` each module that ran.
 
         The path belongs to all calls since the module before.
         """

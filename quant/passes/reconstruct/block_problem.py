@@ -73,7 +73,7 @@ class BlockSamples:
         return first + torch.randint(len(self) - first, (count,), generator=chance)
 
     def take(self, places: Tensor | slice) -> tuple[Tensor, ...]:
-        """Return the inputs of some samples."""
+        """Return the inputs of some samples, each of shape (len(places), ...)."""
         return tuple(one[places] for one in self.inputs)
 
 
@@ -89,7 +89,7 @@ class Boundary:
 def run_samples(
     run: BlockRun, entering: Tensor | None, samples: BlockSamples
 ) -> tuple[Tensor, ...]:
-    """Return the values of a block's ends (N, ...) for all samples."""
+    """Return the values of a block's ends for all samples, each of shape (N, ...)."""
     parts = []
     for start in range(0, len(samples), samples.size):
         span = slice(start, start + samples.size)
@@ -161,7 +161,7 @@ class BlockProblem:
         return float(sum(shares)) / len(sizes)
 
     def learned_values(self) -> dict[str, Tensor]:
-        """Return copies of V by "rounding/layer" and of the biases by "bias/name"."""
+        """Return copies of V by "rounding/layer", of biases by "bias/name", in their shapes."""
         found: dict[str, Tensor] = {
             f"rounding/{one.site.layer}": one.variable for one in self.roundings
         }
@@ -240,7 +240,7 @@ class BlockProblem:
     def _mixed_entering(
         self, places: Tensor, chance: torch.Generator, settings: RoundingSettings
     ) -> Tensor | None:
-        """Return values (B, ...) that enter: the quantized network's, with channels of float."""
+        """Return entering values of shape (B, ...): quantized, with some channels of float."""
         if self.boundary is None:
             return None
         rounded = self.boundary.rounded[places]

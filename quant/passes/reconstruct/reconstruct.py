@@ -299,7 +299,7 @@ class _Reconstruction:
 
 
 def _decisions_of_values(values: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return V as decisions (bool) and the biases as they are, by name."""
+    """Return V as decisions (bool, same shape) and the biases as they are, by name."""
     return {
         name: tensor >= 0 if name.startswith("rounding/") else tensor
         for name, tensor in values.items()
@@ -307,7 +307,7 @@ def _decisions_of_values(values: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _values_of_decisions(stored: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return values that decide as the stored values do."""
+    """Return values of the same shape that decide as the stored values do."""
     return {
         name: torch.where(tensor, 1.0, -1.0) if name.startswith("rounding/") else tensor
         for name, tensor in stored.items()

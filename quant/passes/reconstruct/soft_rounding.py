@@ -103,7 +103,7 @@ class DroppedQuantizer(LearnedQuantizer):
 
 
 def draw_mask(x: Tensor, chance: torch.Generator) -> Tensor:
-    """Return a mask (N, C, 1, ...) for values (N, C, ...), true with probability 1/2."""
+    """Return a mask for values of shape (N, C, ...), true with probability 1/2 by channel."""
     shape = tuple(x.shape[:2])
     drawn = torch.rand(shape, generator=chance) < DROP_SHARE
     return drawn.reshape(*shape, *(1,) * (x.dim() - len(shape)))
@@ -122,7 +122,7 @@ class BlockMethod(LearnedStep):
     def make_weight_quantizer(
         self, graph: FloatGraph, site: Site, start: Encoding, weight: Tensor
     ) -> TrainableQuantizer:
-        """Return soft rounding; `weight` is the present weight, (O, I, ...)."""
+        """Return soft rounding; `weight` is the present weight, shape (O, I, ...)."""
         del graph
         return SoftRounding(site, start, self.weights[site.layer], weight)
 

@@ -41,7 +41,7 @@ class StoredState:
             self.tensors, self.plain = tensors, plain["values"]
 
     def part(self, name: str) -> dict[str, Tensor]:
-        """Return the tensors of a part, by name without the part's."""
+        """Return the tensors of a part in their shapes, by name without the part's."""
         return {
             key.removeprefix(f"{name}/"): tensor
             for key, tensor in self.tensors.items()

@@ -80,7 +80,7 @@ class OutputMethod(LearnedStep):
     def make_weight_quantizer(
         self, graph: FloatGraph, site: Site, start: Encoding, weight: Tensor
     ) -> TrainableQuantizer:
-        """Return fixed whole numbers of the weight (O, I, ...), with a scale that learns."""
+        """Return fixed whole numbers of the weight, shape (O, I, ...), with a learned scale."""
         del graph
         learns = site.layer not in self.fixed and learns_scale(site)
         return ScaledCodes(site, start, weight, learns=learns)
