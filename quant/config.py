@@ -77,6 +77,8 @@ class Rule:
         if self.select.startswith("kind:"):
             kind = self.select.removeprefix("kind:")
             return frozenset(layer.name for layer in layers if layer.kind == kind)
+        if not any(sign in self.select for sign in "*?"):
+            return frozenset(layer.name for layer in layers if layer.name == self.select)
         # brackets are common in layer names and mean themselves here
         pattern = self.select.replace("[", "[[]")
         return frozenset(layer.name for layer in layers if fnmatchcase(layer.name, pattern))

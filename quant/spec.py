@@ -148,6 +148,8 @@ class SpecChange:
             ConfigError: a set field lies outside the bounds.
         """
         changes = self.set_fields()
+        if not changes:
+            return spec
         if self.channel_bits:
             changes["bits"] = max(self.channel_bits)
         elif self._ends_channel_bits:
@@ -174,7 +176,8 @@ class SpecChange:
 
     def set_fields(self) -> dict[str, Any]:
         """Return the set fields."""
-        return {key: value for key, value in asdict(self).items() if value is not None}
+        values = ((name, getattr(self, name)) for name in self.__slots__)
+        return {name: value for name, value in values if value is not None}
 
 
 _ENUMS: dict[str, type[StrEnum]] = {

@@ -32,7 +32,7 @@ from ui.state.tradeoffs import Found, PointRequest
 from ui.state.workspace import Workspace
 from ui.tradeoffs.extras import add_learned_passes
 from ui.tradeoffs.jobs import answer_target, start_measuring
-from ui.tradeoffs.tables import choice_of, front_table, named_points, pickable_points
+from ui.tradeoffs.tables import Choice, choice_of, front_table, named_points, pickable_points
 from ui.widgets.download import csv_download_button
 from ui.widgets.markdown import plain
 
@@ -155,9 +155,12 @@ def _cost_sentence(panel: Panel, picked: Proposal) -> str:
 
 def measured_run(network: Network, panel: Panel, proposal: Proposal) -> Measured | None:
     """Return the run with equal bits; None without a run."""
-    wanted = choice_of(network, proposal)
-    alike = (one for one in panel.measured if choice_of(network, one.proposal) == wanted)
-    return next(alike, None)
+    return _measured_by_choice(network, panel).get(choice_of(network, proposal))
+
+
+def _measured_by_choice(network: Network, panel: Panel) -> dict[Choice, Measured]:
+    """Return the runs by what they measured; of equal configurations the first run."""
+    return {choice_of(network, one.proposal): one for one in reversed(panel.measured)}
 
 
 def _below_float(scale: QualityScale, picked: Proposal, run: Measured | None) -> str:
@@ -223,7 +226,8 @@ def load_proposal(workspace: Workspace, proposal: Proposal) -> None:
 def show_point_table(workspace: Workspace, found: Found, panel: Panel, scale: QualityScale) -> None:
     """Show the points of a machine; ticks pick points, also for measuring."""
     points = pickable_points(found.network, panel)
-    runs = [measured_run(found.network, panel, point) for point in points]
+    measured = _measured_by_choice(found.network, panel)
+    runs = [measured.get(choice_of(found.network, point)) for point in points]
     key = f"tradeoffs.table.{panel.front.machine}"
 
     def pick_ticked_point() -> None:
