@@ -118,7 +118,7 @@ def evaluate_network(
         checked = check_onnx_import(model, network, images.score)
         store = store_for_states(tried, runs) if resume is None else RunStore(resume)
         study = Study.of_split(network, images, store)
-        run = watch_steps(measure_experiment(study, tried, own_metric))
+        run = watch_steps(measure_experiment(study, tried, own_metric, with_sides=True))
         found = summarize_run(run, network, (*notes, *images.notes))
         sanity = watch_steps(check_float_network(network, images.score, run.evaluation.float_top1))
         warnings = (*(how.notes if how else ()), *sanity.warning_sentences())

@@ -3,27 +3,37 @@
 import platform
 import sys
 import time
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Protocol
 
 import torch
 
+from analysis.calibration import Calibrated
 from analysis.cost.estimate import estimate_config_cost
 from analysis.evaluation.evaluate import Data, Metric, evaluate_network
 from analysis.evaluation.layer_sqnr import LAYER_IMAGES, measure_layer_sqnr
 from analysis.network import Network
-from analysis.runs.apply_recipe import apply_whole_recipe, plain_quantized_stage, title_of_pass
+from analysis.runs.apply_recipe import (
+    Stage,
+    apply_whole_recipe,
+    plain_quantized_stage,
+    title_of_pass,
+)
 from analysis.runs.experiment import Experiment
 from analysis.runs.experiment_file import experiment_to_plain
 from analysis.runs.partial_scores import PartialScores, score_question_digest
 from analysis.runs.recipe_steps import apply_recipe_in_steps, describe_step
 from analysis.runs.run_store import Run, RunStep
+from analysis.runs.side_losses import measure_side_losses
+from analysis.runs.verdict import loses_much_accuracy
 from analysis.study import Study
 from quant.passes.recipe import check_recipe_order
 from quant.progress import Progress, Steps, part_of_progress
 from quant.simulation.quant_graph import QuantGraph
 
 CALIBRATION_SHARE = 0.15  # of a run's progress bar, where nothing was calibrated before
+SIDES_SHARE = 0.3  # of the progress of scoring, where the sides are scored too
 REPAIR_SHARE = 0.7  # of a run's progress bar, where there is a recipe
 
 
@@ -45,12 +55,14 @@ def measure_experiment(
     metric: Metric | None = None,
     *,
     with_steps: bool = False,
+    with_sides: bool = False,
 ) -> Steps[Run]:
     """Calibrate if needed, quantize as the experiment says, score, and estimate the cost.
 
     Ranges and passes learn from the study's calibration images; the scored images give the score.
     `metric` is that of a user, otherwise of the study's task. `with_steps` also scores the network
-    before each pass of the recipe, and the run keeps the steps.
+    before each pass of the recipe, and the run keeps the steps. `with_sides` scores weights alone
+    and activations alone after a loss of more than one point.
 
     Raises:
         QuantError: the configuration, the calibration or the labels do not fit the network.
@@ -60,28 +72,22 @@ def measure_experiment(
     network, data, config = study.network, study.scored_images, experiment.config
     report = estimate_config_cost(network, config, experiment.machine, study.weight_entropies)
     check_recipe_order(experiment.all_passes)
-    known = study.is_calibrated
-    calibrated = yield from part_of_progress(
-        study.collect_statistics(config), 0.0, CALIBRATION_SHARE
-    )
+    known, statistics = study.is_calibrated, study.collect_statistics(config)
+    calibrated = yield from part_of_progress(statistics, 0.0, CALIBRATION_SHARE)
     begun = 0.0 if known or not calibrated.images else CALIBRATION_SHARE
-    stage = plain_quantized_stage(network, config, calibrated)
-    recipe, before = experiment.all_passes, tuple[RunStep, ...]()
+    recipe = experiment.all_passes
     share = REPAIR_SHARE if recipe else begun
-    if with_steps and recipe:
-        by_steps = apply_recipe_in_steps(study, stage, recipe, config)
-        stage, before = yield from part_of_progress(by_steps, begun, share)
-    else:
-        repaired = apply_whole_recipe(stage, recipe, config, study.calibration, study.folder)
-        stage = yield from part_of_progress(repaired, begun, share)
-    stored = _partial_scores(study, stage.quantized)
-    scored = evaluate_network(network, stage.quantized, data, metric or study.metric, stored)
-    evaluation = yield from part_of_progress(scored, share, 1.0)
-    yield Progress(1.0, "Comparing layer by layer")
+    repairs = _repair_stage(study, experiment, calibrated, with_steps=with_steps)
+    stage, before = yield from part_of_progress(repairs, begun, share)
+    stored, metric = _partial_scores(study, stage.quantized), metric or study.metric
+    scored = evaluate_network(network, stage.quantized, data, metric, stored)
+    end = 1 - SIDES_SHARE * (1 - share) * with_sides
+    evaluation = yield from part_of_progress(scored, share, end)
+    yield Progress(end, "Comparing layer by layer")
     by_layer = _mean_layer_sqnr(stage.network, stage.quantized, data)
     if stored is not None:
         stored.forget_outputs()
-    return Run(
+    run = Run(
         name=experiment.display_name,
         model=network.name,
         model_digest=network.digest,
@@ -99,6 +105,34 @@ def measure_experiment(
         steps=(*before, describe_step(title_of_pass(recipe[-1]), evaluation)) if before else (),
         experiment=experiment_to_plain(experiment.on_model_and_data(network.digest, data.digest)),
     )
+    if not with_sides:
+        return run
+    by_side = _with_side_losses(run, study, stage.quantized, metric)
+    return (yield from part_of_progress(by_side, end, 1.0))
+
+
+def _with_side_losses(
+    run: Run, study: Study, quantized: QuantGraph, metric: Metric | None
+) -> Steps[Run]:
+    """Return a run with the losses of each side alone, where the run loses more than a point."""
+    start = time.monotonic()
+    if loses_much_accuracy(run):
+        sides = yield from measure_side_losses(study, quantized, metric)
+        run = replace(run, sides=sides, seconds=run.seconds + time.monotonic() - start)
+    yield Progress(1.0, "Done")
+    return run
+
+
+def _repair_stage(
+    study: Study, experiment: Experiment, calibrated: Calibrated, *, with_steps: bool
+) -> Steps[tuple[Stage, tuple[RunStep, ...]]]:
+    """Quantize and repair; return the repaired stage, and the scores on the way if asked for."""
+    recipe, config = experiment.all_passes, experiment.config
+    stage = plain_quantized_stage(study.network, config, calibrated)
+    if with_steps and recipe:
+        return (yield from apply_recipe_in_steps(study, stage, recipe, config))
+    repaired = apply_whole_recipe(stage, recipe, config, study.calibration, study.folder)
+    return (yield from repaired), ()
 
 
 def _partial_scores(study: Study, quantized: QuantGraph) -> PartialScores | None:

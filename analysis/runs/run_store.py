@@ -16,6 +16,7 @@ from analysis.evaluation.stored_score import with_present_intervals
 from analysis.runs.database import Database
 from analysis.runs.json_values import plain_from_result, result_from_plain
 from plain_files.read_json import parse_json
+from quant.simulation.plan import Side
 
 FORMAT = 1
 MOST_TAGS, MOST_TAG, MOST_NOTE = 8, 24, 1000  # of a run; letters of a tag, and of a note
@@ -48,12 +49,28 @@ class RunStep:
 
 
 @dataclass(frozen=True, slots=True)
+class SideLoss:
+    """The loss where one side is quantized and the other side is float.
+
+    `points` and the 95 % `interval` are in points of the metric that `unit` names; without labels
+    they are the percentage of answers that differ from the float network.
+    """
+
+    side: Side
+    points: float
+    interval: Interval | None
+    unit: str
+    images: int
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One configuration of one model on one data set and machine, measured and estimated.
 
     `layer_sqnr_db` holds the SQNR of each layer's output. `config` is the configuration in the form
     of `QuantConfig.to_dict`, `recipe` the repair passes in order, `steps` the scores before and
-    after each pass where the passes were measured one by one, and `experiment` the experiment in
+    after each pass where the passes were measured one by one, `sides` the losses of each side alone
+    where they were asked for and the loss is large, and `experiment` the experiment in
     the form of `analysis.runs.experiment_file`; None in a run of an older version. `seconds` is the
     duration of the run. `tags` and `note` are words of the person.
     """
@@ -73,6 +90,7 @@ class Run:
     seconds: float
     recipe: tuple[str, ...] = ()
     steps: tuple[RunStep, ...] = ()
+    sides: tuple[SideLoss, ...] = ()
     experiment: dict[str, Any] | None = None
     tags: tuple[str, ...] = ()
     note: str = ""

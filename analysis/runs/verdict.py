@@ -181,7 +181,7 @@ def _verdict_by_metric(run: Run, lost: LostScore, interval: Interval) -> Verdict
             )
 
         images = images_needed(run.evaluation.samples, at, SMALL_LOSS)
-    return _build_verdict(run, level, lost.loss_sentence, images)
+    return _build_verdict(run, level, lost.loss_sentence, images, _sides_of_run_text(run))
 
 
 def _verdict_by_agreement(run: Run) -> Verdict:
@@ -193,7 +193,7 @@ def _verdict_by_agreement(run: Run) -> Verdict:
         f"{score.samples} images (95 %: {100 * interval.low:.1f} to {100 * interval.high:.1f})"
     )
     images = _images_to_agree(score) if level is Level.UNDECIDED else None
-    return _build_verdict(run, level, sentence, images)
+    return _build_verdict(run, level, sentence, images, _sides_of_run_text(run))
 
 
 def _level_of_loss(loss: float, interval: Interval) -> Level:
@@ -237,7 +237,12 @@ def _images_to_agree(score: Evaluation) -> int | None:
 
 
 def _side_loss_text(run: Run, others: Sequence[Run]) -> str:
-    """Return the loss by weights alone and by activations alone, as far as measured."""
+    """Return the loss by weights alone and by activations alone, as far as measured.
+
+    Other runs tell where the run itself was measured without its sides.
+    """
+    if run.sides:
+        return _sides_of_run_text(run)
     phrases = []
     for side, silent in (("weight", "activation"), ("activation", "weight")):
         losses = [
@@ -249,6 +254,17 @@ def _side_loss_text(run: Run, others: Sequence[Run]) -> str:
         if losses:
             phrases.append(f"{side}s alone lose {100 * losses[0]:.1f} points")
     return f"; {', '.join(phrases)}" if phrases else ""
+
+
+def _sides_of_run_text(run: Run) -> str:
+    """Return the losses of each side alone, such as "; weights alone lose 78.0 points of top-1"."""
+    if not run.sides:
+        return ""
+    first, *rest = run.sides
+    told = f"; {first.side} alone lose {first.points:z.1f} {first.unit}"
+    told += "".join(f", {one.side} alone {one.points:z.1f}" for one in rest)
+    part = first.images < run.evaluation.samples
+    return f"{told} (on {first.images} of the images)" if part else told
 
 
 def _is_single_side_run(run: Run, other: Run, side: str, silent: str) -> bool:

@@ -8,7 +8,7 @@ from analysis.evaluation.evaluate import Evaluation
 from analysis.evaluation.lost_score import lost_score
 from analysis.network import Network
 from analysis.runs.run_experiment import package_versions
-from analysis.runs.run_store import Run
+from analysis.runs.run_store import Run, SideLoss
 from analysis.runs.verdict import judge_run
 from commands.json_answers.float_weights import list_float_weights
 from commands.json_answers.plain_numbers import finite_or_none, interval_bounds
@@ -51,6 +51,7 @@ def summarize_run(run: Run, network: Network, notes: tuple[str, ...] = ()) -> di
             "cosine": score.cosine,
         },
         "drop": {"top1": score.top1_drop, "top1_ci95": interval_bounds(score.top1_drop_ci95)},
+        "sides": [_side_values(one) for one in run.sides],
         "metric": _metric_values(score),
         "layer_sqnr_db": {name: finite_or_none(value) for name, value in run.layer_sqnr_db.items()},
         "config": _config_values(config_from_dict(run.config), network),
@@ -101,6 +102,17 @@ def summarize_samples() -> list[dict[str, object]]:
         }
         for sample in SAMPLES.values()
     ]
+
+
+def _side_values(loss: SideLoss) -> dict[str, object]:
+    """Return the loss of one side alone, in points of the unit."""
+    return {
+        "side": loss.side.value,
+        "lost": loss.points,
+        "lost_ci95": interval_bounds(loss.interval),
+        "unit": loss.unit,
+        "samples": loss.images,
+    }
 
 
 def _metric_values(score: Evaluation) -> dict[str, object] | None:

@@ -101,9 +101,8 @@ def make_run_report(network: Network | None, task: ReportTask) -> Steps[Report]:
     study = Study.of_split(network, images, task.store)
     yield from part_of_progress(study.collect_statistics(), 0.0, 0.2)
     if run is None and images is not None:
-        run = yield from part_of_progress(
-            measure_experiment(study, task.experiment, with_steps=True), 0.2, GATHERING
-        )
+        measured = measure_experiment(study, task.experiment, with_steps=True, with_sides=True)
+        run = yield from part_of_progress(measured, 0.2, GATHERING)
         if task.store is not None:
             task.store.save_run(run)
     task = replace(task, run=run)

@@ -42,7 +42,7 @@ def start_run(workspace: Workspace, name: str) -> None:
 
     def run_steps() -> Steps[None]:
         # kept at once, whether anybody looks or not
-        steps = measure_experiment(study, seeded, metric, with_steps=True)
+        steps = measure_experiment(study, seeded, metric, with_steps=True, with_sides=True)
         store.save_run((yield from steps))
 
     title = f"{JobKind.RUN} {seeded.display_name}"

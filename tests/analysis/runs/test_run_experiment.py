@@ -222,3 +222,37 @@ def test_layer_sqnr_by_hand() -> None:
     wanted = 10 * math.log10(float((weight @ inputs[0]).square().sum() / error.square().sum()))
     assert measure_layer_sqnr(small, graph, inputs)["0"] == pytest.approx(wanted, rel=1e-4)
     assert measure_layer_sqnr(small, graph, inputs)["input"] == math.inf
+
+
+def side_study() -> Study:
+    return Study(network(), data(), calibrated=calibrated())
+
+
+def test_the_sides_of_a_bad_run_are_those_of_runs_with_the_other_side_in_float() -> None:
+    def measured(weights: int, activations: int) -> Run:
+        experiment = Experiment(uniform_config(weights, activations), machine())
+        return drain_steps(measure_experiment(side_study(), experiment, with_sides=True))
+
+    both = measured(2, 3)
+    weights, activations = both.sides
+    for loss, alone in ((weights, measured(2, 32)), (activations, measured(32, 3))):
+        assert alone.sides == (), "one side is float: there is nothing to tell apart"
+        assert loss.points == pytest.approx(100 * (alone.evaluation.top1_drop or 0))
+        assert (loss.unit, loss.images) == ("points of top-1", 40)
+    assert weights.points > 1
+
+
+def test_sides_are_scored_where_they_are_asked_for_and_where_much_is_lost() -> None:
+    few = Experiment(uniform_config(2, 3), machine())
+    assert drain_steps(measure_experiment(side_study(), few)).sides == ()
+    many = Experiment(uniform_config(16, 16), machine())
+    assert drain_steps(measure_experiment(side_study(), many, with_sides=True)).sides == ()
+
+
+@pytest.mark.parametrize("bits", [3, 16])
+def test_the_progress_of_a_run_with_sides_grows_to_one(bits: int) -> None:
+    experiment = Experiment(uniform_config(2 if bits == 3 else bits, bits), machine())
+    steps = measure_experiment(side_study(), experiment, with_sides=True)
+    fractions = [step.fraction for step in steps]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0

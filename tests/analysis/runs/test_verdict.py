@@ -10,9 +10,10 @@ from scipy.stats import binom
 from analysis.evaluation.evaluate import Evaluation
 from analysis.evaluation.intervals import paired_interval
 from analysis.runs.compare_runs import with_distinct_names
-from analysis.runs.run_store import Run
+from analysis.runs.run_store import Run, SideLoss
 from analysis.runs.verdict import Level, Place, judge_run, loses_much_accuracy
 from quant.config import uniform_config
+from quant.simulation.plan import Side
 from tests.analysis.results import evaluation, report, run, unlabelled
 
 
@@ -164,3 +165,23 @@ def test_without_labels_a_changed_share_of_one_percent_is_seldom_too_large() -> 
         levels = [judge_run(scored(unlabelled(n - k, n))).level for k in range(n + 1)]
         for level in (Level.DEPLOYABLE, Level.REPAIR_FIRST):
             assert sum(p for p, at in zip(chances, levels, strict=True) if at is level) <= 0.026
+
+
+def side_losses(images: int, unit: str) -> tuple[SideLoss, ...]:
+    return (
+        SideLoss(Side.WEIGHTS, 78.04, None, unit, images),
+        SideLoss(Side.ACTIVATIONS, 2.0, None, unit, images),
+    )
+
+
+def test_a_bad_run_tells_what_each_side_costs_and_on_how_many_images() -> None:
+    bad = scored(evaluation(800, 4, 1000))
+    told = judge_run(replace(bad, sides=side_losses(512, "points of top-1"))).sentence
+    assert told.endswith(
+        ": not deployable; weights alone lose 78.0 points of top-1, activations alone 2.0 "
+        "(on 512 of the images)."
+    )
+    whole = judge_run(replace(bad, sides=side_losses(1000, "points of top-1"))).sentence
+    assert whole.endswith("activations alone 2.0.")
+    answers = replace(scored(unlabelled(300)), sides=side_losses(512, "% of the answers"))
+    assert "; weights alone lose 78.0 % of the answers, activations" in judge_run(answers).sentence
