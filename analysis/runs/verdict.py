@@ -64,7 +64,9 @@ class Verdict:
 
 EXPORT = NextStep("Export it", Place.EXPORT, "The loss is within one point.")
 REPAIR = NextStep(
-    "Equalize and correct biases", Place.REPAIR, "No repair was tried, and these need no training."
+    "Try the recommended repairs",
+    Place.REPAIR,
+    "No repair was tried. They follow from what the weights show, and need no training.",
 )
 TRADEOFFS = NextStep(
     "Find the best trade-offs", Place.TRADEOFFS, "More bits in the layers that need them."

@@ -1,6 +1,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from analysis.runs.run_store import Run, RunStore
 from quant.config import QuantConfig, Rule, uniform_config
 from quant.progress import Progress, Steps
 from quant.spec import Granularity, SpecChange
+from tests.analysis.results import evaluation as example_score
+from tests.analysis.results import run as example_run
 from tests.pages.visit import CONFIGURE, RUNS, Visit, read, submit, wait_idle
 from ui.frame.workspace_registry import process_registry
 from ui.job_kind import JobKind
@@ -98,10 +101,39 @@ def test_every_view_of_a_run(page: Visit, view: str, charts: int, tables: int) -
 def test_a_lossy_run_opens_with_its_verdict_and_the_next_steps(page: Visit) -> None:
     run(page, "two bits", uniform_config(2, 8))
     (verdict,) = (e for e in page.errors if e.startswith("Lost "))
-    assert verdict.endswith(": not deployable.")
-    assert page.links()[:2] == ["Equalize and correct biases", "See the most harmful layers"]
+    assert re.search(
+        r": not deployable; weights alone lose \d\d\.\d points of top-1, activations alone", verdict
+    )
+    steps = [b.label for b in page.at.button if (b.key or "").startswith("runs.next.")]
+    assert steps == [
+        "Try the recommended repairs", "See the most harmful layers", "Find the best trade-offs",
+    ]  # fmt: skip
     assert page.at.segmented_control[0].value == "SQNR by layer"
     assert "fashion-mobilenet · no repair · Edge systolic array, 8 bit" in page.words
+
+
+@pytest.mark.parametrize(
+    ("place", "kind", "title"),
+    [
+        ("Repair", JobKind.REPAIR, "Repair"),
+        ("Sensitivity", JobKind.SENSITIVITY, "Sensitivity"),
+        ("Trade-offs", JobKind.FRONT, "Trade-offs"),
+    ],
+)
+def test_a_next_step_takes_the_run_along_begins_and_opens_its_page(
+    page: Visit, place: str, kind: JobKind, title: str
+) -> None:
+    five = uniform_config(5, 5, Granularity.PER_TENSOR)
+    bad = example_run("five bits", page.work.config_cost(five), example_score(800, 4, 1000))
+    network = page.work.network
+    assert network is not None
+    page.work.store.save_run(replace(bad, model_digest=network.digest, config=five.to_dict()))
+    page.run().press(f"runs.next.{place}")
+    assert page.work.config == five
+    (job,) = (one for one in page.work.runner.active_jobs if not one.background)
+    assert job.kind is kind
+    assert page.at.title[0].value == title
+    job.cancel()
 
 
 def test_two_runs_are_compared_in_words_and_by_layer(done: Visit) -> None:

@@ -4,6 +4,7 @@ import streamlit as st
 
 from analysis.runs.recommend_recipe import Recommendation, recommend_recipe
 from quant.errors import QuantError
+from quant.passes.recipe import Recipe
 from quant.simulation.plan import Side
 from ui.answers.range_book import present_range_book
 from ui.repair.form import names_of_recipe
@@ -36,6 +37,15 @@ def show_recommendation(workspace: Workspace) -> None:
             disabled=st.session_state.get("repair.recipe") == names,
             help="Puts these repairs into the recipe below",
         )
+
+
+def take_recommended_recipe(workspace: Workspace) -> Recipe:
+    """Put the recommended repairs into the form of the page; return the recipe, empty without."""
+    found = _recommended_repairs(workspace)
+    if found is None or not found.recipe:
+        return ()
+    _put_into_form(names_of_recipe(found.recipe))
+    return found.recipe
 
 
 def _recommended_repairs(workspace: Workspace) -> Recommendation | None:

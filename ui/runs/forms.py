@@ -7,6 +7,7 @@ import streamlit as st
 
 from analysis.evaluation.evaluate import Disagreement
 from analysis.evaluation.tasks.kinds import TaskKind
+from analysis.runs.apply_recipe import title_of_pass
 from analysis.runs.experiment_file import record_of_run
 from analysis.runs.json_values import plain_from_result
 from analysis.runs.run_answers import ClassAnswer, answers_of_run
@@ -67,6 +68,15 @@ def load_run_experiment(workspace: Workspace, run: Run) -> None:
         workspace.notes.append(str(error))
         return
     change_experiment(workspace, experiment)
+
+
+def is_present_experiment(workspace: Workspace, run: Run) -> bool:
+    """Whether the present experiment has the run's configuration and repairs."""
+    now = workspace.experiment
+    return (
+        now.config.to_dict() == run.config
+        and tuple(title_of_pass(step) for step in now.all_passes) == run.recipe
+    )
 
 
 def missing_runs_reason(workspace: Workspace) -> str:

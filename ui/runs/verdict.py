@@ -4,21 +4,14 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from analysis.runs.apply_recipe import title_of_pass
 from analysis.runs.run_store import Run
-from analysis.runs.verdict import Level, Place, judge_run
-from ui.navigation import EXPORT, MODEL, REPAIR, SENSITIVITY, TRADEOFFS
+from analysis.runs.verdict import Level, judge_run
+from ui.runs.forms import is_present_experiment
+from ui.runs.next_steps import show_next_step
 from ui.state.workspace import Workspace
 from ui.widgets.markdown import plain
 from ui.widgets.tables import machine_title
 
-PAGES = {
-    Place.MODEL: (MODEL, ":material/deployed_code:"),
-    Place.SENSITIVITY: (SENSITIVITY, ":material/troubleshoot:"),
-    Place.REPAIR: (REPAIR, ":material/healing:"),
-    Place.TRADEOFFS: (TRADEOFFS, ":material/balance:"),
-    Place.EXPORT: (EXPORT, ":material/ios_share:"),
-}
 LIMITS = (
     "The limits are our choice: deployable up to 1 point of top-1 lost by the upper end of the "
     "95 % interval; above it, repair first; above 20 points, or no better than chance, not "
@@ -50,22 +43,13 @@ def show_run_verdict(workspace: Workspace, run: Run, others: Sequence[Run]) -> N
         Level.NOT_DEPLOYABLE: (st.error, ":material/block:"),
     }[verdict.level]
     draw(plain(verdict.sentence), icon=icon)
-    row = st.container(horizontal=True)
-    for step in verdict.steps:
-        page, symbol = PAGES[step.place]
-        row.page_link(page, label=step.label, icon=symbol, help=plain(step.why), width="content")
+    row = st.container(horizontal=True, vertical_alignment="center")
+    with row:
+        for step in verdict.steps:
+            show_next_step(workspace, run, step)
     row.caption("Why this verdict?", help=LIMITS, width="content")
-    if network is None or not _is_present_experiment(workspace, run):
+    if network is None or not is_present_experiment(workspace, run):
         st.caption(
-            "The other pages work on the present experiment, which is another one: Use this "
-            "configuration, below, takes this run there."
+            "The other pages work on the present experiment, which is another one: a next step, "
+            "or Use this configuration, below, takes this run there."
         )
-
-
-def _is_present_experiment(workspace: Workspace, run: Run) -> bool:
-    """Whether the present experiment has the run's configuration and repairs."""
-    now = workspace.experiment
-    return (
-        now.config.to_dict() == run.config
-        and tuple(title_of_pass(step) for step in now.all_passes) == run.recipe
-    )
