@@ -20,7 +20,8 @@ from quant.config import QuantConfig
 from quant.encoding import Encoding
 from quant.errors import CalibrationError
 from quant.progress import Progress, Steps, part_of_progress
-from quant.ranges.estimators import encode_all_statistics, histogram_error, search_bins
+from quant.ranges.estimators import encode_all_statistics, search_bins
+from quant.ranges.range_search import histogram_error
 from quant.ranges.statistics import Statistics
 from quant.simulation.choose_encodings import spec_with_estimator
 from quant.simulation.plan import Site, plan_sites

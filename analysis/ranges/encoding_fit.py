@@ -10,7 +10,8 @@ from torch import Tensor
 from analysis.evaluation.measures import signal_to_noise_db
 from analysis.ranges.distributions import Numbers
 from quant.encoding import Encoding, encode_range
-from quant.ranges.estimators import encode_weight, search_best_range
+from quant.ranges.estimators import encode_weight
+from quant.ranges.range_search import search_row_ranges
 from quant.ranges.statistics import Statistics
 from quant.spec import Estimator, Granularity, QuantSpec
 
@@ -160,12 +161,7 @@ def _choose_weight_encoding(weight: Tensor, spec: QuantSpec, axis: int) -> Encod
         shape[axis] = -1
         rows = weight.movedim(axis, 0).reshape(weight.shape[axis], -1)
     part = rows[:, ::stride]
-    low, high = search_best_range(
-        rows.amin(1, keepdim=True),
-        rows.amax(1, keepdim=True),
-        spec,
-        lambda encoding: (encoding.fake_quantize(part) - part).square_().sum(1, keepdim=True),
-    )
+    low, high = search_row_ranges(part, rows.amin(1), rows.amax(1), spec)
     best = encode_range(low, high, spec)
     if spec.granularity is Granularity.PER_TENSOR:
         shape = []

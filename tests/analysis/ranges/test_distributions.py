@@ -30,7 +30,8 @@ from quant.encoding import encode_range
 from quant.errors import CalibrationError
 from quant.passes.calibrate import Calibrate
 from quant.progress import drain_steps
-from quant.ranges.estimators import encode_statistics, encode_weight, histogram_error
+from quant.ranges.estimators import encode_statistics, encode_weight
+from quant.ranges.range_search import histogram_error
 from quant.ranges.statistics import ChannelStatistics, Statistics
 from quant.simulation.plan import Side
 from quant.spec import Estimator, Granularity, QuantSpec

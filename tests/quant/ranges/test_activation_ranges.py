@@ -9,7 +9,8 @@ from torch import Tensor
 
 from quant.encoding import encode_range
 from quant.errors import CalibrationError
-from quant.ranges.estimators import encode_statistics, histogram_error
+from quant.ranges.estimators import encode_statistics
+from quant.ranges.range_search import histogram_error
 from quant.ranges.statistics import Statistics
 from quant.spec import Estimator, QuantSpec
 from tests.quant.brute_force import KINDS, samples

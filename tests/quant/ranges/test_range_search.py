@@ -9,7 +9,13 @@ from torch.nn import functional as F
 
 from quant.encoding import Encoding, encode_range
 from quant.errors import CalibrationError
-from quant.ranges.estimators import encode_statistics, encode_weight
+from quant.ranges.estimators import encode_statistics, encode_weight, search_bins
+from quant.ranges.range_search import (
+    histogram_error,
+    search_best_range,
+    search_histogram_ranges,
+    search_row_ranges,
+)
 from quant.ranges.statistics import Statistics
 from quant.spec import Estimator, Granularity, QuantSpec, ScaleKind
 from tests.quant.brute_force import KINDS, least, row, samples, squared_error
@@ -50,6 +56,42 @@ def test_mse_of_a_weight_is_near_brute_force_and_never_above_min_max(
     found = score(encode_weight(weight.reshape(-1, 1), spec))
     assert found <= NEAR * least(float(weight.min()), float(weight.max()), spec, score)
     assert found <= score(min_max(weight, spec)) * (1 + 1e-5)
+
+
+@pytest.mark.parametrize(("bits", "symmetric"), list(product((2, 4, 8), (True, False))))
+@pytest.mark.parametrize("scale", ScaleKind)
+def test_machine_code_finds_what_the_search_with_torch_finds(
+    bits: int, scale: ScaleKind, *, symmetric: bool
+) -> None:
+    spec = QuantSpec(bits, symmetric, scale=scale)
+    rows = torch.stack([samples(kind, 1500)[-1500:] for kind in KINDS])
+    low, high = rows.amin(1), rows.amax(1)
+
+    def row_error(encoding: Encoding) -> Tensor:
+        ends = encoding.scale[:, None], encoding.zero_point[:, None]
+        found = Encoding(*ends, encoding.qmin, encoding.qmax).fake_quantize(rows.double())
+        return (found - rows).square().sum(1)
+
+    bins = [search_bins(collected(row), 300) for row in rows]
+    counts, edges = map(torch.stack, zip(*bins, strict=True))
+
+    def bin_error(encoding: Encoding) -> Tensor:
+        return histogram_error(counts, edges, encoding)
+
+    for error, found in (
+        (row_error, search_row_ranges(rows, low, high, spec)),
+        (bin_error, search_histogram_ranges(counts, edges, low, high, spec)),
+    ):
+        wanted = search_best_range(low, high, spec, error)
+        # ranges with equal errors are equally good; all but such ones are the same
+        torch.testing.assert_close(
+            error(encode_range(*found, spec)),
+            error(encode_range(*wanted, spec)),
+            rtol=1e-5,
+            atol=1e-12,
+        )
+        same = (found[0] == wanted[0]) & (found[1] == wanted[1])
+        assert same.sum() >= len(KINDS) - 2
 
 
 def test_mse_searches_every_channel_for_itself() -> None:
