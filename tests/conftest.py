@@ -1,5 +1,6 @@
 """What every test gets: one thread, the same random numbers; and the order of the whole suite."""
 
+import gc
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if name == "browser":  # a busy machine draws a page late now and then
             item.add_marker(pytest.mark.flaky(reruns=1))
     items.sort(key=lambda item: ORDER.index(names[item]) if names[item] in ORDER else len(ORDER))
+
+
+def pytest_collection_finish() -> None:
+    """Hide what is imported from the garbage collector: its walks were an eighth of the time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,6 @@ import pytest
 
 from analysis.diagnosis.causes.root_cause import channel_spread
 from analysis.evaluation.layer_sqnr import LAYER_IMAGES
-from analysis.network import prepare_network
 from analysis.ranges.distributions import format_ratio
 from analysis.ranges.findings import Cause
 from analysis.ranges.tensors import open_range_book
@@ -16,16 +15,15 @@ from figures.quality.layer_sqnr import LAYER_IMAGES_NOTE
 from figures.ranges.channels import channel_ranges
 from figures.repair.before_after import channel_spread as spread_of_repair
 from figures.repair.before_after import ranges_before_after
-from model_io.load import load_sample_model
 from quant.config import uniform_config
 from quant.simulation.plan import Side
 from quant.spec import Granularity
+from tests.sample_networks import sample_network
 
 
 def test_ranges_repair_and_diagnosis_tell_one_ratio_of_channels() -> None:
     """Ranges once told 783 times and Repair 911-fold of one weight."""
-    loaded = load_sample_model("fashion-mobilenet-imbalanced")
-    network = prepare_network(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
+    network = sample_network("fashion-mobilenet-imbalanced")
     book = open_range_book(network.graph, None)
     config = uniform_config(8, 8, Granularity.PER_TENSOR)
     examined = book.examine_all_tensors(config, Side.WEIGHTS)

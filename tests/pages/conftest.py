@@ -61,6 +61,7 @@ def _collected() -> Iterator[None]:
     """Collect garbage after each file: the app does whenever it is opened, half a second."""
     yield
     gc.collect()
+    gc.freeze()  # as tests/conftest.py
 
 
 class VisitedBefore(PagesManager):

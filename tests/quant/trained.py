@@ -7,14 +7,12 @@ import torch
 from torch import Tensor
 
 from data_io.bundled import fashion_test_set, fashion_train_part
-from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.inputs import first_output_of
 from quant.passes.calibrate import Calibrate, Calibration
-from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain_steps
 from quant.simulation.quant_graph import QuantGraph
-from sample_models.registry import sample_named
+from tests.sample_networks import sample_network
 
 BATCH = 50
 
@@ -30,8 +28,7 @@ class Trained:
 @cache
 def trained(name: str) -> Trained:
     """Return the sample of that name; one for all tests, so none may change it."""
-    entry = sample_named(name)
-    graph = FoldBatchNorm()(capture_graph(entry.build_network(), entry.input_shape))
+    graph = sample_network(name).graph
     data = fashion_train_part().sample(256)
     batches = (batch.inputs for batch in data.batches(BATCH))
     return Trained(graph, drain_steps(Calibrate(len(data))(graph, batches)))

@@ -20,7 +20,7 @@ from analysis.diagnosis.try_remedy import (
     try_layer_remedy,
 )
 from analysis.evaluation.measures import sqnr_db
-from analysis.network import Network, prepare_network
+from analysis.network import Network
 from analysis.ranges.findings import Cause
 from analysis.ranges.tensors import RangeBook, open_range_book
 from analysis.sensitivity.analyze import analyze_sensitivity
@@ -35,16 +35,14 @@ from quant.progress import drain_steps
 from quant.ranges.estimators import encode_weight
 from quant.simulation.plan import Side, plan_sites
 from quant.spec import Granularity, SpecChange
-from sample_models.registry import sample_named
+from tests.sample_networks import sample_network
 
 CONFIG = uniform_config(8, 8, Granularity.PER_TENSOR)
 DEPTHWISE = Question("blocks.1.depthwise.0", 8, Side.WEIGHTS)
 
 
-@cache
 def network() -> Network:
-    chosen = sample_named("fashion-mobilenet-imbalanced")
-    return prepare_network(chosen.name, chosen.build_network(), chosen.input_shape, "digest")
+    return sample_network("fashion-mobilenet-imbalanced")
 
 
 @cache

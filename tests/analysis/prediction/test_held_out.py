@@ -7,7 +7,6 @@ import pytest
 
 from analysis.calibration import calibrate_network
 from analysis.evaluation.evaluate import Evaluation, evaluate_network
-from analysis.network import prepare_network
 from analysis.prediction.noise_table import NoiseSum, build_noise_table
 from analysis.prediction.predictor import Predictor, predictor_from_sweep
 from analysis.sensitivity.analyze import analyze_sensitivity
@@ -15,11 +14,11 @@ from analysis.sensitivity.recheck import find_loud_layers, recheck_loud_layers
 from analysis.sensitivity.sweep import DEFAULT_BITS, Depth, Sweep
 from analysis.study import Study
 from data_io.bundled import fashion_test_set, fashion_train_part
-from model_io.load import load_sample_model
 from quant.assignment import cells_of_config, config_with_bits, parts_of_graph
 from quant.config import uniform_config
 from quant.progress import drain_steps
 from quant.simulation.quant_graph import quantize_graph
+from tests.sample_networks import sample_network
 
 Measured = list[tuple[NoiseSum, Evaluation]]
 TAUGHT, IMAGES = 4, 300
@@ -28,8 +27,7 @@ TAUGHT, IMAGES = 4, 300
 @pytest.fixture(scope="module")
 def known() -> tuple[Predictor, Measured]:
     """A screened network, and even and random bits measured on other images, shuffled."""
-    loaded = load_sample_model("fashion-mobilenet")
-    network = prepare_network(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
+    network = sample_network("fashion-mobilenet")
     seen, config = fashion_train_part().sample(64), uniform_config(8, 8)
     calibrated = drain_steps(calibrate_network(network, seen))
     sweep = Sweep(config, DEFAULT_BITS)

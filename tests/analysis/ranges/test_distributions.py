@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from analysis.evaluation.measures import sqnr_db
-from analysis.network import Network, prepare_network
 from analysis.ranges.distributions import Channels, activation_distribution, weight_distribution
 from analysis.ranges.encoding_fit import (
     SEARCHED_VALUES,
@@ -35,8 +34,8 @@ from quant.ranges.range_search import histogram_error
 from quant.ranges.statistics import ChannelStatistics, Statistics
 from quant.simulation.plan import Side
 from quant.spec import Estimator, Granularity, QuantSpec
-from sample_models.registry import sample_named
 from tests.networks import CASES, graph_of
+from tests.sample_networks import sample_network
 
 SPECS = [
     QuantSpec(bits, symmetric, granularity, estimator, group_size=4)
@@ -63,11 +62,6 @@ def stream(values: Tensor, batches: int = 1) -> Statistics:
 def kurtosis(values: Tensor) -> float:
     centred = values.double() - values.double().mean()
     return float((centred**4).mean() / (centred**2).mean() ** 2)
-
-
-def network(name: str) -> Network:
-    found = sample_named(name)
-    return prepare_network(name, found.build_network(), found.input_shape, name)
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=str)
@@ -270,7 +264,7 @@ def test_calibration_follows_every_channel() -> None:
 
 def test_the_unbalanced_layers_are_suspect_and_a_sound_network_is_not() -> None:
     config = uniform_config(8, 8, Granularity.PER_TENSOR)
-    spoilt = network("fashion-mobilenet-imbalanced")
+    spoilt = sample_network("fashion-mobilenet-imbalanced")
     found = rank_suspect_tensors(
         open_range_book(spoilt.graph, None).examine_all_tensors(config, Side.WEIGHTS)
     )
@@ -278,7 +272,7 @@ def test_the_unbalanced_layers_are_suspect_and_a_sound_network_is_not() -> None:
     assert {item.layer_name for item in found[:14]} == unequal
     assert all(item.findings[0].cause is Cause.CHANNELS for item in found[:14])
     assert [item.bits_lost for item in found] == sorted((i.bits_lost for i in found), reverse=True)
-    sound = network("fashion-resnet")
+    sound = sample_network("fashion-resnet")
     assert (
         rank_suspect_tensors(
             open_range_book(sound.graph, None).examine_all_tensors(config, Side.WEIGHTS)

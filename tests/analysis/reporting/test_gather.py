@@ -13,7 +13,7 @@ from accelerator.machine import load_machine, load_preset
 from analysis.calibration import calibrate_network
 from analysis.cost.estimate import estimate_config_cost
 from analysis.cost.quantity import Quantity
-from analysis.network import Network, prepare_network
+from analysis.network import Network
 from analysis.reporting.contents import Report, ReportOrigin
 from analysis.reporting.gather import Around, gather_run_report, layer_choices
 from analysis.reporting.reproduce import command_for_run, repairs_beyond_command
@@ -31,7 +31,6 @@ from analysis.sensitivity.sweep import Sweep
 from analysis.split import ImageChoice, Split, choose_data_split
 from analysis.study import Study
 from commands.work.make_report import ReportTask, find_run, make_run_report, open_run_store
-from model_io.load import load_model
 from quant.config import config_from_dict, uniform_config
 from quant.errors import ConfigError
 from quant.passes.methods import Method
@@ -41,6 +40,7 @@ from quant.simulation.plan import Side
 from quant.spec import Granularity
 from tests.analysis.results import report as cost_report
 from tests.analysis.results import run as run_of_results
+from tests.sample_networks import sample_network
 
 MODEL, MACHINE = "fashion-resnet", load_preset("bitfusion_like")
 CONFIG = uniform_config(4, 8)
@@ -50,10 +50,7 @@ NOW = Experiment(CONFIG, MACHINE, given_name="now")
 
 @pytest.fixture(scope="module")
 def network() -> Network:
-    loaded = load_model(MODEL, None, ())
-    return prepare_network(
-        loaded.name, loaded.module, loaded.input_shape, loaded.digest, loaded.batch
-    )
+    return sample_network(MODEL)
 
 
 @pytest.fixture(scope="module")
@@ -76,11 +73,10 @@ def gathered(run: Run, **around: Any) -> Report:
 @pytest.fixture(scope="module")
 def equalized() -> tuple[Study, Run]:
     """A run of the imbalanced sample at W8A8 per tensor, repaired step by step, and its study."""
-    loaded = load_model("fashion-mobilenet-imbalanced", None, ())
-    network = prepare_network(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
+    network = sample_network("fashion-mobilenet-imbalanced")
     recipe = build_recipe(equalize=True, correct_bias=Method.EMPIRICAL)
     config = uniform_config(8, 8, Granularity.PER_TENSOR)
-    study = Study.of_split(network, choose_data_split(loaded.name, network, config, CHOICE))
+    study = Study.of_split(network, choose_data_split(network.name, network, config, CHOICE))
     run = measure_experiment(study, Experiment(config, MACHINE, recipe), with_steps=True)
     return study, drain_steps(run)
 

@@ -1,6 +1,5 @@
 """A run with block reconstruction: stopped it goes on, and nothing learns twice."""
 
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,7 @@ import torch
 
 from accelerator.machine import load_preset
 from analysis.deployment.prepare_export import quantize_for_export
-from analysis.network import Network, prepare_network
+from analysis.network import Network
 from analysis.runs.experiment import Experiment
 from analysis.runs.run_experiment import measure_experiment
 from analysis.runs.run_store import Run, RunStore
@@ -19,13 +18,11 @@ from model_io.runtime.onnx_runtime import RuntimeSession
 from quant.config import uniform_config
 from quant.passes.reconstruct.reconstruct import Reconstruct
 from quant.progress import Steps, drain_steps
-from sample_models.registry import sample_named
+from tests.sample_networks import sample_network
 
 
-@cache
 def network() -> Network:
-    chosen = sample_named("letter-mlp")
-    return prepare_network(chosen.name, chosen.build_network(), chosen.input_shape, "digest")
+    return sample_network("letter-mlp")
 
 
 def study_in(folder: Path | None) -> Study:

@@ -8,7 +8,7 @@ from accelerator.machine import load_preset
 from analysis.calibration import Calibrated, calibrate_network
 from analysis.evaluation.evaluate import Evaluation, FloatScore
 from analysis.evaluation.measures import Interval
-from analysis.network import Network, prepare_network
+from analysis.network import Network
 from analysis.runs.apply_recipe import (
     apply_whole_recipe,
     pass_needs_images,
@@ -33,16 +33,14 @@ from quant.passes.recipe import RecipeError
 from quant.passes.reconstruct.reconstruct import Reconstruct
 from quant.progress import drain_steps
 from quant.spec import Granularity
-from sample_models.registry import sample_named
+from tests.sample_networks import sample_network
 
 CONFIG = uniform_config(8, 8, Granularity.PER_TENSOR)
 RECIPE = (Equalize(), CorrectBias())
 
 
-@cache
 def network() -> Network:
-    chosen = sample_named("fashion-mobilenet-imbalanced")
-    return prepare_network(chosen.name, chosen.build_network(), chosen.input_shape, "digest")
+    return sample_network("fashion-mobilenet-imbalanced")
 
 
 @cache

@@ -10,7 +10,7 @@ import torch
 
 from analysis.calibration import Calibrated
 from analysis.evaluation.evaluate import evaluate_network
-from analysis.network import Network, prepare_network
+from analysis.network import Network
 from analysis.runs.run_store import RunStore
 from analysis.sensitivity.analyze import (
     SCREENED_IMAGES,
@@ -26,7 +26,6 @@ from analysis.sensitivity.sweep import Sensitivity, Sweep, View
 from analysis.study import Study
 from data_io.bundled import fashion_test_set
 from data_io.dataset import Dataset
-from model_io.load import load_sample_model
 from quant.config import QuantConfig, Rule, uniform_config
 from quant.errors import ConfigError, QuantError
 from quant.graph.float_graph import FloatGraph
@@ -38,6 +37,7 @@ from quant.simulation.plan import Side
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.spec import Granularity, SpecChange
 from tests.analysis.sweeps import Case, case, dataset
+from tests.sample_networks import sample_network
 
 ALL_SIDES = tuple(Side)
 CHUNKS_OF_FOUR = 20_000  # bytes, of the net named kitchen
@@ -450,8 +450,7 @@ def trained_ranking(graph: FloatGraph, network: Network, data: Dataset) -> list[
 
 
 def test_unbalanced_depthwise_layers_and_those_before_are_guilty_until_they_are_equalized() -> None:
-    loaded = load_sample_model("fashion-mobilenet-imbalanced")
-    network = prepare_network(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
+    network = sample_network("fashion-mobilenet-imbalanced")
     data = fashion_test_set().sample(128)
     equalized = Equalize()(network.graph).graph
     before = trained_ranking(network.graph, network, data)

@@ -4,24 +4,20 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from analysis.network import Network, prepare_network
+from analysis.network import Network
 from analysis.split import ImageChoice
 from analysis.training.divide import TrainingSplit, divide_training_images
 from analysis.training.run_training import TrainingOutcome, TrainingTask, run_training_task
-from model_io.load import load_sample_model
 from quant.config import uniform_config
 from quant.progress import drain_steps
 from quant.training.settings import LossKind, TrainingSettings
+from tests.sample_networks import sample_network
 
 BRIEF = TrainingSettings(steps=8, batch=64, watch_every=4, loss=LossKind.LABELS, rate=0.01)
 
 
-@cache
 def letters() -> Network:
-    loaded = load_sample_model("letter-mlp")
-    return prepare_network(
-        "letter-mlp", loaded.module, loaded.expected_inputs, loaded.digest, loaded.batch
-    )
+    return sample_network("letter-mlp")
 
 
 @cache

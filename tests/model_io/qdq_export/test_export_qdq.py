@@ -30,9 +30,9 @@ from quant.progress import drain_steps
 from quant.simulation.plan import Side, plan_sites
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.spec import Granularity, ScaleKind, SpecChange
-from sample_models.registry import sample_named
 from tests.model_io.qdq_cases import calibrated, config, exported, inputs_of, simulated
 from tests.networks import SMALL, graph_of
+from tests.sample_networks import sample_network
 
 # Older processors add pairs of products of 8 bits in 16, and a sum that is too large is cut off.
 MULTIPLIES_EXACTLY = any(
@@ -258,8 +258,7 @@ def test_what_is_written_leaves_the_simulation_as_it_was() -> None:
 @pytest.mark.parametrize("name", ["fashion-mobilenet-imbalanced", "fashion-vit"])
 def test_at_8_bits_integers_answer_as_the_simulation_of_what_is_written(name: str) -> None:
     """At least 99 of 100; 100 and 99.6 % of 500 images."""
-    entry = sample_named(name)
-    folded = FoldBatchNorm()(capture_graph(entry.build_network(), entry.input_shape))
+    folded = sample_network(name).graph
     seen = first_output_of(next(fashion_train_part().sample(64).batches(64)).inputs)
     graph = quantize_graph(folded, uniform_config(8, 8), drain_steps(Calibrate(64)(folded, [seen])))
     made = export_qdq_onnx(graph)

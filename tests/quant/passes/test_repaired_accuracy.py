@@ -8,19 +8,17 @@ from torch import Tensor
 
 from data_io.bundled import fashion_train_part
 from quant.config import uniform_config
-from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
 from quant.inputs import first_output_of
 from quant.passes.adaround import AdaRound
 from quant.passes.calibrate import Calibrate
 from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
-from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain_steps
 from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from quant.spec import Granularity
-from sample_models.registry import sample_named
 from tests.quant.trained import images, logits
+from tests.sample_networks import sample_network
 
 POINT = 0.01
 TEST_IMAGES = 800
@@ -40,10 +38,8 @@ def unlabelled(count: int) -> list[Tensor]:
     ]
 
 
-@cache
 def float_graph(name: str) -> FloatGraph:
-    entry = sample_named(name)
-    return FoldBatchNorm()(capture_graph(entry.build_network(), entry.input_shape))
+    return sample_network(name).graph
 
 
 @pytest.fixture(scope="module")

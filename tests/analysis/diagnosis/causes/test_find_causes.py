@@ -3,8 +3,6 @@
 `benchmarks.diagnose` measures all 60 faults, with the remedies; here a few of each kind are named.
 """
 
-from functools import cache
-
 import numpy as np
 import pytest
 import torch
@@ -14,7 +12,7 @@ from analysis.diagnosis.causes.find_causes import find_causes, find_few_images
 from analysis.diagnosis.causes.root_cause import RootCause, channel_spread
 from analysis.diagnosis.flow.attribute import attribute_loss
 from analysis.diagnosis.flow.conclude import name_causes
-from analysis.network import Network, prepare_network
+from analysis.network import prepare_network
 from analysis.ranges.distributions import Channels
 from analysis.study import Study
 from benchmarks.diagnose import study_of_fault
@@ -27,6 +25,7 @@ from quant.progress import drain_steps
 from quant.simulation.plan import TENSOR_SIDES
 from quant.spec import Estimator, SpecChange
 from sample_models.registry import sample_named
+from tests.sample_networks import sample_network
 
 FAULTS = {fault.name: fault for fault in all_faults()}
 SAMPLES = (
@@ -43,14 +42,8 @@ SAMPLES = (
 )
 
 
-@cache
-def sound(model: str) -> Network:
-    entry = sample_named(model)
-    return prepare_network(entry.name, entry.build_network(), entry.input_shape, "sound")
-
-
 def study_of(fault: Fault) -> Study:
-    network = sound(fault.model)
+    network = sample_network(fault.model)
     if fault.spoil is not None:
         entry = sample_named(fault.model)
         network = prepare_network(fault.model, fault.build(), entry.input_shape, fault.name)
@@ -89,14 +82,16 @@ def test_one_calibration_image_is_too_few_and_many_are_enough() -> None:
     assert cause is not None
     assert cause.cause is RootCause.FEW_IMAGES
     assert cause.evidence.startswith("1 images chose the ranges")
-    many = study_of_fault(fault, sound(fault.model), 32, 64)
+    many = study_of_fault(fault, sample_network(fault.model), 32, 64)
     drain_steps(many.collect_statistics())
     assert drain_steps(find_few_images(many)) is None
 
 
 def test_a_sound_network_at_eight_bits_has_no_cause_that_costs_bits() -> None:
     config: QuantConfig = uniform_config(8, 8)
-    study = study_of_fault(Fault("sound", LETTER, (), (), config, config), sound(LETTER), 32, 32)
+    study = study_of_fault(
+        Fault("sound", LETTER, (), (), config, config), sample_network(LETTER), 32, 32
+    )
     drain_steps(study.collect_statistics())
     assert find_causes(study, config, TENSOR_SIDES) == ()
 

@@ -1,7 +1,6 @@
 """The flow on networks whose fault is known: what it names, what it tries, where it stops."""
 
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,6 @@ from accelerator.machine import load_preset
 from analysis.diagnosis.flow.contents import Diagnosis, FlowStage, StepOutcome
 from analysis.diagnosis.flow.goal import Goal
 from analysis.diagnosis.flow.run_diagnosis import DiagnosisTask, run_diagnosis
-from analysis.network import Network, prepare_network
 from analysis.runs.experiment import Experiment
 from analysis.runs.experiment_file import read_experiment_json, write_experiment_json
 from analysis.runs.run_experiment import measure_experiment
@@ -26,22 +24,16 @@ from quant.passes.equalize import Equalize
 from quant.progress import drain_steps
 from quant.simulation.plan import Side
 from quant.spec import Granularity
-from sample_models.registry import sample_named
+from tests.sample_networks import sample_network
 
 PER_TENSOR = uniform_config(8, 8, Granularity.PER_TENSOR)
-
-
-@cache
-def network(name: str) -> Network:
-    chosen = sample_named(name)
-    return prepare_network(chosen.name, chosen.build_network(), chosen.input_shape, "digest")
 
 
 def study_of(name: str, images: int = 200) -> Study:
     letters = name == "letter-mlp"
     scored = (letter_test() if letters else fashion_test_set()).sample(images)
     seen = (letter_train() if letters else fashion_train_part()).sample(32)
-    return Study(network(name), scored, seen)
+    return Study(sample_network(name), scored, seen)
 
 
 def experiment(config: QuantConfig) -> Experiment:
@@ -130,7 +122,9 @@ def test_a_network_that_keeps_the_goal_needs_no_repair() -> None:
 
 
 def test_what_no_recipe_keeps_is_said_with_the_nearest() -> None:
-    study = Study(network("letter-mlp"), letter_test().sample(200), letter_train().sample(64))
+    study = Study(
+        sample_network("letter-mlp"), letter_test().sample(200), letter_train().sample(64)
+    )
     task = DiagnosisTask(study, experiment(uniform_config(2, 2)), Goal(0.0), rounding_iterations=50)
     found = drain_steps(run_diagnosis(task))
     assert not found.met
@@ -175,7 +169,7 @@ def test_wrong_labels_stop_the_flow_at_the_float_network() -> None:
         class_names=(),
         source_digest=lambda: "shifted",
     )
-    study = Study(network("letter-mlp"), shifted, letter_train().sample(32))
+    study = Study(sample_network("letter-mlp"), shifted, letter_train().sample(32))
     found = drain_steps(run_diagnosis(DiagnosisTask(study, experiment(uniform_config(8, 8)))))
     assert not found.met
     assert found.run is None

@@ -24,13 +24,13 @@ from analysis.sensitivity.screening.screen import (
 from analysis.sensitivity.sweep import Depth, Question, Sensitivity, Sweep, View
 from analysis.study import Study
 from data_io.bundled import fashion_test_set, fashion_train_part
-from model_io.load import load_model
 from quant.config import uniform_config
 from quant.errors import ConfigError, QuantError
 from quant.inputs import as_network_inputs, first_output_of, tensors_of_batch
 from quant.progress import drain_steps
 from quant.simulation.plan import Side
 from tests.analysis.sweeps import Case, case, dataset
+from tests.sample_networks import sample_network
 
 ALL_SIDES = tuple(Side)
 BITS = (8, 4, 2)
@@ -154,8 +154,7 @@ def test_all_questions_are_answered_in_order(name: str) -> None:
 
 @cache
 def trained(name: str) -> Case:
-    loaded = load_model(name)
-    network = prepare_network(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
+    network = sample_network(name)
     calibrated = drain_steps(calibrate_network(network, fashion_train_part().sample(64)))
     return Case(network, fashion_test_set().sample(32), calibrated)
 
