@@ -18,6 +18,7 @@ import sqlite3
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import closing, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
@@ -42,6 +43,7 @@ from ui.jobs import Job, JobRunner
 MODEL = "fashion-mobilenet"
 MOST_LOST_S = 1.0
 PATIENCE_S = 600.0
+FAILURE = "failure"
 TICKS = os.sysconf("SC_CLK_TCK")
 CHANGING = {"seconds", "forwards", "id", "started", "created", "time", "store", "runs", "known"}
 """Keys of an answer that tell of the run, not of the network."""
@@ -135,6 +137,8 @@ def start(work: Callable[[Path], object], folder: Path) -> int:
         found = work(folder)
         (folder / "answer").write_text(json.dumps(found))
         code = 0
+    except BaseException:  # noqa: BLE001  what ended the child is told by its parent
+        (folder / FAILURE).write_text(traceback.format_exc())
     finally:
         os._exit(code)
 
@@ -181,6 +185,12 @@ def is_whole(folder: Path) -> bool:
     return not [path for path in folder.iterdir() if "damaged" in path.name]
 
 
+def reason_of_end(folder: Path) -> str:
+    """Return the traceback of a child that ended without an answer."""
+    written = folder / FAILURE
+    return written.read_text() if written.exists() else "it ended without an exception"
+
+
 def kill_again_and_again(name: str, kills: int, draw: random.Random, place: Path) -> Row:
     """Kill one kind of work and compare its answers with an undisturbed one."""
     work, row = WORK[name], Row()
@@ -211,7 +221,7 @@ def kill_again_and_again(name: str, kills: int, draw: random.Random, place: Path
             found = steady(json.loads((folder / "answer").read_text()))
             row.different += found != expected
         elif ended:
-            sys.exit(f"{name} failed by itself in {folder}")
+            sys.exit(f"{name} failed by itself: {reason_of_end(folder)}")
     return row
 
 
@@ -220,14 +230,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", choices=list(WORK), action="append", help="all by default")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print("| work | kills | most lost s | over 1 s | damaged | finished | different |")
     print("|---" * 7 + "|")
     place = Path(tempfile.mkdtemp())
     try:
-        for index, name in enumerate(WORK):
-            share = arguments.kills // len(WORK) + (index < arguments.kills % len(WORK))
+        chosen = arguments.work or list(WORK)
+        for index, name in enumerate(chosen):
+            share = arguments.kills // len(chosen) + (index < arguments.kills % len(chosen))
             draw = random.Random(f"{arguments.seed} {name}")
             row = kill_again_and_again(name, share, draw, place)
             print(f"| {name} | {row.cells()} |", flush=True)

@@ -14,22 +14,16 @@ import streamlit as st
 from ui.plain_text import plain
 from ui.settings import LOCAL_ADDRESSES, Settings
 
-PROXY_HEADERS = frozenset({"forwarded", "via", "cf-connecting-ip", "client-ip", "true-client-ip"})
-"""Headers that only a proxy or a gateway adds to a request, besides those in `_PROXY_PREFIXES`."""
-_PROXY_PREFIXES = (
-    "x-forwarded",
-    "x-real-ip",
-    "x-original-",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "x-envoy-",
-    "x-scheme",
-    "x-proxy",
-    "x-jupyter",
-    "x-proxycontextpath",
-    "cf-ray",
-    "tailscale-",
+BROWSER_HEADERS = frozenset(
+    "accept accept-charset accept-encoding accept-language authorization cache-control connection"
+    " content-length cookie dnt host origin pragma priority referer te upgrade"
+    " upgrade-insecure-requests user-agent".split()
 )
+"""The headers that a browser itself sends, besides those in `_BROWSER_PREFIX`.
+
+A proxy or a gateway adds others, such as X-Forwarded-For, Via or a header of its maker's own.
+"""
+_BROWSER_PREFIX = "sec-"
 
 
 def check_request() -> None:
@@ -79,13 +73,15 @@ def paths_open(settings: Settings) -> bool:
 def is_local_request(headers: Mapping[str, str], hosts: frozenset[str]) -> bool:
     """Return whether the headers show a request of the server machine's own browser.
 
-    The host must be in `hosts`, and a header of a proxy must be absent: behind a proxy, all
+    The host must be in `hosts`, and every header must be one of a browser's: behind a proxy, all
     visitors seem to sit at the server's machine.
     """
     if not headers:
         return True
     sent = _lower_names(headers)
-    forwarded = any(name in PROXY_HEADERS or name.startswith(_PROXY_PREFIXES) for name in sent)
+    forwarded = any(
+        name not in BROWSER_HEADERS and not name.startswith(_BROWSER_PREFIX) for name in sent
+    )
     return _host_name(sent.get("host", "")) in hosts and not forwarded
 
 

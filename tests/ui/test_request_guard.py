@@ -51,13 +51,24 @@ def test_a_page_of_another_port_or_site_is_refused(origin: str) -> None:
     "name",
     [
         "X-Forwarded-For", "x-forwarded-host", "X-Forwarded-Proto", "Forwarded", "Via", "X-Real-IP",
-        "X-Scheme", "CF-Connecting-IP", "True-Client-IP", "Tailscale-User-Login",
+        "X-Scheme", "CF-Connecting-IP", "True-Client-IP", "Tailscale-User-Login", "Fly-Client-IP",
+        "X-Amzn-Trace-Id", "X-Request-Id", "Remote-User", "X-Goog-Authenticated-User-Email",
     ],
 )  # fmt: skip
 def test_behind_a_proxy_the_app_is_served_without_paths(name: str) -> None:
     headers = {"Host": "localhost:8501", "Origin": "http://localhost:8501", name: "1.2.3.4"}
     assert request_problem(headers, HOSTS) == ""
     assert not is_local_request(headers, HOSTS)
+
+
+def test_what_a_browser_sends_is_no_proxy() -> None:
+    """The headers of a WebSocket request, as Chromium and Firefox send it."""
+    names = (
+        "Host Connection Pragma Cache-Control User-Agent Upgrade Origin Sec-WebSocket-Version"
+        " Accept-Encoding Accept-Language Cookie Sec-WebSocket-Key Sec-WebSocket-Extensions"
+        " Sec-WebSocket-Protocol Sec-Fetch-Dest Sec-Fetch-Mode Sec-Fetch-Site Sec-GPC DNT Accept"
+    ).split()
+    assert is_local_request(dict.fromkeys(names, "1") | {"Host": "localhost:8501"}, HOSTS)
 
 
 def test_settings_let_other_names_in() -> None:
