@@ -87,8 +87,11 @@ class Network:
 
     @property
     def output_count(self) -> int:
-        """The length of the last axis of the output: the number of classes of a classifier."""
-        return self.graph.output_shape[-1]
+        """The length of the last axis of the output: the number of classes of a classifier.
+
+        1 if the output is one number for each image, of shape (N,).
+        """
+        return (1, *self.graph.output_shape)[-1]
 
     @property
     def is_classifier(self) -> bool:

@@ -91,6 +91,16 @@ def first_output_of(values: Outputs) -> Tensor:
     return values if isinstance(values, Tensor) else values[0]
 
 
+def rows_of_output(output: Tensor) -> Tensor:
+    """Return an output of shape (N, ...), one number for each image (N,) as rows (N, 1).
+
+    Example:
+        >>> rows_of_output(torch.zeros(3)).shape
+        torch.Size([3, 1])
+    """
+    return output.unsqueeze(-1) if output.dim() == 1 else output
+
+
 def sample_count(inputs: Inputs) -> int:
     """Return the number of samples in a batch."""
     return len(tensors_of_batch(inputs)[0])

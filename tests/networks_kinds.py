@@ -83,6 +83,20 @@ def frozen(m: Any, x: Tensor) -> Any:
     return m.b(x.mean((2, 3)))
 
 
+def steps(m: Any, x: Tensor) -> Any:
+    """Run a cell step by step."""
+    state = (x.new_zeros(len(x), 6), x.new_zeros(len(x), 6))
+    for place in range(x.shape[1]):
+        state = m.cell(x[:, place], state)
+    return m.head(state[0] + state[1])
+
+
+def frames(m: Any, x: Tensor) -> Any:
+    """Merge the frames of a film with the batch."""
+    y = m.b(F.max_pool2d(m.a(x.flatten(0, 1)).relu(), 2)).mean((2, 3))
+    return m.head(y.unflatten(0, x.shape[:2]).mean(1))
+
+
 def windows(m: Any, x: Tensor) -> Any:
     """Merge windows of tokens with the batch."""
     x = m.embed(x).permute(0, 2, 3, 1)
@@ -158,6 +172,40 @@ CASES: dict[str, Case] = {
             lambda m, x: torch.baddbmm(x, x, m.w.expand(x.shape[0], 6, 6)), w=random(6, 6)
         ),
         (6, 6), ((6, 6),), 216,
+    ),
+    "matrix with a batch axis": Case(
+        lambda: Written(lambda m, x: x @ m.w, w=random(1, 8, 5)), (6, 8), (LINEAR,), 240
+    ),
+    "experts for heads": Case(
+        lambda: Written(lambda m, x: x @ m.w, w=random(2, 8, 5)), (2, 6, 8), ((10, 8, 1),), 480
+    ),
+    "vector": Case(lambda: Written(lambda m, x: x @ m.w, w=random(8)), (6, 8), ((1, 8),), 48),
+    "inner": Case(
+        lambda: Written(lambda m, x: torch.inner(x, m.w), w=random(5, 8)), (6, 8), (LINEAR,), 240
+    ),
+    "addmm of shares": Case(
+        lambda: Written(
+            lambda m, x: torch.addmm(m.b, x, m.w, alpha=3, beta=0.5), w=random(8, 5), b=random(5)
+        ), (8,), (LINEAR,), 40,
+    ),
+    "cells": Case(
+        lambda: Written(steps, cell=nn.LSTMCell(8, 6), head=nn.Linear(6, 3)), (2, 8),
+        ((24, 8), (24, 6)) * 2 + ((3, 6),), 2 * 24 * 14 + 18,
+    ),
+    "last cell": Case(
+        lambda: Written(
+            lambda m, x: m.head(m.body(x)[1][1][-1]), body=nn.LSTM(8, 6, batch_first=True),
+            head=nn.Linear(6, 3),
+        ), (5, 8), ((24, 8), (24, 6), (3, 6)), 5 * 24 * 14 + 18,
+    ),
+    "frames": Case(
+        lambda: Written(
+            frames, a=conv(), b=nn.Conv2d(8, 8, 3, padding=1, groups=8), head=nn.Linear(8, 5)
+        ), (2, *IMAGE), (CONV, (8, 1, 3, 3), LINEAR), 2 * (CONV_MACS + 16 * 72) + 40,
+    ),
+    "one number an image": Case(
+        lambda: Written(lambda m, x: m.net(x).amax(1), net=head(conv())), IMAGE, (CONV, LINEAR),
+        BOTH,
     ),
     "3-D convolutions": Case(
         lambda: nn.Sequential(

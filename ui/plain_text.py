@@ -21,11 +21,11 @@ _PATTERNS = re.compile(
 
 
 def plain(text: str) -> str:
-    """Return text that Markdown shows literally, without links, images, formulas or icons.
+    r"""Return text that Markdown shows literally, without links, images, formulas or icons.
 
     Example:
         >>> plain("a_b [c]")
-        'a\\\\_b \\\\[c\\\\]'
+        'a\\_b \\[c\\]'
     """
     shown = _HIDDEN.sub("\ufffd", " ".join(text.split()))
     shown = _PATTERNS.sub(lambda found: found.group() + JOINER, shown)

@@ -14,11 +14,11 @@ import streamlit as st
 from ui.plain_text import plain
 from ui.settings import LOCAL_ADDRESSES, Settings
 
-BROWSER_HEADERS = frozenset(
-    "accept accept-charset accept-encoding accept-language authorization cache-control connection"
-    " content-length cookie dnt host origin pragma priority referer te upgrade"
-    " upgrade-insecure-requests user-agent".split()
-)
+BROWSER_HEADERS = frozenset({
+    "accept", "accept-charset", "accept-encoding", "accept-language", "cache-control", "connection",
+    "content-length", "cookie", "dnt", "host", "origin", "pragma", "priority", "referer", "te",
+    "upgrade", "upgrade-insecure-requests", "user-agent",
+})  # fmt: skip
 """The headers that a browser itself sends, besides those in `_BROWSER_PREFIX`.
 
 A proxy or a gateway adds others, such as X-Forwarded-For, Via or a header of its maker's own.

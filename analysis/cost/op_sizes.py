@@ -19,7 +19,10 @@ def matrix_product_sizes(layer: Layer) -> dict[str, int]:
 
 
 def spatial_plane_sizes(before: tuple[int, ...], after: tuple[int, ...]) -> dict[str, int]:
-    """Return channels, height and width of input and output; other ranks fill the height."""
+    """Return channels, height and width of input and output; other ranks fill the height.
+
+    Rows that share the batch axis with the images, such as the frames of a film, join the height.
+    """
     c_in, in_h, in_w = _channels_height_width(before)
     c_out, out_h, out_w = _channels_height_width(after)
     return {
@@ -33,10 +36,10 @@ def spatial_plane_sizes(before: tuple[int, ...], after: tuple[int, ...]) -> dict
 
 
 def _channels_height_width(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    sizes = (*shape[1:], 1, 1, 1)
+    sizes, rows = (*shape[1:], 1, 1, 1), (*shape, 1)[0]
     if len(shape) == 3:  # one axis of space: the width
-        return sizes[0], 1, sizes[1]
-    return sizes[0], sizes[1], math.prod(sizes[2:])
+        return sizes[0], rows, sizes[1]
+    return sizes[0], rows * sizes[1], math.prod(sizes[2:])
 
 
 def pooling_window_size(before: tuple[int, ...], after: tuple[int, ...]) -> tuple[int, int]:

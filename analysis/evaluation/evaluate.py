@@ -20,7 +20,7 @@ from analysis.evaluation.user_metric import MetricScore, MetricTally, UserMetric
 from analysis.network import Network, Runnable, forward_all_outputs, forward_first_output
 from quant.errors import QuantError
 from quant.finite_values import check_finite_outputs
-from quant.inputs import Inputs
+from quant.inputs import Inputs, rows_of_output
 from quant.progress import Progress, Steps
 from quant.simulation.quant_graph import QuantGraph
 
@@ -131,9 +131,9 @@ class _ScoreTally:
         """Add the outputs of both networks for one batch, of shape (N, ...)."""
         self.output_error.add_outputs(references, outputs)
         self._add_to_metric(batch, references, outputs)
-        reference, quantized = references[0], outputs[0]
+        reference, quantized = rows_of_output(references[0]), rows_of_output(outputs[0])
         self.samples += len(reference)
-        self.classes &= reference.dim() == 2
+        self.classes &= references[0].dim() == 2
         if self.classes:
             self.divergence += float(compare_image_outputs(reference, quantized, None)["kl"].sum())
         before, after = reference.argmax(-1), quantized.argmax(-1)

@@ -17,6 +17,7 @@ from analysis.training.run_training import (
     trained_config,
     training_start_stage,
 )
+from quant.inputs import rows_of_output
 from quant.passes.recipe import Recipe, build_recipe
 from quant.progress import Progress, Steps, part_of_progress
 from quant.simulation.quant_graph import QuantGraph
@@ -181,9 +182,10 @@ def _hits_by_image(network: Network, quantized: QuantGraph | None, data: Data) -
     found = []
     for batch in data.batches(network.forward_batch_size):
         run = network.graph if quantized is None else quantized
-        answers = forward_first_output(run, network.graph.batch, batch.inputs).argmax(-1)
-        goal = batch.labels
+        outputs = forward_first_output(run, network.graph.batch, batch.inputs)
+        answers, goal = rows_of_output(outputs).argmax(-1), batch.labels
         if goal is None:
-            goal = forward_first_output(network.graph, network.graph.batch, batch.inputs).argmax(-1)
+            wanted = forward_first_output(network.graph, network.graph.batch, batch.inputs)
+            goal = rows_of_output(wanted).argmax(-1)
         found.append((answers == goal).reshape(len(answers), -1).all(1))
     return torch.cat(found)

@@ -249,7 +249,7 @@ def _layer_macs(
     if kind not in _WEIGHTED:
         return 0
     if kind is Kind.RECURRENT:  # every step multiplies with the whole weight
-        return shape_of_node(node)[1] * math.prod(weight_shape)
+        return math.prod(shape_of_node(node)[:2]) * math.prod(weight_shape)
     second = node.args[1]  # a weight that the graph computes has products too
     sizes = weight_shape or (shape_of_node(second) if isinstance(second, fx.Node) else ())
     if operator_name(node).startswith("aten.conv_transpose"):

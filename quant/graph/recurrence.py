@@ -31,7 +31,7 @@ def run_recurrent_layer(
     Args:
         gates: (N, T, G H), inputs times weight plus bias.
         weight: (G H, H), of the state; G is 4 for an LSTM, 3 for a GRU, 1 for an RNN.
-        kind: lstm, gru, rnn_tanh or rnn_relu.
+        kind: lstm, gru, rnn_tanh or rnn_relu; lstm_both for (N, T, 2 H), states and cells.
         reverse: whether the last step comes first.
         bias: (G H,), of the product with the state; None without a bias.
         hidden: (N, H), the state before the first step.
@@ -42,7 +42,10 @@ def run_recurrent_layer(
     states: list[Tensor] = []
     for place in reversed(places) if reverse else places:
         hidden, cell = step(gates[:, place], F.linear(hidden, weight, bias), hidden, cell)
-        states.append(hidden)
+        if kind == "lstm_both" and cell is not None:
+            states.append(torch.cat([hidden, cell], -1))
+        else:
+            states.append(hidden)
     return torch.stack(states[::-1] if reverse else states, 1)
 
 
@@ -78,7 +81,13 @@ def _relu_step(
     return (x + h).relu(), cell
 
 
-_STEPS = {"lstm": _lstm_step, "gru": _gru_step, "rnn_tanh": _tanh_step, "rnn_relu": _relu_step}
+_STEPS = {
+    "lstm": _lstm_step,
+    "lstm_both": _lstm_step,
+    "gru": _gru_step,
+    "rnn_tanh": _tanh_step,
+    "rnn_relu": _relu_step,
+}
 _LIBRARY.impl("recurrence", run_recurrent_layer, "CompositeImplicitAutograd")
 recurrence = torch.ops.quantscope.recurrence.default
 RECURRENCE = "quantscope.recurrence.default"

@@ -67,7 +67,7 @@ def _logits_node(graph: FloatGraph) -> tuple[str, int]:
 
     Functions behind the node may keep an image's row whole, such as a flatten of (N, C, 1, 1).
     """
-    node, length = graph.first_output_node, graph.output_shape[-1]
+    node, length = graph.first_output_node, (1, *graph.output_shape)[-1]
     while is_pass_through(node) and operator_name(node) not in RELUS:
         source = node.all_input_nodes[0]
         if not all(

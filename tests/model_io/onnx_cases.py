@@ -259,6 +259,9 @@ def pieces() -> Iterator[OperatorCase]:
     yield from cases("Pad", image, whole(0, 0, -1, 0, 0, 0, 0, -2), opsets=(13,))
     yield from cases("Pad", image, whole(0, 1, 0, 0, 0, 1, 0, 0), opsets=(13,))
     yield from cases("Pad", image, whole(*pads), opsets=(19,), mode="wrap")
+    volume, middle = real(1, 2, 3, 4, 3), whole(0, 1, 0, 2, 0, 0, 0, 0, 1, 0)
+    for mode in ("reflect", "edge"):
+        yield from cases("Pad", volume, middle, opsets=(13,), mode=mode)
     yield from cases("Pad", real(3, 4), whole(0, 1, 0, 2), opsets=(13,), mode="reflect")
     yield from cases("CenterCropPad", real(6, 5, 3), whole(4, 8, 3), opsets=(18,))
     yield from cases("CenterCropPad", real(6, 5, 3), whole(9), opsets=(18,), axes=[1])

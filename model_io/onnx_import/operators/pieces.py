@@ -1,5 +1,6 @@
 """Operators that cut tensors into pieces, and pad tensors."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -63,12 +64,23 @@ def pad_by_pairs(x: Tensor, pairs: list[tuple[int, int]], mode: str, value: floa
     flat = [n for pair in reversed(pairs[first:]) for n in pair]
     if mode == "constant":
         return F.pad(x, flat, value=value)
-    # torch pads at most three axes in the other modes, and needs one or two axes before
-    if len(flat) // 2 > 3 or mode not in _MODES or min(flat) < 0:
-        raise Refusal(f"Padding of mode {mode!r} must concern the last three axes.")
-    extra = max(0, len(flat) // 2 + 2 - x.dim())
-    result = F.pad(x.reshape((1,) * extra + tuple(x.shape)), flat, mode=_MODES[mode])
-    return result.reshape(result.shape[extra:])
+    if mode not in _MODES:
+        raise Refusal(f"It must pad with mode {', '.join(_MODES)}, and has {mode!r}.")
+    for axis, (before, after) in enumerate(pairs):
+        if before < 0 or after < 0:
+            x = x.narrow(axis, max(0, -before), x.shape[axis] + min(0, before) + min(0, after))
+    flat = [max(0, n) for n in flat]
+    if len(flat) // 2 <= 3 and x.dim() <= len(flat) // 2 + 2:
+        extra = max(0, len(flat) // 2 + 2 - x.dim())
+        result = F.pad(x.reshape((1,) * extra + tuple(x.shape)), flat, mode=_MODES[mode])
+        return result.reshape(result.shape[extra:])
+    for axis in range(first, x.dim()):  # in these modes torch pads the last axes only, one by one
+        before, after = (max(0, n) for n in pairs[axis])
+        shape = tuple(x.shape)
+        rows = x.reshape(1, math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :]))
+        rows = F.pad(rows, (0, 0, before, after), mode=_MODES[mode])
+        x = rows.reshape(*shape[:axis], rows.shape[2], *shape[axis + 1 :])
+    return x
 
 
 @register_operator("CenterCropPad")

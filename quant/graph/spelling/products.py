@@ -16,8 +16,9 @@ from torch.fx.node import Argument
 from quant.graph.node_facts import facts_of_node, shape_from_facts, write_node_facts
 from quant.graph.operators import operator_name
 from quant.graph.spelling.edits import Draft, aten, path_for_weight, schema_arguments
+from quant.graph.spelling.equations import Equation, equation_of_einsum, equation_of_matmul
 
-_MATMULS = ("aten.matmul.default", "aten.bmm.default", "aten.mm.default")
+_MATMULS = ("aten.matmul.default", "aten.bmm.default", "aten.mm.default", "aten.mv.default")
 _SUMS = ("aten.baddbmm.default", "aten.addmm.default")
 _SPREAD = "aten.expand.default"
 
@@ -35,9 +36,11 @@ def spell_stored_products(draft: Draft) -> None:
         elif name == "aten.einsum.default":
             equation, operands = node.args[:2]
             if isinstance(operands, list | tuple) and len(operands) == 2:
-                _spell_product(draft, node, _equation_of_einsum(str(equation), operands), operands)
+                _spell_product(draft, node, equation_of_einsum(str(equation), operands), operands)
+        elif name == "aten.inner.default":
+            _spell_inner_product(draft, node)
         elif name in _MATMULS:
-            _spell_product(draft, node, _equation_of_matmul(node.args[:2]), node.args[:2])
+            _spell_product(draft, node, equation_of_matmul(node.args[:2]), node.args[:2])
     draft.graph.eliminate_dead_code()
 
 
@@ -45,14 +48,27 @@ def _spell_bias_sum(draft: Draft, node: fx.Node) -> None:
     """Write bias + a @ b as a product and a sum; a vector bias is a linear layer already."""
     found = schema_arguments(node)
     bias, first, second = (node.args[place] for place in range(3))
-    if found.get("alpha", 1) != 1 or found.get("beta", 1) != 1 or facts_of_node(node).shape is None:
+    if facts_of_node(node).shape is None:
         return
     product = aten.bmm.default if "baddbmm" in operator_name(node) else aten.mm.default
     shape = shape_from_facts(node)
     new = draft.insert_call(node, product, (first, second), shape)
     write_node_facts(new, replace(facts_of_node(new), free=facts_of_node(node).free))
-    draft.replace_node(node, draft.insert_call(node, aten.add.Tensor, (new, bias), shape))
-    _spell_product(draft, new, _equation_of_matmul((first, second)), (first, second))
+    product_value: Argument = new
+    if (alpha := found.get("alpha", 1)) != 1:
+        product_value = draft.insert_call(node, aten.mul.Tensor, (new, alpha), shape)
+    if (beta := found.get("beta", 1)) != 1 and isinstance(bias, fx.Node):
+        bias = _scaled_bias(draft, node, bias, beta)
+    draft.replace_node(node, draft.insert_call(node, aten.add.Tensor, (product_value, bias), shape))
+    _spell_product(draft, new, equation_of_matmul((first, second)), (first, second))
+
+
+def _scaled_bias(draft: Draft, node: fx.Node, bias: fx.Node, beta: float) -> fx.Node:
+    """Return a bias times a number; of a stored bias the product is stored."""
+    held = draft.stored_real_tensor(bias)
+    if held is not None:
+        return draft.insert_constant(node, f"{path_for_weight(node)}_bias", held * beta)
+    return draft.insert_call(node, aten.mul.Tensor, (bias, beta), shape_from_facts(bias))
 
 
 def _spell_bilinear_product(draft: Draft, node: fx.Node) -> None:
@@ -91,53 +107,6 @@ def _spell_tensordot_product(draft: Draft, node: fx.Node) -> None:
     _spell_product(draft, node, equation, (first, second))
 
 
-@dataclass(frozen=True, slots=True)
-class Equation:
-    """The axes of a product by letters: of the first operand, of the second, of the result."""
-
-    first: str
-    second: str
-    result: str
-
-    def exchange_operands(self) -> "Equation":
-        """Return the equation with exchanged operands."""
-        return Equation(self.second, self.first, self.result)
-
-
-def _equation_of_matmul(operands: Sequence[Argument]) -> Equation | None:
-    shapes = [shape_from_facts(o) if isinstance(o, fx.Node) else () for o in operands]
-    left, right = map(len, shapes)
-    if left < 2 or right < 2:
-        return None
-    batch = ascii_letters[3 : 3 + max(left, right) - 2]
-    sizes = shapes[0][:-2], shapes[1][:-2]
-    if min(left, right) > 2 and sizes[0] != sizes[1]:
-        return None  # one is spread over the other
-    first, second = batch[len(batch) - left + 2 :], batch[len(batch) - right + 2 :]
-    return Equation(f"{first}ab", f"{second}bc", f"{batch}ac")
-
-
-def _equation_of_einsum(text: str, operands: Sequence[Argument]) -> Equation | None:
-    """Return an einsum's equation with letters for an ellipsis, and with the result written out."""
-    inputs, _, result = text.replace(" ", "").partition("->")
-    terms = inputs.split(",")
-    unused = [letter for letter in ascii_letters if letter not in text]
-    for place, operand in enumerate(operands):
-        if "..." in terms[place]:
-            if not isinstance(operand, fx.Node):
-                return None
-            rank = len(shape_from_facts(operand))
-            hidden = "".join(unused[: rank - len(terms[place]) + 3])
-            terms[place] = terms[place].replace("...", hidden)
-            result = result.replace("...", hidden)
-    if "." in "".join((*terms, result)):
-        return None
-    if "->" not in text:
-        joined = "".join(terms)
-        result = "".join(sorted(letter for letter in set(joined) if joined.count(letter) == 1))
-    return Equation(terms[0], terms[1], result)
-
-
 def _spell_product(
     draft: Draft, node: fx.Node, equation: Equation | None, operands: Sequence[Argument]
 ) -> None:
@@ -154,12 +123,41 @@ def _spell_product(
     data = first if isinstance(first, fx.Node) and first.op != "get_attr" else None
     if held is None or data is None or facts_of_node(data).shape is None:
         return
-    axes = _Axes.axes_of_equation(equation)
-    if axes is None or len(shape_from_facts(data)) != len(equation.first):
+    shape = shape_from_facts(data)
+    if len(shape) != len(equation.first) or held.dim() != len(equation.second):
         return
-    if axes.groups and not axes.free:
+    held, equation = _without_single_axes(held, equation)
+    axes = _Axes.axes_of_equation(equation)
+    if axes is None or _spreads_input(equation, shape, held):
+        return
+    place = facts_of_node(data).free
+    if axes.groups and (
+        not axes.free or (place is not None and equation.first[place] in axes.groups)
+    ):
         return  # no axis is left for the batch
     _Rewrite(draft, node, equation, axes, data, held).write_product()
+
+
+def _without_single_axes(held: Tensor, equation: Equation) -> tuple[Tensor, Equation]:
+    """Return a stored tensor of shape (1, ...) without axes of one place that the input has too.
+
+    Such an axis is spread over the input's, which may be the batch.
+    """
+    shared = set(equation.first) & set(equation.result)
+    kept = [
+        axis
+        for axis, letter in enumerate(equation.second)
+        if held.shape[axis] != 1 or letter not in shared
+    ]
+    letters = "".join(equation.second[axis] for axis in kept)
+    return held.reshape([held.shape[axis] for axis in kept]), replace(equation, second=letters)
+
+
+def _spreads_input(equation: Equation, shape: Sequence[int], held: Tensor) -> bool:
+    """Tell whether an axis that both operands have differs in size: one is spread."""
+    sizes = dict(zip(equation.first, shape, strict=True))
+    stored = zip(equation.second, held.shape, strict=True)
+    return any(sizes.get(letter, size) != size for letter, size in stored)
 
 
 def _without_spread_axes(draft: Draft, operand: Argument, letters: str) -> tuple[Argument, str]:
@@ -172,6 +170,17 @@ def _without_spread_axes(draft: Draft, operand: Argument, letters: str) -> tuple
     if held is None or tuple(held.shape) != tuple(shape[len(shape) - held.dim() :]):
         return operand, letters
     return source, letters[len(letters) - held.dim() :]
+
+
+def _spell_inner_product(draft: Draft, node: fx.Node) -> None:
+    """Write a sum over the last axes of both operands."""
+    first, second = node.args[:2]
+    if not isinstance(first, fx.Node) or not isinstance(second, fx.Node):
+        return
+    left, right = (len(shape_from_facts(one)) for one in (first, second))
+    if left and right:
+        a, b = ascii_letters[1:left], ascii_letters[26 : 25 + right]
+        _spell_product(draft, node, Equation(f"{a}a", f"{b}a", a + b), (first, second))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Spell LSTM, GRU and RNN as layers: a linear layer of inputs, a recurrent layer of states."""
 
 import operator as operators
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import fx
 
@@ -10,18 +10,71 @@ from quant.graph.operators import operator_name
 from quant.graph.recurrence import recurrence
 from quant.graph.spelling.edits import Draft, aten
 
+_CELLS = {
+    "aten.lstm_cell.default": "lstm_both",
+    "aten.gru_cell.default": "gru",
+    "aten.rnn_tanh_cell.default": "rnn_tanh",
+    "aten.rnn_relu_cell.default": "rnn_relu",
+}
 _KINDS = {f"aten.{kind}.input": kind for kind in ("lstm", "gru", "rnn_tanh", "rnn_relu")}
 
 
 def spell_recurrent_layers(draft: Draft) -> None:
     """Give W_ih and W_hh of a recurrent layer and direction separate encodings.
 
-    A layer stays if the last cell state is read or the layer has projections.
+    A cell is a layer of one step. A layer with projections stays.
     """
     for node in list(draft.graph.nodes):
-        kind = _KINDS.get(operator_name(node))
-        if kind is not None:
-            _spell_recurrent_node(draft, node, kind)
+        name = operator_name(node)
+        if name in _KINDS:
+            _spell_recurrent_node(draft, node, _KINDS[name])
+        elif name in _CELLS:
+            _spell_cell(draft, node, _CELLS[name])
+
+
+def _spell_cell(draft: Draft, node: fx.Node, kind: str) -> None:
+    """Write a cell, of input (N, F) and state (N, H), as a layer of one step."""
+    x, state, *weights = node.args
+    own, first = _nodes_among(weights), _nodes_among(state)
+    if not isinstance(x, fx.Node) or len(shape_from_facts(x)) != 2:
+        return
+    if len(own) not in (2, 4) or any(draft.stored_real_tensor(one) is None for one in own):
+        return
+    if not isinstance(state, list | tuple):
+        first = _nodes_among([state])
+    n, width = shape_from_facts(x)
+    row = draft.insert_call(node, aten.unsqueeze.default, (x, 1), (n, 1, width))
+    states = _write_layer_direction(draft, node, kind, row, own, first, reverse=False)
+    values = [
+        _last_step(draft, node, one, -1) for one in _hidden_and_cell(draft, node, kind, states)
+    ]
+    if kind != "lstm_both":
+        draft.replace_node(node, values[0])
+        return
+    for user in list(node.users):
+        user.replace_all_uses_with(values[int(str(user.args[1]))])
+        draft.graph.erase_node(user)
+    draft.graph.erase_node(node)
+
+
+def _hidden_and_cell(draft: Draft, node: fx.Node, kind: str, states: fx.Node) -> list[fx.Node]:
+    """Return the states (N, T, H), and the cells of (N, T, 2 H)."""
+    if kind != "lstm_both":
+        return [states]
+    n, time, width = shape_from_facts(states)
+    half = width // 2
+    return [
+        draft.insert_call(
+            node, aten.slice.Tensor, (states, 2, place, place + half), (n, time, half)
+        )
+        for place in (0, half)
+    ]
+
+
+def _last_step(draft: Draft, node: fx.Node, states: fx.Node, step: int) -> fx.Node:
+    """Return one step (N, H) of states (N, T, H)."""
+    n, _, width = shape_from_facts(states)
+    return draft.insert_call(node, aten.select.int, (states, 1, step), (n, width))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +103,7 @@ def _spell_recurrent_node(draft: Draft, node: fx.Node, kind: str) -> None:
         return
     users = {user.args[1]: user for user in node.users if user.target is operators.getitem}
     if 2 in users and users[2].users:
-        return
+        setting = replace(setting, kind="lstm_both")
     initial = states if isinstance(states, list | tuple) else [states]
     last = _write_recurrent_layers(
         draft, node, setting, x, _nodes_among(weights), _nodes_among(initial)
@@ -77,37 +130,42 @@ def _write_recurrent_layers(
     x: fx.Node,
     weights: list[fx.Node],
     initial: list[fx.Node],
-) -> tuple[fx.Node, fx.Node]:
-    """Write the layers before the node; return (outputs, last states)."""
+) -> list[fx.Node]:
+    """Write the layers before the node; return outputs, last states and last cells, if read."""
     if not setting.batch_first:
         x = _swap_batch_time(draft, node, x)
-    finals: list[fx.Node] = []
+    finals: list[list[fx.Node]] = []
     for layer in range(setting.layers):
         outputs = []
         for direction in range(setting.directions):
             place = layer * setting.directions + direction
             own = weights[place * setting.parts : (place + 1) * setting.parts]
             first = [_initial_state_node(draft, node, state, place) for state in initial]
-            y = _write_layer_direction(draft, node, setting, x, own, first, reverse=direction == 1)
-            outputs.append(y)
+            y = _write_layer_direction(
+                draft, node, setting.kind, x, own, first, reverse=direction == 1
+            )
+            values = _hidden_and_cell(draft, node, setting.kind, y)
+            outputs.append(values[0])
             step = 0 if direction else -1
-            n, _, width = shape_from_facts(y)
-            finals.append(draft.insert_call(node, aten.select.int, (y, 1, step), (n, width)))
+            finals.append([_last_step(draft, node, value, step) for value in values])
         n, time, width = shape_from_facts(outputs[0])
         x = outputs[0]
         if len(outputs) > 1:
             x = draft.insert_call(
                 node, aten.cat.default, (outputs, -1), (n, time, width * len(outputs))
             )
-    shape = shape_from_facts(finals[0])
-    last = draft.insert_call(node, aten.stack.default, (finals, 0), (len(finals), *shape))
-    return x if setting.batch_first else _swap_batch_time(draft, node, x), last
+    shape = shape_from_facts(finals[0][0])
+    last = [
+        draft.insert_call(node, aten.stack.default, (list(values), 0), (len(finals), *shape))
+        for values in zip(*finals, strict=True)
+    ]
+    return [x if setting.batch_first else _swap_batch_time(draft, node, x), *last]
 
 
 def _write_layer_direction(
     draft: Draft,
     node: fx.Node,
-    setting: _Setting,
+    kind: str,
     x: fx.Node,
     own: list[fx.Node],
     first: list[fx.Node],
@@ -118,11 +176,12 @@ def _write_layer_direction(
     into, back, *biases = own
     n, time, _ = shape_from_facts(x)
     rows, width = shape_from_facts(back)
+    width *= 2 if kind == "lstm_both" else 1
     given = (x, into, biases[0]) if biases else (x, into)
     gates = draft.insert_call(node, aten.linear.default, given, (n, time, rows))
     bias = biases[1] if biases else None
     hidden, cell = (*first, None)[:2]
-    arguments = (gates, back, setting.kind, reverse, bias, hidden, cell)
+    arguments = (gates, back, kind, reverse, bias, hidden, cell)
     return draft.insert_call(node, recurrence, arguments, (n, time, width))
 
 

@@ -15,9 +15,11 @@ from analysis.evaluation.evaluate import (
 )
 from analysis.evaluation.intervals import paired_interval, proportion_interval
 from analysis.network import Network, prepare_network
+from quant.config import uniform_config
 from quant.errors import QuantError
+from quant.passes.calibrate import Calibrate
 from quant.progress import drain_steps
-from quant.simulation.quant_graph import QuantGraph
+from quant.simulation.quant_graph import QuantGraph, quantize_graph
 from tests.analysis.results import ToyData
 
 CLASSES = 3
@@ -159,3 +161,15 @@ def test_float_alone() -> None:
 def test_float_alone_needs_labels_and_images() -> None:
     assert drain_steps(score_float_network(network(), data([(0, 1)]))) is None
     assert drain_steps(score_float_network(network(), data([], []))) is None
+
+
+def test_one_number_for_each_image_has_a_score_of_values() -> None:
+    single = nn.Sequential(nn.Linear(4, 1), nn.Flatten(0))
+    made = prepare_network("regression", single, (4,), "digest")
+    inputs = torch.arange(12.0).reshape(3, 4)
+    calibration = drain_steps(Calibrate()(made.graph, [inputs]))
+    quantized = quantize_graph(made.graph, uniform_config(8, 8), calibration)
+    found = drain_steps(evaluate_network(made, quantized, ToyData(inputs, None)))
+    assert not made.is_classifier
+    assert made.output_count == 1
+    assert 20 < found.sqnr_db < 80
