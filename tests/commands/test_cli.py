@@ -442,7 +442,7 @@ def test_sensitivity_of_both_roles_in_the_whole_network(ask: Ask, pt2: Path, inp
 
 def test_a_sensitivity_sweep_that_was_killed_goes_on_where_it_was(ask: Ask, tmp_path: Path) -> None:
     wanted = (
-        *("sensitivity", "--model", MODEL, "--samples", "256", "--bits", "8,3"),
+        *("sensitivity", "--model", MODEL, "--samples", "128", "--bits", "8,3"),
         *("--role", "weights", "--calibration", "0", "--memory", "2"),
     )
     kept = tmp_path / "runs"

@@ -16,6 +16,7 @@ def test_a_proposal_is_measured_and_a_point_goes_to_configure(own_server: str, p
     main(page).get_by_role("combobox", name=re.compile("Machine")).first.click()
     page.get_by_role("option", name=re.compile("BitFusion")).click()
     expect(frame(page)).to_contain_text("BitFusion")
+    main(page).get_by_role("spinbutton", name="Points to measure with the front").fill("1")
     button(page, "Find the best trade-offs").click()
     expect(main(page)).to_contain_text("Least energy within 1 point of float on bitfusion_like")
     idle(page)

@@ -35,6 +35,12 @@ from ui.tradeoffs.jobs import find_known_fronts, start_measuring
 from ui.tradeoffs.view import load_proposal
 
 
+@pytest.fixture(autouse=True)
+def _short_fronts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half the points: the search is tested below the page, and each point asks every repair."""
+    monkeypatch.setattr("ui.tradeoffs.jobs.POINTS", 6)
+
+
 @pytest.fixture
 def opened(visit: Visit) -> Visit:
     visit.work.set_machine(load_preset("bitfusion_like"))
