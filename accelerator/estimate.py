@@ -25,6 +25,8 @@ from accelerator.energy import (
     price_weight_memory,
     scale_energy_parts,
 )
+from accelerator.engines.mac_costs import cost_of_macs
+from accelerator.engines.stages import find_stages
 from accelerator.interval import describe_machine_error, energy_bounds, latency_bounds
 from accelerator.machine import Machine, Spill
 from accelerator.memory import (
@@ -112,7 +114,7 @@ def estimate_workload(
         ridge_macs_per_byte=8 * peak_macs_per_s / (machine.dram.bits_per_cycle * machine.clock_hz),
         illustrative=machine.illustrative,
         notes=_write_notes(layers, machine, peak),
-        energy_pj_ci=energy_bounds(machine, energy),
+        energy_pj_ci=energy_bounds(machine, energy, layers),
         latency_s_ci=latency_bounds(machine, layers),
         trust=describe_machine_error(machine),
     )
@@ -187,8 +189,10 @@ def cost_of_op(op: Op, widths: Widths, scene: Scene) -> LayerCost:
         bits = sum_buffer_bits(accesses, traffic, widths)
         arithmetic = price_elements(op, machine, prices, widths, elements=elements, outputs=outputs)
         energy = Energy(mac_pj=arithmetic, sram_pj=price_buffer_bits(bits, prices.sram))
-    stages = _find_stages(cycles, traffic, bits.total_bits, machine)
-    latency_s = stages.compute_s + stages.memory_s + scene.overhead_s
+    stages = find_stages(cycles, traffic, bits.total_bits, machine)
+    work = cost_of_macs(op, widths, machine)
+    latency_s = stages.compute_s + stages.memory_s + scene.overhead_s + work.latency_s
+    cycles += round(work.latency_s * machine.clock_hz)
     energy = replace(
         energy,
         dram_pj=price_dram_traffic(traffic, machine),
@@ -198,12 +202,10 @@ def cost_of_op(op: Op, widths: Widths, scene: Scene) -> LayerCost:
         cycle_pj=machine.overheads.pj_per_cycle * cycles,
         fixed_pj=scene.overhead_pj,
     )
-    energy = scale_energy_parts(energy, machine.scales)
-    busy = machine.array.pe_count * widths.rate * cycles
+    energy = scale_energy_parts(energy, machine.scales) + Energy(mac_pj=work.energy_pj)
     second = op.kind in GEMM_KINDS or op.multiply or op.table_elements > 0
     # The second operand of a matmul takes the weights' road but is an activation.
-    own = op.kind in WEIGHT_KINDS or op.table_elements
-    weight_bits = traffic.weight_bits if own else 0
+    weight_bits = traffic.weight_bits if op.kind in WEIGHT_KINDS or op.table_elements else 0
     return LayerCost(
         layer=op.name,
         kind=op.kind,
@@ -211,7 +213,7 @@ def cost_of_op(op: Op, widths: Widths, scene: Scene) -> LayerCost:
         energy=energy,
         cycles=cycles,
         latency_s=latency_s,
-        bound=stages.bound,
+        bound="compute" if work.latency_s > stages.memory_s else stages.bound,
         dram_weight_bits=weight_bits,
         dram_input_bits=traffic.input_bits + traffic.weight_bits - weight_bits,
         dram_output_bits=traffic.output_bits,
@@ -223,14 +225,21 @@ def cost_of_op(op: Op, widths: Widths, scene: Scene) -> LayerCost:
         stored_weight_bits=widths.stored_weight if second else 0,
         stored_activation_bits=widths.stored_input,
         passes=widths.passes,
-        utilization=op.macs * widths.passes / busy if busy else 0.0,
+        utilization=_utilization_of(op, widths, machine, cycles),
         on_host=widths.on_host,
         warnings=widths.warnings,
         memory_s=stages.memory_s,
         overhead_s=scene.overhead_s,
+        work=work,
         weight_room_bits=count_stored_bits(op, widths),
         weights_stay=op.name in scene.weights_resident and count_stored_bits(op, widths) > 0,
     )
+
+
+def _utilization_of(op: Op, widths: Widths, machine: Machine, cycles: int) -> float:
+    """Return the share of the array's MAC slots that the op uses."""
+    busy = machine.array.pe_count * widths.rate * cycles
+    return op.macs * widths.passes / busy if busy else 0.0
 
 
 def _product_traffic(op: Op, widths: Widths, scene: Scene) -> DramTraffic:
@@ -270,44 +279,6 @@ def _element_accesses(op: Op, scene: Scene) -> Accesses:
 def _stored_tensor_bits(name: str, scene: Scene) -> int:
     tensor = scene.tensors[name]
     return tensor.elements * stored_activation_bits(tensor.bits, scene.machine)
-
-
-@dataclass(frozen=True, slots=True)
-class Stages:
-    """The latency of one op in s, by stage, and the limiting stage."""
-
-    compute_s: float
-    memory_s: float
-    bound: str
-
-
-def _find_stages(cycles: int, traffic: DramTraffic, sram_bits: int, machine: Machine) -> Stages:
-    """Let compute, DRAM and SRAM overlap tile by tile: the longest, and a share of the next.
-
-    The share is one tile's, exact for two equal stages of a double-buffered pipeline. The weight
-    memory works beside the buffers: the slower of the two is the stage `sram`.
-    """
-    scale = machine.scales.memory_time / machine.clock_hz
-    held = machine.weight_memory
-    stages = {
-        "compute": cycles / machine.clock_hz,
-        "dram": traffic.all_dram_bits / machine.dram.bits_per_cycle * scale,
-        "sram": scale
-        * max(
-            _cycles_for_bits(sram_bits, machine.sram.bits_per_cycle),
-            _cycles_for_bits(traffic.weight_memory_bits, held.bits_per_cycle if held else None),
-        ),
-    }
-    order = sorted(stages, key=lambda name: -stages[name])
-    serial = machine.pipeline_tiles == 1
-    tiles = 1 if serial else max(machine.pipeline_tiles, traffic.tiles)
-    parts = {order[0]: stages[order[0]], order[1]: stages[order[1]] / tiles}
-    compute_s = parts.pop("compute", 0.0)
-    return Stages(compute_s, sum(parts.values()), order[0])
-
-
-def _cycles_for_bits(bits: int, bits_per_cycle: float | None) -> float:
-    return bits / bits_per_cycle if bits_per_cycle else 0.0
 
 
 def _find_peak_rate(pairs: list[tuple[Op, Widths]], machine: Machine) -> float:

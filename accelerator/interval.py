@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from accelerator.energy import Energy
+from accelerator.engines.mac_costs import MAC_CLASSES, sum_by_class
 from accelerator.machine import Machine
 from accelerator.parts import FitError
 from accelerator.report import Bounds, LayerCost
@@ -17,6 +18,9 @@ from accelerator.report import Bounds, LayerCost
 # Student's t of 95 % on one side, hence of a 90 % interval, by degrees of freedom.
 _T95 = {1: 6.314, 2: 2.920, 3: 2.353, 4: 2.132, 5: 2.015, 6: 1.943, 8: 1.860, 10: 1.812, 15: 1.753}
 _NORMAL95 = 1.645
+MAC_TIME = tuple(f"{name}_cycles" for name in MAC_CLASSES)
+MAC_ENERGY = tuple(f"{name}_pj" for name in MAC_CLASSES)
+"""Factors of a fit that a machine keeps in `mac_costs`."""
 
 
 def student_t_95(freedom: float) -> float:
@@ -31,10 +35,12 @@ def student_t_95(freedom: float) -> float:
     return _T95[max(smaller)] if freedom < 30 else _NORMAL95
 
 
-def energy_factor_shares(energy: Energy) -> dict[str, float]:
+def energy_factor_shares(energy: Energy, layers: Sequence[LayerCost]) -> dict[str, float]:
     """Return the share of the energy under each fitted factor."""
     total = energy.total_pj or 1.0
-    compute = energy.mac_pj + energy.register_pj + energy.noc_pj + energy.requant_pj
+    pairs = ((layer.work.mac_class, layer.work.energy_pj) for layer in layers)
+    work = sum_by_class(pairs, MAC_CLASSES)
+    compute = energy.mac_pj + energy.register_pj + energy.noc_pj + energy.requant_pj - sum(work)
     memory = energy.sram_pj + energy.dram_pj + energy.weight_memory_pj
     return {
         "compute_energy": compute / total,
@@ -42,6 +48,7 @@ def energy_factor_shares(energy: Energy) -> dict[str, float]:
         "cycle_energy": energy.cycle_pj / total,
         "static_energy": energy.static_pj / total,
         "fixed_energy": energy.fixed_pj / total,
+        **{name: part / total for name, part in zip(MAC_ENERGY, work, strict=True)},
     }
 
 
@@ -51,20 +58,23 @@ def latency_factor_shares(machine: Machine, layers: Sequence[LayerCost]) -> dict
     memory = sum(layer.memory_s for layer in layers)
     fixed = machine.overheads.s_per_inference * machine.scales.fixed_time
     overhead = sum(layer.overhead_s for layer in layers)
+    pairs = ((layer.work.mac_class, layer.work.latency_s) for layer in layers)
+    work = sum_by_class(pairs, MAC_CLASSES)
     return {
-        "compute_time": (total - memory - overhead) / total,
+        "compute_time": (total - memory - overhead - sum(work)) / total,
         "memory_time": memory / total,
         "fixed_time": fixed / total,
+        **{name: part / total for name, part in zip(MAC_TIME, work, strict=True)},
     }
 
 
-def energy_bounds(machine: Machine, energy: Energy) -> Bounds | None:
+def energy_bounds(machine: Machine, energy: Energy, layers: Sequence[LayerCost]) -> Bounds | None:
     """Return the 90 % interval of an energy in pJ; None for a machine without measurements."""
     error = error_of_quantity(machine, "energy")
     return (
         None
         if error is None
-        else _bounds_from_shares(energy.total_pj, energy_factor_shares(energy), error)
+        else _bounds_from_shares(energy.total_pj, energy_factor_shares(energy, layers), error)
     )
 
 

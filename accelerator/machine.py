@@ -12,6 +12,7 @@ from accelerator.parts import (
     Buffers,
     Dram,
     FloatUnit,
+    MacCosts,
     MachineEnergy,
     MachineFit,
     OperatingPoint,
@@ -86,6 +87,7 @@ class Machine:
     fit: MachineFit | None
     overheads: Overheads = field(default_factory=Overheads)
     scales: Scales = field(default_factory=Scales)
+    mac_costs: MacCosts = field(default_factory=MacCosts)
     borders_on_chip: bool = False
     sources: tuple[tuple[str, str], ...] = ()
 
@@ -216,7 +218,7 @@ def machine_at_point(machine: Machine, name: str) -> Machine:
         )
     point = points[name]
     ratio = point.supply_v / machine.supply_v
-    scales, dram = machine.scales, machine.dram
+    scales, dram, costs = machine.scales, machine.dram, machine.mac_costs
     return replace(
         machine,
         name=f"{machine.name}@{name}",
@@ -229,6 +231,12 @@ def machine_at_point(machine: Machine, name: str) -> Machine:
             dram,
             read_pj_per_bit=dram.read_pj_per_bit / ratio**2,
             write_pj_per_bit=dram.write_pj_per_bit / ratio**2,
+        ),
+        mac_costs=replace(
+            costs,
+            dense_pj=costs.dense_pj * ratio**2,
+            separable_pj=costs.separable_pj * ratio**2,
+            linear_pj=costs.linear_pj * ratio**2,
         ),
         scales=replace(
             scales,

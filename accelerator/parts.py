@@ -196,6 +196,22 @@ class Overheads:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MacCosts:
+    """Costs of a MAC beside the array's: clock cycles and pJ, by kind of layer.
+
+    A fit gives them to a machine of another structure than the measured board's. Separable layers
+    are depthwise and 1x1 convolutions, dense layers the other convolutions.
+    """
+
+    dense_cycles: float = 0.0
+    separable_cycles: float = 0.0
+    linear_cycles: float = 0.0
+    dense_pj: float = 0.0
+    separable_pj: float = 0.0
+    linear_pj: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scales:
     """Factors on parts of the estimate, fitted to measurements; 1 without a fit."""
 

@@ -7,6 +7,7 @@ from functools import reduce
 from operator import add
 
 from accelerator.energy import Energy
+from accelerator.engines.mac_costs import NO_WORK, MacWork
 from accelerator.workload import OpKind
 
 __all__ = ["CostReport", "Energy", "LayerCost", "join_group_costs"]
@@ -20,7 +21,8 @@ class LayerCost:
     stand side by side and often differ; `warnings` say where and why. Weight widths belong to a
     product's second operand, 0 without a second operand. `on_host` marks an op impossible on the
     machine, with a stand-in as cost. `memory_s` is the part of the latency spent waiting for
-    memory, `overhead_s` the part of the op's start. `weight_room_bits` is the size of the weights;
+    memory, `overhead_s` the part of the op's start, `work` the part by the machine's `mac_costs`,
+    within `energy.mac_pj` and `latency_s`. `weight_room_bits` is the size of the weights;
     `weights_stay` says that inferences do not fetch the weights from DRAM.
     """
 
@@ -47,6 +49,7 @@ class LayerCost:
     warnings: tuple[str, ...]
     memory_s: float = 0.0
     overhead_s: float = 0.0
+    work: MacWork = NO_WORK
     weight_room_bits: int = 0
     weights_stay: bool = False
 
@@ -100,6 +103,11 @@ def join_group_costs(widths: Sequence[int], costs: Sequence[LayerCost], stored: 
     return replace(
         slowest,
         **totals,
+        work=replace(
+            slowest.work,
+            latency_s=sum(cost.work.latency_s for cost in costs),
+            energy_pj=sum(cost.work.energy_pj for cost in costs),
+        ),
         energy=reduce(add, (cost.energy for cost in costs)),
         requested_weight_bits=max(widths),
         compute_weight_bits=max(cost.compute_weight_bits for cost in costs),

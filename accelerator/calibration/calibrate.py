@@ -1,19 +1,50 @@
 """Fit a machine's estimates to measurements of a board."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import combinations
 
-from accelerator.calibration.log_fit import OWN, UNKNOWN, LogFit, fit_log_factors, prior_covariance
+from accelerator.calibration.fit_limits import explain_fit_limits
+from accelerator.calibration.linear import Matrix
+from accelerator.calibration.log_fit import (
+    OWN,
+    UNKNOWN,
+    FactorFit,
+    Fits,
+    LogFit,
+    NoisePrior,
+    fit_log_factors,
+    prior_covariance,
+    sum_scaled_parts,
+)
+from accelerator.calibration.mac_parts import (
+    begin_walks,
+    choose_structure,
+    extend_prior,
+    machine_with_factors,
+)
 from accelerator.calibration.measurement import Measurement
 from accelerator.dram.residency import count_stored_bits
 from accelerator.estimate import estimate_workload
-from accelerator.interval import energy_factor_shares, latency_factor_shares
+from accelerator.interval import (
+    MAC_ENERGY,
+    MAC_TIME,
+    energy_factor_shares,
+    latency_factor_shares,
+)
 from accelerator.machine import Machine, machine_at_point
-from accelerator.parts import FitError, MachineFit, Residency, Scales, Signed, WeightMemory
+from accelerator.parts import (
+    FitError,
+    MacCosts,
+    MachineFit,
+    Residency,
+    Scales,
+    Signed,
+    WeightMemory,
+)
 from accelerator.prices import set_access_prices
+from accelerator.report import CostReport
 from accelerator.widths import choose_widths, make_mode_chooser
 
 TIME_SCALES = ("compute_time", "memory_time", "fixed_time")
@@ -27,13 +58,10 @@ ENERGY_SCALES = (
 SMALL_SHARE = 0.005
 """Part of the smallest measurement with which a constant starts that the machine lacks: ours."""
 CLEARLY = 0.8
-"""The noise that another structure must leave, as a part of the first one's, to be preferred."""
+"""The spread of another memory of weights, as a part of the first one's, to be preferred."""
 SMALL_BYTES = 2 << 20
 """Weights that a board with a chip of its own for networks keeps on it (our choice)."""
 PJ_PER_J = 1e12
-
-Fits = dict[str, tuple[tuple[str, ...], LogFit]]
-"""For energy and latency: the factors fitted, and the fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +120,12 @@ def calibrate_machine(base: Machine, rows: Sequence[Measurement]) -> Calibration
         for quantity in ("energy", "latency")
     }
     machine = replace(machine, fit=MachineFit(energy=errors["energy"], latency=errors["latency"]))
-    return Calibration(machine, tuple(left_out), tuple(_explain_fit_limits(fits)))
+    return Calibration(machine, tuple(left_out), tuple(explain_fit_limits(base, fits)))
 
 
 def machine_before_fit(machine: Machine) -> Machine:
     """Return the machine before the fit: factors of 1, unknown error."""
-    return replace(machine, scales=Scales(), fit=None)
+    return replace(machine, scales=Scales(), mac_costs=MacCosts(), fit=None)
 
 
 def _fit_both_bases(base: Machine, rows: Sequence[Measurement]) -> tuple[Machine, Fits]:
@@ -110,10 +138,10 @@ def _fit_both_bases(base: Machine, rows: Sequence[Measurement]) -> tuple[Machine
     if base.weights_resident is not Residency.NEVER:
         return machine, fits
     other, other_fits = _fit_time_and_energy(_machine_with_weight_memory(base, rows), rows)
-    noise, other_noise = (sum(fit.noise for _, fit in f.values()) for f in (fits, other_fits))
+    spread, other_spread = (sum(one.spread for one in f.values()) for f in (fits, other_fits))
     memory = other.weight_memory
     small = memory is not None and memory.size_bytes <= SMALL_BYTES
-    stays = CLEARLY * other_noise < noise if small else other_noise < CLEARLY * noise
+    stays = CLEARLY * other_spread < spread if small else other_spread < CLEARLY * spread
     return (other, other_fits) if stays else (machine, fits)
 
 
@@ -149,12 +177,12 @@ def _fit_time_and_energy(base: Machine, rows: Sequence[Measurement]) -> tuple[Ma
             networks=0,
             mean_error=None,
             worst_error=None,
-            noise=fit.noise,
-            freedom=fit.freedom,
-            scales=names,
-            covariance=tuple(Signed(value) for row in fit.covariance for value in row),
+            noise=one.fit.noise,
+            freedom=one.fit.freedom,
+            scales=one.scales,
+            covariance=tuple(Signed(value) for row in one.fit.covariance for value in row),
         )
-        for quantity, (names, fit) in fits.items()
+        for quantity, one in fits.items()
     }
     fitted = MachineFit(energy=errors.get("energy"), latency=errors.get("latency"))
     return replace(machine, fit=fitted), fits
@@ -180,42 +208,62 @@ def _machine_with_units(base: Machine, rows: Sequence[Measurement]) -> Machine:
 
 def _fit_latency_factors(
     base: Machine, machine: Machine, rows: Sequence[Measurement]
-) -> tuple[Machine, tuple[tuple[str, ...], LogFit]]:
-    """Fit the factors of the time in s; a few rounds settle the limiting stage of a layer."""
+) -> tuple[Machine, FactorFit]:
+    """Fit the factors of the time in s."""
     known = base.overheads.s_per_inference > 0
-    prior = prior_covariance([OWN, OWN, OWN if known else UNKNOWN], [True, True, False])
+    cycles = [_estimate_row(machine, row).latency_s * machine.clock_hz for row in rows]
+    measured = [(row.latency_s or 1.0) * machine.clock_hz for row in rows]
+    found = choose_structure(machine, rows, cycles, measured, MAC_TIME)
+    machine, names = found.machine, (*TIME_SCALES, *found.scales)
+    common = [True, True, False]
+    prior = prior_covariance([OWN, OWN, OWN if known else UNKNOWN], common)
+    prior = extend_prior(prior, common) if found.scales else prior
+    starts = begin_walks(names, "fixed_time", found)
+    fits = [_settle_stages(machine, names, rows, prior, found.noise, start) for start in starts]
+    fit = min(fits, key=lambda one: one.misfit)
+    return machine_with_factors(machine, names, fit.logs), FactorFit(names, fit, found.spread)
+
+
+def _settle_stages(
+    machine: Machine,
+    names: Sequence[str],
+    rows: Sequence[Measurement],
+    prior: Matrix,
+    noise: NoisePrior,
+    logs: list[float],
+) -> LogFit:
+    """Fit the time from a start; a few rounds settle the limiting stage of a layer."""
     targets = [math.log(row.latency_s or 1.0) for row in rows]
-    logs = [0.0] * len(TIME_SCALES)
     for _ in range(_ROUNDS):
-        scaled, parts = _machine_with_factors(machine, TIME_SCALES, logs), []
+        scaled, parts = machine_with_factors(machine, names, logs), []
         for row in rows:
             placed = _machine_at_row(scaled, row)
             report = estimate_workload(row.workload, placed)
             shares = latency_factor_shares(placed, report.layers)
-            rest = 1.0 - sum(shares.values())
-            at_one = [shares[n] / math.exp(x) for n, x in zip(TIME_SCALES, logs, strict=True)]
+            rest = 1.0 - sum(shares[name] for name in names)
+            at_one = [shares[n] / math.exp(x) for n, x in zip(names, logs, strict=True)]
             parts.append([report.latency_s * share for share in (*at_one, rest)])
-        fit = fit_log_factors(partial(_sum_scaled_parts, parts), targets, prior)
+        fit = fit_log_factors(partial(sum_scaled_parts, parts), targets, prior, noise, logs)
         moved = max(abs(a - b) for a, b in zip(fit.logs, logs, strict=True))
         logs = fit.logs
         if moved < 1e-3:
             break
-    return _machine_with_factors(machine, TIME_SCALES, logs), (TIME_SCALES, fit)
+    return fit
 
 
 def _fit_energy_factors(
     base: Machine, machine: Machine, rows: Sequence[Measurement]
-) -> tuple[Machine, tuple[tuple[str, ...], LogFit]]:
+) -> tuple[Machine, FactorFit]:
     """Fit the factors of the energy in pJ, which is a sum once the time is known."""
-    shares, totals = [], []
+    energies = [(row.energy_j or 1.0) * PJ_PER_J for row in rows]
+    estimates = [_estimate_row(machine, row).energy_pj for row in rows]
+    found = choose_structure(machine, rows, estimates, energies, MAC_ENERGY)
+    machine, shares, totals = found.machine, [], []
     for row in rows:
-        report = estimate_workload(row.workload, _machine_at_row(machine, row))
-        shares.append(energy_factor_shares(report.energy))
+        report = _estimate_row(machine, row)
+        shares.append(energy_factor_shares(report.energy, report.layers))
         totals.append(report.energy_pj)
     names = tuple(name for name in ENERGY_SCALES if any(share[name] for share in shares))
-    parts = [
-        [share[name] * total for name in names] for share, total in zip(shares, totals, strict=True)
-    ]
     idle = any(row.idle_power_w is not None for row in rows)
     lacking = {
         "static_energy": not base.static_w and not idle,
@@ -225,26 +273,22 @@ def _fit_energy_factors(
     if idle and "static_energy" in names:
         own[names.index("static_energy")] = IDLE
     common = [not lacking.get(name) and not (idle and name == "static_energy") for name in names]
-    targets = [math.log((row.energy_j or 1.0) * PJ_PER_J) for row in rows]
     prior = prior_covariance(own, common)
-    fit = fit_log_factors(partial(_sum_scaled_parts, parts), targets, prior)
-    return _machine_with_factors(machine, names, fit.logs), (names, fit)
-
-
-def _sum_scaled_parts(
-    parts: Sequence[Sequence[float]], logs: Sequence[float]
-) -> list[tuple[float, list[float]]]:
-    """Return, by row, the logarithm of the sum and the shares of scaled parts.
-
-    A row may end with a part without a factor.
-    """
-    factors = [math.exp(value) for value in logs]
-    rows = []
-    for row in parts:
-        terms = [factor * part for factor, part in zip(factors, row, strict=False)]
-        total = sum(terms) + sum(row[len(factors) :])
-        rows.append((math.log(total), [term / total for term in terms]))
-    return rows
+    prior = extend_prior(prior, common) if found.scales else prior
+    names = (*names, *found.scales)
+    parts = [
+        [share[name] * total for name in names] for share, total in zip(shares, totals, strict=True)
+    ]
+    targets = list(map(math.log, energies))
+    evaluate = partial(sum_scaled_parts, parts)
+    fit = min(
+        (
+            fit_log_factors(evaluate, targets, prior, found.noise, start)
+            for start in begin_walks(names, "fixed_energy", found)
+        ),
+        key=lambda one: one.misfit,
+    )
+    return machine_with_factors(machine, names, fit.logs), FactorFit(names, fit, found.spread)
 
 
 _ROUNDS = 4
@@ -252,23 +296,17 @@ IDLE = 0.15
 """Prior standard deviation of the logarithm of a static power that was measured (our choice)."""
 
 
-def _machine_with_factors(machine: Machine, names: Sequence[str], logs: Sequence[float]) -> Machine:
-    """Return the machine with factors multiplied by the exponentials of `logs`."""
-    factors = {
-        name: getattr(machine.scales, name) * math.exp(value)
-        for name, value in zip(names, logs, strict=True)
-    }
-    return replace(machine, scales=replace(machine.scales, **factors))
-
-
 def _machine_at_row(machine: Machine, row: Measurement) -> Machine:
     return machine_at_point(machine, row.point) if row.point else machine
 
 
+def _estimate_row(machine: Machine, row: Measurement) -> CostReport:
+    return estimate_workload(row.workload, _machine_at_row(machine, row))
+
+
 def _predict_row(machine: Machine, row: Measurement) -> list[LeftOut]:
     """Return a machine's predictions of a row, for each fitted quantity."""
-    report = estimate_workload(row.workload, _machine_at_row(machine, row))
-    found = []
+    report, found = _estimate_row(machine, row), []
     for quantity, measured, value, bounds in (
         ("latency", row.latency_s, report.latency_s, report.latency_s_ci),
         ("energy", row.energy_j, report.energy_pj / PJ_PER_J, report.energy_pj_ci),
@@ -299,40 +337,3 @@ def _error_with_left_out(
         mean_error=sum(sizes) / len(sizes),
         worst_error=max(sizes),
     )
-
-
-def _explain_fit_limits(fits: Fits) -> Iterator[str]:
-    """Name the constants that the rows could not tell apart and that stay at the priors."""
-    for quantity, (names, fit) in fits.items():
-        largest = {name: max(row[place] for row in fit.shares) for place, name in enumerate(names)}
-        unseen = [WORDS[name] for name in names if 0 < largest[name] < UNSEEN]
-        if unseen:
-            yield (
-                f"{quantity}: no row spends {100 * UNSEEN:.0f} % or more on {' or '.join(unseen)}: "
-                f"{'it stays' if len(unseen) == 1 else 'they stay'} near the base machine's."
-            )
-        seen = [place for place, name in enumerate(names) if largest[name] >= UNSEEN]
-        for one, other in combinations(seen, 2):
-            ratios = [math.log(row[one] / row[other]) for row in fit.shares if row[other] > 0]
-            if len(ratios) > 1 and max(ratios) - min(ratios) < ALIKE:
-                yield (
-                    f"{quantity}: the rows cannot tell {WORDS[names[one]]} from "
-                    f"{WORDS[names[other]]}: both grow alike in all of them, so their ratio stays "
-                    "near the base machine's."
-                )
-
-
-UNSEEN = 0.05
-"""Share of every row below which a constant is not seen by the rows (our choice)."""
-ALIKE = 0.25
-"""Spread of the log of the ratio of two shares below which they count as alike (our choice)."""
-WORDS = {
-    "compute_time": "the time to compute",
-    "memory_time": "the time to wait for memory",
-    "fixed_time": "the fixed time of an inference",
-    "compute_energy": "the energy to compute",
-    "memory_energy": "the energy of memory",
-    "cycle_energy": "the energy of a clock cycle",
-    "static_energy": "the static power",
-    "fixed_energy": "the fixed energy of an inference",
-}

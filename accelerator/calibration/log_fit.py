@@ -14,7 +14,11 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from accelerator.calibration.linear import Matrix, invert_matrix, multiply_by_vector
+from accelerator.calibration.linear import (
+    Matrix,
+    invert_matrix,
+    multiply_by_vector,
+)
 
 COMMON = 2.3
 """Prior standard deviation of the logarithm that all factors share: a factor of ten (ours)."""
@@ -25,9 +29,6 @@ UNKNOWN = 1.5
 NOISE, NOISE_FREEDOM = 0.10, 3.0
 """Prior of what a right model leaves, as a logarithm, and how many rows that knowledge is worth:
 measurements of MLPerf Tiny lie within some 10 % of the models that follow a chip's structure."""
-DOUBT = 0.7
-"""Part of the spread of log(measured / base's estimate) by which the model itself is doubted: a
-base of another structure than the board's fits the rows that it sees and errs on others (ours)."""
 _STEPS, _NOISE_STEPS, _SMALL = 25, 6, 1e-9
 
 Shares = list[float]
@@ -36,9 +37,25 @@ Evaluate = Callable[[list[float]], list[tuple[float, Shares]]]
 
 
 @dataclass(frozen=True, slots=True)
+class NoisePrior:
+    """What a right model leaves, how many rows that knowledge is worth, and doubt of the model.
+
+    `noise` and `doubt` are standard deviations of logarithms; rows do not lessen the doubt.
+    """
+
+    noise: float = NOISE
+    freedom: float = NOISE_FREEDOM
+    doubt: float = 0.0
+
+
+EXPECTED = NoisePrior()
+
+
+@dataclass(frozen=True, slots=True)
 class LogFit:
     """Logarithms of the factors, the covariance, the remaining noise and the degrees of freedom.
 
+    `misfit` is the minimum reached: squares of residuals over noise, and of factors over priors.
     `residuals` are log(measured) - log(estimated), row by row; `shares` are the shares of the parts
     in each estimate.
     """
@@ -47,28 +64,66 @@ class LogFit:
     covariance: Matrix
     noise: float
     freedom: float
+    misfit: float
     residuals: list[float]
     shares: list[Shares]
 
 
+@dataclass(frozen=True, slots=True)
+class FactorFit:
+    """The factors fitted, the fit, and the spread of log(measured / estimated) before the fit."""
+
+    scales: tuple[str, ...]
+    fit: LogFit
+    spread: float
+
+
+Fits = dict[str, FactorFit]
+"""For energy and latency."""
+
+
 def fit_log_factors(
-    evaluate: Evaluate, targets: Sequence[float], prior: Matrix, noise: float = NOISE
+    evaluate: Evaluate,
+    targets: Sequence[float],
+    prior: Matrix,
+    expected: NoisePrior = EXPECTED,
+    start: Sequence[float] = (),
 ) -> LogFit:
-    """Fit the logarithms of factors to the logarithms `targets` of measured values."""
+    """Fit the logarithms of factors to the logarithms `targets` of measured values.
+
+    The walk begins at `start`; without one, at 0.
+    """
     inverse_prior = invert_matrix(prior)
-    logs, start = [0.0] * len(prior), noise
-    doubt = DOUBT * _spread_before_fit(evaluate(logs), targets)
+    logs, noise = list(start) or [0.0] * len(prior), expected.noise
     for _ in range(_NOISE_STEPS):
         logs, covariance, rows = _minimise_objective(evaluate, targets, inverse_prior, logs, noise)
         residuals = [t - value for t, (value, _) in zip(targets, rows, strict=True)]
         used = _count_parameters_used(covariance, rows, noise)
-        freedom = NOISE_FREEDOM + max(len(targets) - used, 0.0)
-        square = NOISE_FREEDOM * start**2 + sum(r * r for r in residuals)
+        freedom = expected.freedom + max(len(targets) - used, 0.0)
+        square = expected.freedom * expected.noise**2 + sum(r * r for r in residuals)
         noise, before = math.sqrt(square / freedom), noise
         if abs(noise - before) < 1e-4 * before:
             break
     shares = [row_shares for _, row_shares in rows]
-    return LogFit(logs, covariance, math.hypot(noise, doubt), freedom, residuals, shares)
+    spread = math.hypot(noise, expected.doubt)
+    value = _objective_value(rows, targets, inverse_prior, logs, expected.noise)
+    return LogFit(logs, covariance, spread, freedom, value, residuals, shares)
+
+
+def sum_scaled_parts(
+    parts: Sequence[Sequence[float]], logs: Sequence[float]
+) -> list[tuple[float, list[float]]]:
+    """Return, by row, the logarithm of the sum and the shares of scaled parts.
+
+    A row may end with a part without a factor.
+    """
+    factors = [math.exp(value) for value in logs]
+    rows = []
+    for row in parts:
+        terms = [factor * part for factor, part in zip(factors, row, strict=False)]
+        total = sum(terms) + sum(row[len(factors) :])
+        rows.append((math.log(total), [term / total for term in terms]))
+    return rows
 
 
 def prior_covariance(own: Sequence[float], common: Sequence[bool]) -> Matrix:
@@ -111,13 +166,6 @@ def _minimise_objective(
             break
     curvature, _ = _normal_equations(rows, targets, inverse_prior, logs, noise)
     return logs, invert_matrix(curvature), rows
-
-
-def _spread_before_fit(rows: list[tuple[float, Shares]], targets: Sequence[float]) -> float:
-    """Return the standard deviation of log(measured / estimated) over the rows before the fit."""
-    ratios = [t - value for t, (value, _) in zip(targets, rows, strict=True)]
-    mean = sum(ratios) / len(ratios)
-    return math.sqrt(sum((r - mean) ** 2 for r in ratios) / max(len(ratios) - 1, 1))
 
 
 def _objective_value(

@@ -9,7 +9,7 @@ from enum import Enum
 from accelerator.machine import Machine
 from accelerator.schema import keys_of_numbers
 
-OF_FIT = ("scales.", "fit.")
+OF_FIT = ("scales.", "fit.", "mac_costs.")
 
 
 def write_machine(machine: Machine, fitted_to: str = "") -> str:

@@ -53,7 +53,7 @@ def _factor_shares(
 ) -> list[float]:
     report = estimate_workload(workload, machine)
     shares = (
-        energy_factor_shares(report.energy)
+        energy_factor_shares(report.energy, report.layers)
         if quantity == "energy"
         else latency_factor_shares(machine, report.layers)
     )
