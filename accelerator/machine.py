@@ -201,6 +201,17 @@ def load_preset(name: str) -> Machine:
     return machine_at_point(machine, point) if point else machine
 
 
+def machine_title(name: str) -> str:
+    """Return the title of a preset in words; another machine's name is the title.
+
+    >>> machine_title("edge_systolic_8b")
+    'Edge systolic array, 8 bit'
+    >>> machine_title("my_board")
+    'my_board'
+    """
+    return load_preset(name).title if name in preset_names() else name
+
+
 def machine_at_point(machine: Machine, name: str) -> Machine:
     """Return the machine at another listed clock and voltage.
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from accelerator.machine import machine_title
 from analysis.cost.quantity import Quantity
 from analysis.evaluation.image_answers import count_changes, unpack_bits
 from analysis.evaluation.intervals import (
@@ -94,8 +95,8 @@ def _estimate_cost(condition: Condition, run: Run, against: Run | None) -> Estim
         )
     if against.cost.machine != run.cost.machine:
         raise QuantError(
-            f"Costs of two runs compare on one machine; got {run.cost.machine} and "
-            f"{against.cost.machine}. Name one machine for both."
+            f"Costs of two runs compare on one machine; got {machine_title(run.cost.machine)} and "
+            f"{machine_title(against.cost.machine)}. Name one machine for both."
         )
     before = quantity.value_in(against.cost)
     if before <= 0:

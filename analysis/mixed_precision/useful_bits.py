@@ -84,8 +84,8 @@ def explain_machine_gains(machine: Machine) -> str:
     """Return one sentence about the gain of fewer bits on a machine."""
     sides = [_explain_side_gains(machine, side) for side in (Side.WEIGHTS, Side.ACTIVATIONS)]
     if sides[0] == sides[1]:
-        return f"On {machine.name}, weights and activations are {sides[0]}."
-    return f"On {machine.name}, weights are {sides[0]}; activations are {sides[1]}."
+        return f"On {machine.title}: weights and activations are {sides[0]}."
+    return f"On {machine.title}: weights are {sides[0]}; activations are {sides[1]}."
 
 
 def _explain_side_gains(machine: Machine, side: Side) -> str:

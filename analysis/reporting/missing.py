@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
+from accelerator.machine import machine_title
 from accelerator.workload import FLOAT_BITS
 from analysis.reporting.contents import LayerChoice, Report
 from analysis.sensitivity.sweep import Depth
@@ -81,16 +82,17 @@ def _is_float_choice(choice: LayerChoice) -> bool:
 
 def _cost_limits(report: Report) -> Iterator[str]:
     cost = report.run.cost
+    machine = machine_title(cost.machine)
     host = [layer.layer for layer in cost.layers if layer.on_host]
     if host:
         yield (
-            f"{len(host)} layers cannot run on {cost.machine} as configured; the cost is a rough "
+            f"{len(host)} layers cannot run on {machine} as configured; the cost is a rough "
             "guess for a host."
         )
     if cost.illustrative:
         yield (
-            f"The maker of {cost.machine} never published energies; the numbers are placeholders, "
+            f"The maker of {machine} never published energies; the numbers are placeholders, "
             "good for comparing configurations and not machines."
         )
     if report.machine is None:
-        yield f"The file of {cost.machine} is missing: the sources of the numbers are unknown."
+        yield f"The file of {machine} is missing: the sources of the numbers are unknown."

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from accelerator.machine import machine_title
 from accelerator.report import LayerCost
 from accelerator.workload import FLOAT_BITS, WEIGHT_KINDS
 from analysis.evaluation.intervals import paired_interval
@@ -309,7 +310,7 @@ def _comparison_caveats(before: Run, after: Run) -> Iterator[str]:
         data = _values_of_both(before.data, after.data)
         yield f"The data differ ({data}): accuracy cannot be compared."
     if before.cost.machine != after.cost.machine:
-        machines = _values_of_both(before.cost.machine, after.cost.machine)
+        machines = _values_of_both(*(machine_title(run.cost.machine) for run in (before, after)))
         yield f"The machines differ ({machines}): energy and latency cannot be compared."
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import plotly.graph_objects as go
 
 from accelerator.energy import Energy
+from accelerator.machine import machine_title
 from accelerator.report import CostReport, LayerCost
 from accelerator.validation.compare import check_measured_rows
 from analysis.reporting.contents import Report
@@ -36,7 +37,7 @@ def cost_section(report: Report) -> Html:
     """Return the energy by component and by layer, and the limits of the speed."""
     cost = report.run.cost
     content: list[object] = [
-        html_element("h2", f"Energy and latency on {cost.machine}", id="costs"),
+        html_element("h2", f"Energy and latency on {machine_title(cost.machine)}", id="costs"),
         html_element("p", f"Estimated energy: {energy_text(cost)}. {CAVEAT}", class_="before"),
         _energy_table(cost.energy),
         plot_element(energy_by_component(cost)),
@@ -162,7 +163,7 @@ def sources_section(report: Report) -> Html:
         return html_element(
             "section",
             html_element("h2", "The machine", id="machine"),
-            paragraph(f"{report.run.cost.machine}: its file is not at hand."),
+            paragraph(f"{machine_title(report.run.cost.machine)}: its file is not at hand."),
         )
     rows: list[tuple[str, object]] = [
         ("Name", f"{machine.title} ({machine.name})"),

@@ -2,6 +2,7 @@
 
 import plotly.graph_objects as go
 
+from accelerator.machine import machine_title
 from analysis.reporting.contents import Report
 from analysis.runs.verdict import Level, Verdict, judge_run
 from figures.cost.energy import energy_by_component
@@ -93,7 +94,8 @@ def machine_sentence(report: Report) -> str:
     """Return the machine in words: technology, clock, and how far the energy is to be trusted."""
     machine, cost = report.machine, report.run.cost
     if machine is None:
-        return f"Energy and latency are estimates for {cost.machine}, whose file is not at hand."
+        title = machine_title(cost.machine)
+        return f"Energy and latency are estimates for {title}, whose file is not at hand."
     text = (
         f"Energy and latency are estimates for {machine.title}: {machine.technology_nm:g} nm, "
         f"{machine.clock_hz / 1e6:.0f} MHz. Energy per image: {energy_text(cost)}."

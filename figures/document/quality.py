@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 
+from accelerator.machine import machine_title
 from analysis.cost.quantity import Quantity
 from analysis.evaluation.user_metric import MetricScore
 from analysis.reporting.contents import LayerChoice, Report
@@ -214,7 +215,8 @@ def front_section(report: Report) -> Html:
     if found is not None:
         content += [
             plot_element(
-                trade_off_chart(found), f"On {found.machine}. The star is this run, measured."
+                trade_off_chart(found),
+                f"On {machine_title(found.machine)}. The star is this run, measured.",
             ),
             html_table(
                 ("Configuration", "Kind", str(found.quantity).capitalize(), "Lost", "Output SQNR"),

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from accelerator.machine import machine_title
 from accelerator.report import CostReport
 from accelerator.workload import FLOAT_BITS
 from analysis.evaluation.lost_score import lost_metric, metric_value_text
@@ -79,7 +80,7 @@ def _summary_sentences(report: Report) -> Iterator[str]:
     cost = run.cost
     yield (
         f"An image takes an estimated {format_energy(cost.energy_pj)} and "
-        f"{format_time(cost.latency_s)} on {cost.machine}"
+        f"{format_time(cost.latency_s)} on {machine_title(cost.machine)}"
         f"{_energy_comparison(cost, report)}."
     )
 

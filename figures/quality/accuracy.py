@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
+from accelerator.machine import machine_title
 from analysis.evaluation.measures import Interval
 from analysis.runs.run_store import Run
 from figures.style.layout import (
@@ -80,7 +81,11 @@ def accuracy_against_energy(runs: Sequence[Run]) -> go.Figure:
         cliponaxis=False,
         showlegend=False,
         customdata=[
-            [point.text, format_energy(run.cost.energy_pj), escape_markup(run.cost.machine)]
+            [
+                point.text,
+                format_energy(run.cost.energy_pj),
+                escape_markup(machine_title(run.cost.machine)),
+            ]
             for point, run in zip(points, runs, strict=True)
         ],
         hovertemplate=(

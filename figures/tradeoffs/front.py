@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from accelerator.machine import machine_title
 from analysis.cost.quantity import Quantity
 from analysis.evaluation.measures import Interval
 from analysis.mixed_precision.pareto_front import Measured
@@ -38,7 +39,9 @@ def front_chart(
     `picked` names a machine and a point. A clicked point's customdata holds machine and name.
     """
     count = len(panels)
-    titles = [escape_markup(shorten_name(panel.front.machine, NARROW)) for panel in panels]
+    titles = [
+        escape_markup(shorten_name(machine_title(panel.front.machine), NARROW)) for panel in panels
+    ]
     figure = make_subplots(
         cols=count,
         shared_yaxes=True,

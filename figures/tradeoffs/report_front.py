@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 import plotly.graph_objects as go
 
+from accelerator.machine import machine_title
 from analysis.cost.quantity import Quantity
 from analysis.reporting.trade_off import TradeOff, TradePoint
 from figures.ranges.by_layer import SUSPECT
@@ -172,7 +173,8 @@ def _add_measured_points(
 def _trade_off_title(found: TradeOff) -> str:
     """Return how the chosen configuration compares with uniform 8 bits, where known."""
     if found.chosen is None:
-        return f"{len(found.predicted)} choices of the predicted front on {found.machine}"
+        machine = machine_title(found.machine)
+        return f"{len(found.predicted)} choices of the predicted front on {machine}"
     name = shorten_name(found.chosen.name, 30)
     eight = next((p for p in found.references if p.name.upper() == "W8A8"), None)
     if eight is None or not eight.cost:

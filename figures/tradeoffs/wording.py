@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from accelerator.machine import machine_title
 from accelerator.report import CostReport
 from analysis.cost.quantity import Quantity
 from analysis.evaluation.measures import Interval
@@ -173,13 +174,15 @@ def front_takeaway(fronts: Sequence[tuple[Front, float]], scale: QualityScale) -
     if not scale.by_loss:
         return _noise_takeaway(fronts)
     near = f"at most {NEAR:.0f} point below float"
-    savings = [(front.machine, saved_share(front, eight, scale)) for front, eight in fronts]
+    savings = [
+        (machine_title(front.machine), saved_share(front, eight, scale)) for front, eight in fronts
+    ]
     known = [(machine, share) for machine, share in savings if share is not None]
     if not known:
         return _floor_broken(fronts, scale)
     best, share = max(known, key=lambda one: one[1])
     if share < NOTHING:
-        where = f"on {best}" if len(fronts) == 1 else "on any of these machines"
+        where = "on this machine" if len(fronts) == 1 else "on any of these machines"
         return f"Fewer bits than 8 save no {quantity} {where}, if {near}"
     if len(known) == 1:
         return f"Mixed bits take {format_share(share)} less {quantity} than W8A8, {near}"
@@ -227,5 +230,5 @@ def _sqnr_gains(front: Front) -> list[tuple[float, str, str]]:
         within = [p for p in front.proposals if cost(p.cost) <= most]
         if within and most < dearest:  # at the cost of 8 bits there is nothing to gain
             best = max(p.prediction.sqnr_db for p in within)
-            gains.append((best - one.prediction.sqnr_db, one.name, front.machine))
+            gains.append((best - one.prediction.sqnr_db, one.name, machine_title(front.machine)))
     return gains

@@ -156,7 +156,7 @@ def test_a_session_keeps_fronts_to_go_on_with_and_to_look_at(opened: Visit) -> N
     assert names == [p.name for p in front.proposals]
     open_session(work, session, look=True)
     opened.run()
-    assert "Energy on bitfusion_like" in opened.words
+    assert "Energy on BitFusion like (16 x 32 fusion units)" in opened.words
     assert len(opened.at.get("plotly_chart")) == 1
     close_session(work)
 
@@ -255,7 +255,10 @@ def test_out_of_reach_is_one_sentence_with_what_is_within(opened: Visit) -> None
     opened.at.number_input(key=f"tradeoffs.most.{Against.EIGHT}").set_value(5.0)
     opened.run()
     (warning,) = opened.at.warning
-    assert "brings energy per image on bitfusion_like to 5 % of W8A8" in warning.value
+    assert (
+        "brings energy per image on BitFusion like (16 x 32 fusion units) to 5 % of W8A8"
+        in warning.value
+    )
     assert "is the least" in warning.value
     assert len(opened.at.get("plotly_chart")) == 2
 
@@ -323,7 +326,7 @@ def test_what_keeps_no_floor_is_warned_of(visit: Visit) -> None:
     visit.open(TRADEOFFS).at.multiselect(key="tradeoffs.recipes").set_value([RecipeChoice.NONE])
     found(visit.run())
     (warning,) = visit.at.warning
-    assert "Nothing on bitfusion_like keeps at most 1 point below float" in warning.value
+    assert "Nothing on BitFusion like (16 x 32 fusion units) keeps at most 1 point" in warning.value
     assert "with no repair, is predicted to lose" in warning.value
 
 

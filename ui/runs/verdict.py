@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from accelerator.machine import machine_title
 from analysis.runs.run_store import Run
 from analysis.runs.verdict import Level, judge_run
 from ui.runs.forms import is_present_experiment
 from ui.runs.next_steps import show_next_step
 from ui.state.workspace import Workspace
 from ui.widgets.markdown import plain
-from ui.widgets.tables import machine_title
 
 LIMITS = (
     "The limits are our choice: deployable up to 1 point of top-1 lost by the upper end of the "

@@ -3,6 +3,7 @@
 import pandas as pd
 import streamlit as st
 
+from accelerator.machine import machine_title
 from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.pareto_record import FrontPoint, FrontRecord
 from analysis.reporting.trade_off import trade_off_from_record
@@ -59,7 +60,9 @@ def show_opened_fronts(workspace: Workspace) -> None:
     if not records:
         st.info("This session holds no trade-offs.")
     for number, record in enumerate(records):
-        st.subheader(f"{str(record.quantity).capitalize()} on {plain(record.machine)}")
+        st.subheader(
+            f"{str(record.quantity).capitalize()} on {plain(machine_title(record.machine))}"
+        )
         figure = trade_off_chart(trade_off_from_record(record, session.runs))
         key = f"tradeoffs.opened.{number}"
         st.plotly_chart(figure, key=key, alt=takeaway(figure), config=CHART)
@@ -68,7 +71,7 @@ def show_opened_fronts(workspace: Workspace) -> None:
             key=f"{key}.table",
             hide_index=True,
             width="stretch",
-            alt=f"Best trade-offs on {record.machine}",
+            alt=f"Best trade-offs on {machine_title(record.machine)}",
         )
 
 

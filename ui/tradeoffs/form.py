@@ -226,8 +226,7 @@ def _gains_note(workspace: Workspace, wish: FrontRequest) -> None:
     if wish.quantity is Quantity.BOPS or machines_that_gain(machines, wish.bits):
         return
     others = machines_that_gain([load_preset(name) for name in preset_names()], wish.bits)
-    machine = workspace.machine
-    gains = explain_machine_gains(machine).replace(machine.name, f"“{machine.title}”")
+    gains = explain_machine_gains(workspace.machine)
     st.info(
         f"There is nothing to trade here. {plain(gains)} Repairs may still bring accuracy back.",
         icon=":material/lightbulb:",

@@ -128,7 +128,7 @@ def start_front_search(workspace: Workspace, wish: FrontRequest) -> None:
     remember_front_request(workspace, wish)
     then, key = workspace.copy_for_job(), front_key(workspace, wish)
     machines = requested_machines(workspace, wish)
-    names = ", ".join(machine.name for machine in machines)
+    names = ", ".join(machine.title for machine in machines)
 
     def search_steps() -> Steps[Found]:
         found = yield from _search_fronts(then, study, wish, machines, then.config)
@@ -162,7 +162,7 @@ def _search_fronts(
     share = (FRONT_SHARE - NOISE_SHARE) / len(machines)
     for place, machine in enumerate(machines):
         start = NOISE_SHARE + place * share
-        yield Progress(start, f"Costs on {machine.name}")
+        yield Progress(start, f"Costs on {machine.title}")
         search = RecipeSearch(noises, machine, wish.choice_rules(machine, network, present))
         front = find_pareto_front(search, wish.quantity, POINTS)
         searches[machine.name] = search
@@ -248,7 +248,7 @@ def _unreachable_sentence(search: RecipeSearch, quantity: Quantity, target: Poin
         repairs = name_of_recipe(best.recipe) or "no repair"
         most, lost_text = points_text(target.most), points_text(round(lost, 1))
         return (
-            f"Nothing on {search.machine.name} keeps at most {most} below float: "
+            f"Nothing on {search.machine.title} keeps at most {most} below float: "
             f"the best choice, with {repairs}, is predicted to lose {lost_text}. "
             "Offer wider bits, put AdaRound behind the repairs, or train."
         )
@@ -259,7 +259,7 @@ def _unreachable_sentence(search: RecipeSearch, quantity: Quantity, target: Poin
         quantity.value_in(search.reference.cost),
     )
     return (
-        f"No choice of bits brings {COST_NAMES[quantity].lower()} on {search.machine.name} to "
+        f"No choice of bits brings {COST_NAMES[quantity].lower()} on {search.machine.title} to "
         f"{wanted}; {value_text(quantity, least)} ({format_share(least / eight)} of W8A8) is the "
         "least. Allow more, offer narrower bits, or pin fewer layers."
     )

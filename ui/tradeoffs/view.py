@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import streamlit as st
 
+from accelerator.machine import machine_title
 from analysis.cost.quantity import Quantity
 from analysis.cost.spared_bits import explain_spared_bits
 from analysis.mixed_precision.forecast import ENOUGH, Foresight
@@ -120,7 +121,8 @@ def show_point_details(
 ) -> None:
     """Show the picked point: predicted and measured quality, cost, and bits."""
     repairs = name_of_recipe(picked.recipe) or "no repair"
-    st.markdown(f"**{plain(picked.name)}** on {plain(panel.front.machine)}, {plain(repairs)}")
+    machine = found.searches[panel.front.machine].machine.title
+    st.markdown(f"**{plain(picked.name)}** on {plain(machine)}, {plain(repairs)}")
     run = measured_run(found.network, panel, picked)
     measured = "not measured yet" if run is None else f"measured **{scale.run_text(run.run)}**"
     predicted = quality_text(scale, picked.prediction)
@@ -244,7 +246,7 @@ def show_point_table(workspace: Workspace, found: Found, panel: Panel, scale: Qu
         on_select=pick_ticked_point,
         selection_mode="multi-row",
         height=min(38 + 35 * len(points), 330),
-        alt=f"All points on {panel.front.machine}",
+        alt=f"All points on {machine_title(panel.front.machine)}",
         placeholder="",
         column_config={
             "name": st.column_config.TextColumn("Configuration", pinned=True, width=150),

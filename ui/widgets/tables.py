@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from accelerator.machine import load_preset, preset_names
+from accelerator.machine import machine_title
 from accelerator.report import CostReport, LayerCost
 from accelerator.workload import FLOAT_BITS
 from analysis.evaluation.lost_score import lost_metric, metric_value_text
@@ -194,11 +194,6 @@ def run_table(runs: Sequence[Run]) -> pd.DataFrame:
             for run, name in zip(runs, names, strict=True)
         ]
     )
-
-
-def machine_title(name: str) -> str:
-    """Return a preset's title; a machine of the person's own keeps its name."""
-    return load_preset(name).title if name in preset_names() else name
 
 
 def distinct_names(runs: Sequence[Run]) -> list[str]:

@@ -10,7 +10,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from accelerator.machine import load_preset
+from accelerator.machine import Machine, load_preset
 from accelerator.report import CostReport, Energy
 from analysis.cost.quantity import Quantity
 from analysis.evaluation.measures import Interval
@@ -327,3 +327,19 @@ def test_json_for_scripts_cannot_end_one() -> None:
     text = script_json({"name": HOSTILE})
     assert not set("<>&\u2028") & set(text)
     assert json.loads(text) == {"name": HOSTILE}
+
+
+@pytest.mark.parametrize("machine", [load_preset("bitfusion_like"), None])
+def test_a_report_tells_the_machine_in_words(machine: Machine | None) -> None:
+    """The id stands where a person types it, in the command, and beside the title once."""
+    others = (replace(measured(), id="other", name="other"),)
+    for drawn in (front(), replace(front(), chosen=None), None):
+        report = contents(front=drawn, machine=machine, others=others)
+        found = Elements(render_report(report))
+        text = found.words + " ".join(
+            value for key, value in found.scripts.items() if "figure" in key
+        )
+        assert "BitFusion like (16 x 32 fusion units)" in text
+        for allowed in ("--machine bitfusion_like", "(bitfusion_like)"):
+            text = text.replace(allowed, "")
+        assert "bitfusion_like" not in text

@@ -67,7 +67,7 @@ def test_what_is_saved_is_that_of_the_cheapest_point_that_is_good_enough(bitfusi
 def test_a_fixed_machine_saves_nothing_and_the_title_says_so(fixed: Panel) -> None:
     assert len(fixed.front.proposals) == 1
     figure = front_chart([fixed], ACCURACY)
-    assert takeaway(figure).startswith("Fewer bits than 8 save no energy on edge_systolic_8b")
+    assert takeaway(figure).startswith("Fewer bits than 8 save no energy on this machine")
     assert takeaway(front_chart([fixed], NOISE)).startswith("Fewer bits than 8 save no energy")
 
 
@@ -96,7 +96,10 @@ def test_machines_side_by_side_share_their_axis_in_percent(bitfusion: Panel, fix
     names = [str(data[1]) for data in reference.customdata]
     assert reference.x[names.index("W8A8")] == pytest.approx(100)
     words = front_takeaway([(p.front, p.full_cost) for p in (bitfusion, fixed)], ACCURACY)
-    assert "bitfusion_like profits most" in words or "on any of these machines" in words
+    assert (
+        "BitFusion like (16 x 32 fusion units) profits most" in words
+        or "on any of these machines" in words
+    )
 
 
 def test_a_click_names_its_machine_and_point(bitfusion: Panel) -> None:
