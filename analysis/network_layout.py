@@ -7,6 +7,10 @@ from torch import fx
 
 from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import Layer
+from quant.graph.operators import operator_name, value_inputs
+
+SIZE = "aten.sym_size.int"
+"""The operator that gives the size of a tensor, such as the number of images of a batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +50,22 @@ def place_nodes(
 
 
 def _source_layers(graph: FloatGraph, layer: Layer, owner: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the layers with values that reach `layer` through moves alone, without repetition."""
+    """Return the layers with values that reach `layer` through moves alone, without repetition.
+
+    A reshape that asks a tensor for its size moves no value of that tensor.
+    """
     found: dict[str, None] = {}
     seen: set[str] = set()
     waiting = [graph.node_named(name) for name in reversed(layer.inputs)]
     while waiting:
         node = waiting.pop()
-        if node.name in seen:
+        if node.name in seen or operator_name(node) == SIZE:
             continue
         seen.add(node.name)
         if node.name in owner:
             found[owner[node.name]] = None
         else:
-            waiting.extend(reversed(node.all_input_nodes))
+            waiting.extend(reversed(value_inputs(node)))
     return tuple(name for name in found if name != layer.name)
 
 

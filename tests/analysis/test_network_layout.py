@@ -1,6 +1,7 @@
 """Places of layers: depths and lanes by hand, and laws over all small networks."""
 
 import pytest
+from torch import Tensor, nn
 
 from analysis.network_layout import LayerPlace, layer_places
 from quant.graph.capture import capture_graph
@@ -41,6 +42,23 @@ def test_a_shortcut_stands_beside_its_block() -> None:
     assert (second.depth, second.lane) == (3, 0)
     assert at["blocks.0.add"].sources == ("blocks.0.conv2", "blocks.0.shortcut.0")
     assert at["blocks.1.add"].sources == ("blocks.1.conv2", "blocks.0.add")
+
+
+class Flattened(nn.Module):
+    """The batch size of the input goes into the reshape, as the flatten of an ONNX file does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.linear = nn.Conv2d(1, 2, 3), nn.Linear(2 * 16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.linear(self.conv(x).reshape(x.shape[0], 32))
+        return found
+
+
+def test_a_size_is_no_edge() -> None:
+    graph = FoldBatchNorm()(capture_graph(Flattened().eval(), (1, 6, 6)))
+    assert [place.sources for place in layer_places(graph)] == [(), ("input",), ("conv",)]
 
 
 def test_values_are_followed_through_reshapes_and_pools() -> None:
