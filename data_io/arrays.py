@@ -18,6 +18,7 @@ from data_io.dataset import Dataset, Inputs, Targets
 from data_io.errors import DatasetError
 from data_io.npy_member import map_archive_member
 from data_io.preprocessing import Preprocess
+from plain_files.open_zip import BoundedZip
 
 _BLOCK_BYTES = 16 * 1024**2
 _INPUTS, _LABELS, _TARGETS = "inputs", "labels", "targets"
@@ -200,7 +201,7 @@ def _check_array_lengths(arrays: dict[str, NDArray[np.generic]], count: int, sho
 def _map_arrays(path: Path, wanted: list[str]) -> dict[str, NDArray[np.generic]]:
     """Return the arrays of the file by name, on disk, the wanted arrays first."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with BoundedZip(path) as archive:
             names = [info.filename.removesuffix(".npy") for info in archive.infolist()]
             if len(wanted) == 1 and wanted[0] not in names:
                 wanted = [_INPUTS]

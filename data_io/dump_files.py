@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from data_io.errors import DatasetError
 from data_io.npy_member import map_archive_member
+from plain_files.open_zip import BoundedZip
 
 RAW_ENDINGS = (".raw", ".bin")
 MOST_TENSORS = 10_000
@@ -109,7 +110,7 @@ def _npy_tensor(file: Path) -> DumpedTensor:
 
 def _npz_tensors(path: Path) -> Iterator[DumpedTensor]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with BoundedZip(path) as archive:
             for info in archive.infolist()[: MOST_TENSORS + 1]:
                 name = info.filename.removesuffix(".npy")
                 yield _checked(name, map_archive_member(path, archive, info))

@@ -14,10 +14,12 @@ from pathlib import Path
 
 from model_io.errors import ModelError, UnsafeFileError
 from model_io.pt2.scan_pickle import check_sample_inputs
+from plain_files.open_zip import BoundedZip
 
 MAX_BYTES = 2 * 1024**3
 """The most that all members may hold together when unpacked."""
 MAX_JSON_BYTES = 64 * 1024**2
+MAX_SAMPLE_BYTES = 512 * 1024**2
 MAX_MEMBERS = 50_000
 _MAX_RATIO = 100
 _ENCRYPTED = 0x1
@@ -79,7 +81,7 @@ def open_pt2_archive(path: Path, shown: str) -> Archive:
             or pickled content.
     """
     try:
-        file = zipfile.ZipFile(path)
+        file = BoundedZip(path)
     except Exception:  # noqa: BLE001 (as above)
         raise ModelError(
             f"{shown} must be a zip archive written by torch.export.save, got something "
@@ -99,7 +101,7 @@ def _check_archive_head(archive: Archive, shown: str) -> None:
     if archive.read_member("archive_format", 16) != b"pt2":
         raise ModelError(f"{shown} must be of the format pt2, got another. {REMEDY}")
     if SAMPLE_INPUTS in archive.members:
-        check_sample_inputs(archive.read_member(SAMPLE_INPUTS), shown)
+        check_sample_inputs(archive.read_member(SAMPLE_INPUTS, MAX_SAMPLE_BYTES), shown)
 
 
 def _checked_members(file: zipfile.ZipFile, shown: str) -> dict[str, zipfile.ZipInfo]:

@@ -4,11 +4,10 @@ QuantScope needs no sample inputs and never unpickles. The scan finds hidden cal
 hidden call is hostile, and the user should know.
 """
 
-import io
 import pickletools
-import zipfile
 
 from model_io.errors import UnsafeFileError
+from plain_files.open_zip import BoundedZip
 
 _MAX_PICKLE_BYTES = 4 * 1024**2
 # The names in torch.save of a tuple of tensors: functions that rebuild a tensor from a storage.
@@ -35,7 +34,7 @@ def check_sample_inputs(data: bytes, shown: str) -> None:
     if not data:
         return
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as inner:
+        with BoundedZip(data) as inner:
             pickles = [i for i in inner.infolist() if i.filename.endswith("/data.pkl")]
             found = {f"{len(pickles)} pickles"}
             if len(pickles) == 1 and pickles[0].file_size <= _MAX_PICKLE_BYTES:

@@ -14,7 +14,9 @@ from model_io.errors import ModelError, UnsafeFileError
 
 MAX_PARTS = 3_000_000
 """Messages and strings in one file; a network of ten thousand nodes has about 200 000."""
-MAX_FIELDS = 30_000_000
+MAX_FIELDS = 10_000_000
+"""Fields of all messages; walking them takes seconds. A network of ten thousand nodes has a few
+hundred thousand: the numbers of a tensor are one field."""
 MAX_DEPTH = 60
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
@@ -59,6 +61,8 @@ class _Walk:
         parts = _message_fields(kind)
         while at < end:
             self.fields += 1
+            if self.fields > MAX_FIELDS:
+                raise self._too_many_parts_error()
             key, at = self._read_varint(at, end)
             number, wire = key >> 3, key & 7
             if wire == _VARINT:
@@ -90,11 +94,14 @@ class _Walk:
     def _count_part(self) -> None:
         """Count a part; too many parts raise an error."""
         self.parts += 1
-        if self.parts > MAX_PARTS or self.fields > MAX_FIELDS:
-            raise UnsafeFileError(
-                f"{self.shown} must hold at most {MAX_PARTS} parts, got more: reading it would "
-                "fill the memory. Export the network alone, without debug data."
-            )
+        if self.parts > MAX_PARTS:
+            raise self._too_many_parts_error()
+
+    def _too_many_parts_error(self) -> UnsafeFileError:
+        return UnsafeFileError(
+            f"{self.shown} must hold at most {MAX_PARTS} parts, got more: reading it would "
+            "fill the memory. Export the network alone, without debug data."
+        )
 
     def _cut_short_error(self) -> ModelError:
         return ModelError(

@@ -17,6 +17,8 @@ MAX_NODES = 20_000
 OPSETS = range(9, 26)
 """Versions of the standard whose operators the tables here were written for."""
 STANDARD = ("", "ai.onnx")
+FunctionKey = tuple[str, str, str]
+"""Domain, name and overload of a function."""
 REMEDY = "Export it again, as one file with torch.onnx.export or tf2onnx."
 
 
@@ -99,8 +101,8 @@ def _inline_functions(model: ModelProto, shown: str) -> ModelProto:
         raise _too_many_nodes_error(shown)
     if not model.functions:
         return model
-    functions = {(f.domain, f.name): f for f in model.functions}
-    sizes: dict[tuple[str, str], int] = {}
+    functions = {(f.domain, f.name, f.overload): f for f in model.functions}
+    sizes: dict[FunctionKey, int] = {}
     if (
         sum(_expanded_node_count(node, functions, sizes, (), shown) for node in model.graph.node)
         > MAX_NODES
@@ -117,13 +119,16 @@ def _inline_functions(model: ModelProto, shown: str) -> ModelProto:
 
 def _expanded_node_count(
     node: NodeProto,
-    functions: dict[tuple[str, str], FunctionProto],
-    sizes: dict[tuple[str, str], int],
-    callers: tuple[tuple[str, str], ...],
+    functions: dict[FunctionKey, FunctionProto],
+    sizes: dict[FunctionKey, int],
+    callers: tuple[FunctionKey, ...],
     shown: str,
 ) -> int:
-    """Return the number of nodes behind a node; a function that calls itself raises an error."""
-    key = (node.domain, node.op_type)
+    """Return the number of nodes behind a node; a function that calls itself raises an error.
+
+    A call counts as a node, so that functions without nodes cannot multiply.
+    """
+    key = (node.domain, node.op_type, node.overload)
     if key not in functions:
         inner = [a.g for a in node.attribute if a.HasField("g")]
         return 1 + sum(
@@ -136,7 +141,7 @@ def _expanded_node_count(
         )
     if key not in sizes:
         inside = functions[key].node
-        sizes[key] = sum(
+        sizes[key] = 1 + sum(
             _expanded_node_count(n, functions, sizes, (*callers, key), shown) for n in inside
         )
     return sizes[key]

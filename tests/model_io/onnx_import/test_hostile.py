@@ -190,6 +190,20 @@ def test_functions_that_call_themselves_or_each_other_without_end(refused: Refus
     assert "call itself" in refused(model(call, [1, 3], functions=itself, domains=["f"]))
     doubling = [function(f"f{i}", *([f"f{i + 1}"] * 4 if i < 30 else [])) for i in range(31)]
     assert "20000 nodes" in refused(model(call, [1, 3], functions=doubling, domains=["f"]))
+    empty = helper.make_function("f", "f30", ["b"], ["b"], [], [helper.make_opsetid("", 17)])
+    assert "20000 nodes" in refused(
+        model(call, [1, 3], functions=[*doubling[:30], empty], domains=["f"])
+    )
+    small = function("f1")
+    small.overload = "small"  # of the same name: which of the two is called counts
+    assert "20000 nodes" in refused(
+        model(call, [1, 3], functions=[*doubling, small], domains=["f"])
+    )
+
+
+def test_many_fields_that_make_no_parts(refused: Refuse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "MAX_FIELDS", 1000)
+    assert "parts" in refused(b"\x78\x01" * 2000)
 
 
 @pytest.mark.parametrize(
