@@ -280,9 +280,12 @@ def _train_mode_advice(node: JsonObject) -> str:
             "running statistics (track_running_stats=False), which takes the batch's own in eval "
             "mode too. Train it with running statistics, or use a group norm."
         )
+    advice = "Call .eval() before torch.export.export"
+    if "dropout" in node["target"]:
+        advice += ", and F.dropout with training=self.training"
     return (
         "The network must be exported in eval mode, got one in train mode: its batch norm or "
-        "dropout changes at every call. Call .eval() before torch.export.export."
+        f"dropout changes at every call. {advice}."
     )
 
 

@@ -15,6 +15,7 @@ from model_io.onnx_import.operators import (
     reductions,
     resizing,
     shaping,
+    spectra,
 )
 from model_io.onnx_import.operators.table import TABLE, Operator
 
@@ -35,4 +36,5 @@ __all__ = [
     "reductions",
     "resizing",
     "shaping",
+    "spectra",
 ]

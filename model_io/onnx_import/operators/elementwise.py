@@ -93,7 +93,10 @@ def pass_value_on(call: Call) -> Value:
         Refusal: a dropout in training mode.
     """
     if call.has_input(2) and call.known_number(2):
-        raise Refusal("It is in training mode. Export the network in eval mode.")
+        raise Refusal(
+            "It is in training mode. Export the network in eval mode, and call F.dropout with "
+            "training=self.training."
+        )
     return call.input_value(0)
 
 

@@ -143,6 +143,10 @@ class OnnxNetwork(StaticNetwork):
         self._ends: list[list[str]] = [[] for _ in self._operations]
         for name, index in last.items():
             self._ends[index].append(name)
+        for name in set(self._outputs) & set(shared):
+            self.register_buffer(
+                f"stored_output_{self._outputs.index(name)}", shared[name].detach()
+            )
         # children follow parents, so that a node "a.b" finds the node "a" in place
         for operation in sorted(self._operations, key=lambda o: o.step.name.count(".")):
             self._place_operation(operation)
@@ -185,6 +189,9 @@ class OnnxNetwork(StaticNetwork):
             for name in ends:
                 if name not in self._outputs:
                     values.pop(name, None)
+        for place, name in enumerate(self._outputs):
+            if name not in values:
+                values[name] = getattr(self, f"stored_output_{place}", None)
         return tuple(self._result_as_float(name, values.get(name)) for name in self._outputs)
 
     @staticmethod

@@ -24,7 +24,13 @@ REALS = (
     TensorProto.DOUBLE,
 )
 _CONTROL = ("If", "Loop", "Scan", "SequenceMap")
+_DRAWING = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli")
+_DRAWS = (
+    "It draws random numbers, which would count as quantization noise: export the network with "
+    "what stands for them in use, such as the mean of a variational auto-encoder."
+)
 _REMEDIES = {
+    **dict.fromkeys((*_DRAWING, "Multinomial"), _DRAWS),
     "NonMaxSuppression": "Cut the post-processing off with onnx.utils.extract_model.",
     "NonZero": "Cut the post-processing off with onnx.utils.extract_model.",
     "DynamicQuantizeLinear": "Export the float network; it is quantized here.",

@@ -219,7 +219,7 @@ def test_many_fields_that_make_no_parts(refused: Refuse, monkeypatch: pytest.Mon
         (node("NonMaxSuppression", ["x", "x"], "y", "nms"), "extract_model"),
         (node("DynamicQuantizeLinear", ["x"], "y s z", "dq"), "float network"),
         (node("Gelu", ["x"], "y", "early"), "Gelu (the node 'early')"),
-        (node("RandomNormalLike", ["x"], "y", "noise"), "RandomNormalLike"),
+        (node("RandomNormalLike", ["x"], "y", "noise"), "It draws random numbers"),
     ],
 )
 def test_operators_that_cannot_come_in_are_named(refused: Refuse, step: Any, said: str) -> None:

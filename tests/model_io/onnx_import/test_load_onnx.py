@@ -46,6 +46,15 @@ def test_unnamed_and_equal_names(tmp_path: Path) -> None:
     assert names == ["input", "first.out", "twice", "twice_2", "twice.inner"]
 
 
+def test_an_output_that_the_file_stores_is_left_out(tmp_path: Path) -> None:
+    made = model([node("Relu", ["x"], "y", "act")], ["n", 3], {"held": weight(1)[0]})
+    made.graph.output.append(helper.make_tensor_value_info("held", TensorProto.FLOAT, []))
+    got = load_onnx_network(saved(tmp_path / "net.onnx", made))
+    graph = capture_graph(got.module, got.input_shape)
+    assert len(graph.output_nodes) == 1
+    assert "1 of 2 outputs" in graph.notes[0]
+
+
 def test_weights_are_trained_and_edited(tmp_path: Path) -> None:
     module = load_onnx_network(saved(tmp_path / "net.onnx", small())).module
     names = {name for name, _ in module.named_parameters()}

@@ -364,3 +364,22 @@ def test_a_network_without_ranges_is_refused() -> None:
     graph = graph_of("kitchen")
     with pytest.raises(ModelError, match="none for 'input' and 10 others"):
         export_qdq_onnx(quantize_graph(graph, QuantConfig()))
+
+
+def test_sorted_scores_are_exported() -> None:
+    class Sorted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head = nn.Linear(6, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.sort(self.head(x), 1, descending=True)[0]
+
+    torch.manual_seed(0)
+    quantized = calibrated(capture_graph(Sorted().eval(), (6,)), config(8, 8))
+    written = export_qdq_onnx(quantized).model
+    assert "TopK" in {node.op_type for node in written.graph.node}
+    inputs = torch.randn(4, 6)
+    session = ort.InferenceSession(written.SerializeToString())
+    got = session.run(None, {"input": inputs.numpy()})[0]
+    torch.testing.assert_close(torch.tensor(got), quantized(inputs))
