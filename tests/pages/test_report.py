@@ -1,13 +1,19 @@
 """The report on the page of runs: made beside the page, downloaded, looked at."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from analysis.cost.quantity import Quantity
+from analysis.evaluation.measures import Interval
 from analysis.mixed_precision.pareto_front import Front
+from analysis.runs.experiment_file import experiment_from_plain, experiment_to_plain
+from analysis.runs.run_store import RunStep
 from quant.config import uniform_config
+from quant.passes.equalize import Equalize
 from tests.pages.visit import RUNS, Visit, wait_idle
 from ui.runs.forms import start_run
 from ui.runs.report import report_path, start_report
@@ -51,6 +57,32 @@ def test_it_tells_model_ranges_and_how_to_repeat_it(ran: Visit) -> None:
     network = ran.work.network
     assert network is not None
     assert f'value="{network.parameters}"' in text
+
+
+def test_the_first_page_of_a_repaired_run_draws_its_repairs(ran: Visit) -> None:
+    """And the notebook has the bits and the recipe of the run, not of what is chosen now."""
+    (run,) = ran.work.store.all_runs()
+    assert run.experiment is not None
+    record = experiment_from_plain(run.experiment)
+    ends = Interval(0.1, 0.2)
+    repaired = replace(
+        run,
+        id="repaired",
+        created="2999-01-01T00:00:00+00:00",
+        recipe=("Equalize",),
+        steps=(RunStep("Plain quantization", 0.15, ends, 1.0), RunStep("Equalize", 0.9, ends, 9.0)),
+        experiment=experiment_to_plain(record.experiment.with_recipe((Equalize(),))),
+    )
+    ran.work.store.save_run(repaired)
+    ran.work.set_config(uniform_config(2, 2))
+    start_report(ran.work, repaired)
+    wait_idle(ran.work)
+    text = report_path(ran.work, repaired).read_text(encoding="utf-8")
+    first = text.split('id="first-page"')[1].split("</section>")[0]
+    assert "The recipe brings 75.00 points" in first
+    assert "--equalize" in text
+    assert set(re.findall(r"(\d)-bit (?:weights|activations)", text)) <= {"4", "8"}
+    assert "4-bit weights" in text
 
 
 def test_a_session_that_is_looked_at_shows_the_presenters_view(ran: Visit) -> None:

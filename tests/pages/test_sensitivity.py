@@ -13,6 +13,7 @@ from analysis.sensitivity.sweep import Depth, Question, View
 from data_io.dataset import ImageSource
 from quant.config import uniform_config
 from quant.inputs import Inputs
+from quant.passes.equalize import Equalize
 from quant.simulation.plan import Side
 from quant.spec import Granularity
 from tests.pages.visit import PATIENCE_S, Visit, leave_choices
@@ -217,6 +218,16 @@ def test_the_card_names_the_cause_and_a_repair_that_helps(imbalanced: Visit) -> 
     assert "In the whole network" in imbalanced.words
     assert imbalanced.metric("Alone: output SQNR").delta.startswith("+")
     assert "Run it on the whole network" in imbalanced.links()
+
+
+def test_the_card_names_the_causes_that_the_repairs_of_the_experiment_leave(
+    imbalanced: Visit,
+) -> None:
+    imbalanced.work.set_recipe((Equalize(),))
+    pick(ask(imbalanced, Depth.INSTANT, bits=(8,)), PICKER)
+    assert "after the experiment's own repairs: equalize" in imbalanced.words
+    assert "times the median channel" not in imbalanced.words
+    assert "Equalize across layers" not in imbalanced.words, "it is done already"
 
 
 def test_a_change_of_grid_that_helped_can_be_used(imbalanced: Visit) -> None:

@@ -26,13 +26,20 @@ def experiment_range_book(workspace: Workspace, network: Network) -> tuple[Range
 
     Passes that learn from images are left out, with all passes, until a job has run them.
     """
-    study, passes = workspace.study, float_passes(workspace)
-    if study is None or not passes:
+    study = workspace.study
+    if study is None:
         return present_range_book(workspace, network), ()
-    if any(map(pass_needs_images, passes)) and not study.holds_repaired(passes):
-        return study.range_book(), ()
-    repaired = study.repaired_study(passes, lambda: repair_float_network(study, passes))
+    repaired, passes = study_after_repairs(study, float_passes(workspace))
     return repaired.range_book(), passes
+
+
+def study_after_repairs(study: Study, passes: Recipe) -> tuple[Study, Recipe]:
+    """Return the study after float passes, or the study and no pass where images must teach one."""
+    if not passes:
+        return study, ()
+    if any(map(pass_needs_images, passes)) and not study.holds_repaired(passes):
+        return study, ()
+    return study.repaired_study(passes, lambda: repair_float_network(study, passes)), passes
 
 
 def calibrate_experiment(study: Study, passes: Recipe) -> Steps[Study]:

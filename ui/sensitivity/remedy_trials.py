@@ -6,6 +6,7 @@ from analysis.sensitivity.sweep import Question
 from analysis.study import Study
 from quant.config import QuantConfig
 from quant.progress import Steps, part_of_progress
+from ui.answers.range_book import float_passes, study_after_repairs
 from ui.answers.sensitivity import request_images
 from ui.job_kind import JobKind
 from ui.jobs import Job
@@ -20,7 +21,7 @@ def trials_of_question(workspace: Workspace, question: Question) -> list[RemedyT
 
 def _trial_key(workspace: Workspace, question: Question) -> tuple[str, Question]:
     digest = workspace.network.digest if workspace.network else ""
-    return f"{digest} {workspace.config.to_json()}", question
+    return f"{digest} {workspace.config.to_json()} {float_passes(workspace)!r}", question
 
 
 def is_trying_remedy(workspace: Workspace) -> bool:
@@ -35,7 +36,8 @@ def start_remedy_trial(
     study, data = workspace.job_study, request_images(workspace, asked)
     if study is None or data is None:
         return
-    asked_study = study.with_scored_images(data)
+    repaired, _ = study_after_repairs(study, float_passes(workspace))
+    asked_study = repaired.with_scored_images(data)
     config, key = workspace.config, _trial_key(workspace, question)
 
     def keep_trial(trial: RemedyTrial) -> None:

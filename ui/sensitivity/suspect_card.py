@@ -7,6 +7,7 @@ from analysis.diagnosis.remedies import Remedy
 from analysis.diagnosis.try_remedy import RemedyTrial, remedy_verdict
 from analysis.evaluation.evaluate import Evaluation
 from analysis.ranges.tensors import RangeBook
+from analysis.runs.apply_recipe import title_of_pass
 from analysis.sensitivity.ranking import (
     HarmMetric,
     describes_return_to_float,
@@ -17,8 +18,11 @@ from analysis.sensitivity.ranking import (
 from analysis.sensitivity.sweep import CellScore, Question, Sensitivity
 from figures.sensitivity.wording import cell_text, format_metric, metric_name, shown_title
 from quant.errors import QuantError
+from quant.passes.equalize import Equalize
+from quant.passes.recipe import Recipe
 from quant.simulation.plan import Side
 from quant.spec import SpecChange
+from ui.answers.range_book import experiment_range_book
 from ui.answers.sensitivity import request_images
 from ui.navigation import RANGES, REPAIR
 from ui.sensitivity.form import BITS
@@ -40,7 +44,8 @@ def show_suspect_card(
     study = workspace.study
     if study is None:
         return
-    network, book = study.network, study.range_book()
+    network = study.network
+    book, passes = experiment_range_book(workspace, network)
     with st.container(border=True):
         layer = _layer_box(workspace, lens)
         question = Question(layer, lens.bits, lens.side, found.sweep.view)
@@ -48,10 +53,11 @@ def show_suspect_card(
             f"{str(network.graph[layer].kind).capitalize()} · {cell_text(lens.side, lens.bits)}"
         )
         _layer_scores(found, lens, layer)
+        _repairs_note(passes)
         try:
-            suspect = build_suspect_card(
-                book, workspace.config, question, study.equalizable_pairs()
-            )
+            equalized = any(isinstance(one, Equalize) for one in passes)
+            pairs = () if equalized else study.equalizable_pairs()
+            suspect = build_suspect_card(book, workspace.config, question, pairs)
         except QuantError as error:
             st.error(plain(str(error)))
             return
@@ -59,6 +65,18 @@ def show_suspect_card(
         _ranges_link(workspace, lens)
         _remedy_list(workspace, asked, book, suspect)
         _give_bits_form(workspace, book, question)
+
+
+def _repairs_note(passes: Recipe) -> None:
+    """Say after which repairs the causes below are told."""
+    if passes:
+        names = " and ".join(title_of_pass(step).lower() for step in passes)
+        st.caption(
+            plain(
+                f"Causes and repairs below are those after the experiment's own repairs: {names}. "
+                "The number above was measured before them."
+            )
+        )
 
 
 def _layer_box(workspace: Workspace, lens: Lens) -> str:
