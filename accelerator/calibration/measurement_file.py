@@ -42,7 +42,9 @@ def read_measurement_rows(text: str) -> tuple[MeasurementRow, ...]:
         ValueError: a column is missing or has another unit, a cell holds no number, or there are
             no rows.
     """
-    reader = csv.DictReader(io.StringIO(text.lstrip("\ufeff")), skipinitialspace=True)
+    text = text.lstrip("\ufeff")
+    _check_separator(text.partition("\n")[0])
+    reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
     names = [(name or "").strip().lower() for name in reader.fieldnames or ()]
     reader.fieldnames = names
     _check_column_names(names)
@@ -105,7 +107,19 @@ def read_uniform_widths(text: str) -> tuple[int, int] | None:
     return int(weight), int(activation)
 
 
+def _check_separator(head: str) -> None:
+    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+        if separator in head and "," not in head:
+            raise ValueError(
+                f"A file of measurements must separate its cells by commas; got {name}. Save it as "
+                "CSV with commas, and write 0.109 for a number, not 0,109."
+            )
+
+
 def _check_column_names(names: Sequence[str]) -> None:
+    for name in COLUMNS:
+        if names.count(name) > 1:
+            raise ValueError(f"A column must stand once; got {name} twice. Remove one of the two.")
     for name in names:
         stem = name.partition("_")[0]
         wanted = {"latency": "latency_s", "energy": "energy_j", "idle": "idle_power_w"}.get(stem)
@@ -121,6 +135,11 @@ def _check_column_names(names: Sequence[str]) -> None:
 
 
 def _read_measurement_row(number: int, cells: dict[str, str]) -> MeasurementRow:
+    if None in cells:  # where DictReader keeps the cells behind the last column
+        raise ValueError(
+            f"Line {number} must have a cell for each column; it has more. Write 0.109 for a "
+            "number, not 0,109, and remove commas at the end."
+        )
     text = {name: (value or "").strip() for name, value in cells.items() if name in COLUMNS}
     if not text.get("network"):
         raise ValueError(f"Line {number} must name a network; it is empty. Fill the cell.")
@@ -151,8 +170,9 @@ def _read_positive_numbers(number: int, text: dict[str, str]) -> Iterator[tuple[
         except ValueError:
             value = 0.0
         if not 0 < value < 1e12:
+            how = "Write a point for the comma." if "," in text[name] else "Correct the cell."
             raise ValueError(
                 f"Line {number}: {name} must be a number above 0 without a unit; got "
-                f"{text[name][:40]!r}. Correct the cell."
+                f"{text[name][:40]!r}. {how}"
             )
         yield name, value

@@ -22,6 +22,7 @@ from accelerator.validation.networks import NETWORKS, TINY, network_table
 from accelerator.workload import Workload
 from commands.inputs import open_network, read_text_file
 from quant.config import config_from_json, uniform_config
+from sample_models.registry import SAMPLES
 
 Answer = dict[str, object]
 
@@ -49,6 +50,11 @@ def find_workload(network: str, config: str) -> Workload:
         if widths is None
         else uniform_config(*widths)
     )
+    if network not in SAMPLES and not Path(network).suffix:
+        raise ValueError(
+            f"A network must be one of {', '.join(TINY)} of MLPerf Tiny, a sample "
+            f"({', '.join(SAMPLES)}) or a model's file; got {network!r}."
+        )
     loaded = open_network(network, None, None)
     return build_workload(loaded.name, loaded.graph, wish)
 
@@ -58,7 +64,8 @@ def refuse_questions(base: Machine, rows: tuple[Measurement, ...]) -> None:
     questions = find_questions(base, rows)
     if not questions:
         return
-    more = f" {len(questions) - 1} more rows look alike." if len(questions) > 1 else ""
+    others = len(questions) - 1
+    more = f" {others} more row{'s look' if others > 1 else ' looks'} alike." if others else ""
     raise ValueError(
         f"{questions[0]}{more} Correct the file, or add --accept to fit the rows as they are."
     )
@@ -74,6 +81,14 @@ def fit_board(
     text = write_machine(machine, f"fitted to {len(rows)} rows of {source} ({networks})")
     out.write_text(f"# {base.title}, fitted to {source}.\n\n{text}", encoding="utf-8")
     return calibration, load_machine(out)
+
+
+def candidate_workloads(measured: Collection[str]) -> dict[str, Workload]:
+    """Return published and sample networks that were not measured, at 8 bits."""
+    from analysis.cost.sample_workloads import sample_workloads  # noqa: PLC0415
+
+    tables = {name: network_table(name) for name in TINY} | sample_workloads()
+    return {name: table for name, table in tables.items() if name not in measured}
 
 
 def summarize_fit(
@@ -108,9 +123,9 @@ def _fit_error_values(error: FitError) -> Answer:
 def _next_measurements(
     machine: Machine, present: Workload | None, measured: Collection[str]
 ) -> list[Answer]:
-    """Return the published networks not measured yet, by how far each narrows the interval."""
+    """Return published and sample networks not measured yet, by how they narrow the interval."""
     if present is None:
         return []
-    tables = {name: network_table(name) for name in TINY if name not in measured}
+    tables = candidate_workloads(measured)
     quantity = "energy" if machine.fit and machine.fit.energy else "latency"
     return [asdict(one) for one in rank_next_measurements(machine, present, tables, quantity)]
