@@ -59,6 +59,8 @@ def estimate_measure(
         return _scale_interval(score.sqnr_db, score.sqnr_ci95, score.samples, scale, ENERGY_SOURCE)
     if measure in (Measure.METRIC, Measure.LOSS):
         return _estimate_metric(measure, run, confidence)
+    if measure is Measure.DROP and score.metric is not None and score.quantized_top1 is None:
+        return _estimate_metric_drop(condition, run, against, confidence)
     if measure is Measure.DROP:
         return _estimate_drop(*count_lost_and_won(run, against), score.samples, confidence)
     share = score.quantized_top1 if measure is Measure.TOP1 else score.agreement
@@ -167,6 +169,26 @@ def _estimate_metric(measure: Measure, run: Run, confidence: float) -> Estimate:
         return Estimate(value, run.evaluation.samples, WHOLE_SOURCE)
     scale = normal_quantile(confidence) / Z95
     return _scale_interval(value, interval, run.evaluation.samples, scale, METRIC_SOURCE)
+
+
+def _estimate_metric_drop(
+    condition: Condition, run: Run, against: Run | None, confidence: float
+) -> Estimate:
+    """Return the drop of a task's metric against the float network, in shares of 1."""
+    metric = run.evaluation.metric
+    assert metric is not None
+    loss = f"loss {condition.operator} ..."
+    if not metric.share:
+        raise QuantError(
+            f"A drop is in points of a share; {metric.name} is none. Write {loss!r} in the unit of "
+            f"{metric.name}."
+        )
+    if against is not None:
+        raise QuantError(
+            f"A drop of {metric.name} compares with the float network only; got --against "
+            f"{against.name}. Leave --against out."
+        )
+    return _estimate_metric(Measure.LOSS, run, confidence)
 
 
 def _scale_interval(

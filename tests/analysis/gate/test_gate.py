@@ -175,3 +175,31 @@ def test_several_conditions_share_the_confidence() -> None:
     )
     with pytest.raises(ConfigError, match="at least 50 %"):
         check_run(checked, [read_condition("drop > 5")], confidence=0.2)
+
+
+def test_a_drop_where_the_task_has_another_metric_is_in_points_of_it() -> None:
+    detected = MetricScore(
+        name="mAP",
+        higher_is_better=True,
+        float_value=0.60,
+        quantized_value=0.57,
+        change=-0.03,
+        change_ci95=Interval(-0.04, -0.02),
+        share=True,
+    )
+    score = replace(
+        evaluation(samples=200),
+        float_top1=None,
+        quantized_top1=None,
+        classes=False,
+        metric=detected,
+    )
+    checked = run("tried", report(), score)
+    assert decide_one("drop > 1", checked).outcome is GateOutcome.BROKEN
+    assert decide_one("drop > 3", checked).outcome is GateOutcome.UNDECIDED
+    assert decide_one("drop > 5 points", checked).outcome is GateOutcome.HOLDS
+    with pytest.raises(QuantError, match="mAP compares with the float network only"):
+        decide_one("drop > 1", checked, checked)
+    error = replace(score, metric=replace(detected, name="MAE", share=False))
+    with pytest.raises(QuantError, match="MAE is none"):
+        decide_one("drop > 1", run("tried", report(), error))
