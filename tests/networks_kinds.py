@@ -13,6 +13,11 @@ from torch.nn.utils import parametrizations
 Run = Callable[[Any, Tensor], Any]
 
 
+def stored(value: Tensor) -> nn.Parameter:
+    """Return a parameter, of whole numbers too."""
+    return nn.Parameter(value, requires_grad=value.is_floating_point())
+
+
 class Written(nn.Module):
     """A network whose forward is a function of itself and its input."""
 
@@ -20,7 +25,7 @@ class Written(nn.Module):
         super().__init__()
         self.run = run
         for name, part in parts.items():
-            setattr(self, name, nn.Parameter(part) if isinstance(part, Tensor) else part)
+            setattr(self, name, stored(part) if isinstance(part, Tensor) else part)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return what the function returns."""
@@ -129,6 +134,12 @@ CASES: dict[str, Case] = {
     "whole weights times a scale": Case(
         lambda: Written(
             lambda m, x: F.linear(x, m.q.round() * m.s), q=random(5, 8) * 9, s=random(5, 1)
+        ), (8,), (LINEAR,), 40,
+    ),
+    "packed weights": Case(
+        lambda: Written(
+            lambda m, x: F.linear(x, torch.stack([m.q & 15, m.q >> 4], -1).flatten(1) * m.s),
+            q=torch.randint(0, 256, (5, 4)), s=random(5, 1),
         ), (8,), (LINEAR,), 40,
     ),
     "linear of a transpose": Case(

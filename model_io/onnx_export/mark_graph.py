@@ -13,9 +13,8 @@ from torch import Tensor, fx
 from torch.export import Dim
 
 from model_io.errors import ModelError
+from model_io.onnx_export.exporter_words import spell_for_exporter
 from quant.graph.float_graph import copy_graph_module
-from quant.graph.layers import shape_of_node
-from quant.graph.spelling.edits import schema_arguments
 from quant.inputs import KINDS
 from quant.simulation.plan import Side
 from quant.simulation.quant_graph import QuantGraph
@@ -86,7 +85,7 @@ def export_with_marks(quantized: QuantGraph) -> ModelProto:
 def _insert_marks(quantized: QuantGraph) -> fx.GraphModule:
     """Return a copy of the graph with a mark for each quantizer, bias and fused operation."""
     module = copy_graph_module(quantized.module)
-    _spell_sorts(module)
+    spell_for_exporter(module)
     nodes = {node.name: node for node in module.graph.nodes}
     for layer in quantized.graph.layers:
         node = nodes.get(layer.node)
@@ -108,18 +107,6 @@ def _insert_marks(quantized: QuantGraph) -> fx.GraphModule:
                 _mark_quantizer(module, node, quantizer)
     module.recompile()
     return module.eval()
-
-
-def _spell_sorts(module: fx.GraphModule) -> None:
-    """Write sorts as topk of all values, which ONNX has; both keep the order of equal values."""
-    aten = torch.ops.aten
-    for node in module.graph.nodes:
-        if node.target not in (aten.sort.default, aten.sort.stable) or not node.users:
-            continue
-        found, results = schema_arguments(node), [*map(shape_of_node, node.users)]
-        source, axis, largest = found["self"], found["dim"], found["descending"]
-        node.target, node.kwargs = aten.topk.default, {}
-        node.args = (source, results[0][axis], axis, largest, True)
 
 
 def _insert_mark_after(module: fx.GraphModule, node: fx.Node, what: Marked, layer: str) -> None:

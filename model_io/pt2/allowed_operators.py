@@ -20,7 +20,10 @@ _REFUSED = {"from_file"}
 # Allowed are the internal operators that torch.export writes for ordinary networks.
 _INTERNAL = {
     "__and__",
+    "__lshift__",
     "__or__",
+    "__rshift__",
+    "__xor__",
     "_adaptive_avg_pool2d",
     "_assert_scalar",
     "_assert_tensor_metadata",

@@ -44,7 +44,8 @@ _FACTORS = _names(
 _SUMS = _names(
     "add sub rsub subtract eq ne not_equal lt less le less_equal gt greater ge greater_equal"
     " isclose isin logical_and logical_or minimum maximum fmin fmax where masked_fill"
-    " heaviside copysign complex polar gcd lcm __and__ __or__ arctan2 fill copy floor_divide"
+    " heaviside copysign complex polar gcd lcm __and__ __or__ __xor__ __lshift__"
+    " __rshift__ arctan2 fill copy floor_divide"
     " clamp prelu bucketize searchsorted"
 )
 _MOVES = _names(
