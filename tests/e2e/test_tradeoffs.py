@@ -18,7 +18,7 @@ def test_a_proposal_is_measured_and_a_point_goes_to_configure(own_server: str, p
     expect(frame(page)).to_contain_text("BitFusion")
     main(page).get_by_role("spinbutton", name="Points to measure with the front").fill("1")
     button(page, "Find the best trade-offs").click()
-    expect(main(page)).to_contain_text("Least energy within 1 point of float on bitfusion_like")
+    expect(main(page)).to_contain_text("Least energy within 1 point of float on BitFusion like")
     idle(page)
 
     main(page).get_by_role("combobox", name=re.compile("Bound in")).first.click()
@@ -27,7 +27,7 @@ def test_a_proposal_is_measured_and_a_point_goes_to_configure(own_server: str, p
     most = main(page).get_by_role("spinbutton", name="At most")
     most.fill("50")
     most.press("Enter")
-    expect(main(page)).to_contain_text("Best energy at 50 % of W8A8 on bitfusion_like")
+    expect(main(page)).to_contain_text("Best energy at 50 % of W8A8 on BitFusion like")
     expect(main(page)).to_contain_text(re.compile(r"Energy per image .* \((49|50)[.\d]* %\)"))
     button(page, "Measure").click()
     # other tests may have left runs on this server, and then quality is told as accuracy
@@ -39,9 +39,9 @@ def test_a_proposal_is_measured_and_a_point_goes_to_configure(own_server: str, p
     chart = main(page).get_by_test_id("stPlotlyChart").first
     # the cheapest points of the front lie below the part that is drawn
     click_in_chart(page, chart.locator(".scatterlayer .trace .points path").nth(7))
-    picked = main(page).get_by_text(re.compile(r"^Mixed, [\d.]+ % energy on bitfusion_like,"))
+    picked = main(page).get_by_text(re.compile(r"^Mixed, [\d.]+ % energy on BitFusion like"))
     expect(picked).to_be_visible()
-    name = picked.inner_text().partition(" on bitfusion_like")[0]
+    name = picked.inner_text().partition(" on BitFusion like")[0]
     button(page, "Use this configuration").click()
     expect(frame(page)).to_contain_text(name)
 

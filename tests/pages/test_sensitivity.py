@@ -102,6 +102,10 @@ def test_the_noise_of_tensors_is_there_without_a_click(visit: Visit) -> None:
 def test_screening_is_one_click_and_is_kept(visit: Visit) -> None:
     ask(visit, Depth.SCREENING)
     assert "Screen to measure the harm" in visit.words
+    visit.at.number_input(key="sensitivity.images.200").set_value(100)
+    assert "Screening uses the first 64 of them." in visit.run().words
+    visit.at.number_input(key="sensitivity.images.200").set_value(24)
+    assert "Screening uses" not in visit.run().words
     assert "Nothing has been measured yet of what layers lose under W8A8 per-channel" in visit.words
     answered(visit)
     assert "Screened on 24 images" in visit.words

@@ -1,5 +1,6 @@
 """The page Trade-offs, without a browser: find a front, pick, load, measure; Configure foresees."""
 
+import re
 import threading
 from dataclasses import replace
 from typing import Any
@@ -196,7 +197,7 @@ def test_measured_points_are_kept_and_teach(opened: Visit, saved: Any) -> None:
     assert "How accuracy follows from noise is not known yet" in opened.words
     opened.press("tradeoffs.three").wait()
     assert len(saved()) == 3
-    assert all(name.startswith("Mixed, ") for name in saved())
+    assert all(re.match(r"(Mixed|W\dA\d everywhere), [\d.]+ % energy", name) for name in saved())
     assert "Top-1 accuracy: predicted" in opened.words
     assert "3 measured: predictions were" in opened.words
     rows = table(opened)
@@ -379,3 +380,12 @@ def test_what_teaches_most_is_measured_first(opened: Visit) -> None:
     assert {order[0].name, order[1].name} == {proposals[0].name, proposals[-1].name}
     assert spread_proposals(proposals[:1]) == list(proposals[:1])
     assert spread_proposals([]) == []
+
+
+def test_a_point_with_the_same_bits_everywhere_is_not_called_mixed(opened: Visit) -> None:
+    front = front_of(found(opened)).fronts["bitfusion_like"]
+    network = opened.work.network
+    assert network is not None
+    for point in front.proposals:
+        widths = set(bits_by_part(point.config, network.graph).values())
+        assert point.name.startswith("Mixed, ") == (len(widths) > 1)

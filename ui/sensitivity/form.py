@@ -74,7 +74,7 @@ def sweep_request_form(workspace: Workspace) -> SweepRequest:
         persist_state="session",
         help="Both together quantizes a layer's weights and output at once",
     )
-    bits_column, images_column = st.columns([3, 1], vertical_alignment="bottom")
+    bits_column, images_column = st.columns([3, 1])
     bits = bits_column.multiselect(
         "Bits",
         sorted(BITS, reverse=True),
@@ -85,6 +85,8 @@ def sweep_request_form(workspace: Workspace) -> SweepRequest:
         "Granularity and ranges are those of the configuration.",
     )
     images = _images_field(workspace, images_column, last)
+    if depth is Depth.SCREENING and workspace.parts is not None and images > SCREENED_IMAGES:
+        images_column.caption(f"Screening uses the first {SCREENED_IMAGES} of them.")
     stop_early, scheduler, memory = _further_fields(workspace, last)
     return SweepRequest(
         depth=depth or last.depth,

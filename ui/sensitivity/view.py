@@ -129,7 +129,7 @@ def answers_note(workspace: Workspace, found: Sensitivity, asked_depth: Depth) -
     depth = "Screened" if found.depth is Depth.SCREENING else "Exact"
     words = [f"{depth} on {_image_count_text(found)} images"]
     if found.float_top1 is not None:
-        words.append(f"float top-1 {100 * found.float_top1:.2f} %")
+        words.append(f"float top-1 on these {100 * found.float_top1:.2f} %")
     if any(score.depth is Depth.SCREENING for score in found.scores) and depth == "Exact":
         words.append("cells not reached yet are screened")
     parts = workspace.parts

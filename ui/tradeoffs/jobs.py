@@ -27,6 +27,7 @@ from analysis.sensitivity.sweep import Sensitivity, View
 from analysis.study import Study
 from figures.style.units import format_share
 from figures.tradeoffs.wording import COST_NAMES, value_text
+from quant.assignment import bits_by_part
 from quant.config import QuantConfig
 from quant.errors import QuantError
 from quant.progress import Progress, Steps, part_of_progress
@@ -198,6 +199,10 @@ def _name_points(front: Front, search: RecipeSearch) -> Front:
 def _name_of(proposal: Proposal, quantity: Quantity, search: RecipeSearch) -> str:
     """Return a name that tells the cost of a proposal beside uniform 8 bits."""
     share = quantity.value_in(proposal.cost) / quantity.value_in(search.reference.cost)
+    bits = set(bits_by_part(proposal.config, search.noises[0].network.graph).values())
+    if len(bits) == 1:
+        (width,) = bits
+        return f"W{width}A{width} everywhere, {100 * share:.1f} % {quantity}"
     return f"Mixed, {100 * share:.1f} % {quantity}"
 
 
