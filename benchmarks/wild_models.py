@@ -111,6 +111,8 @@ def images_file(network: Network, path: Path, count: int) -> Path:
         one.name if len(network.graph.inputs) > 1 else "inputs": values.numpy()
         for one, values in zip(network.graph.inputs, tensors_of_batch(drawn), strict=True)
     }
+    if "mask" in arrays:  # a row without a place to attend to has no answer
+        arrays["mask"][:, 0] = 1
     if network.is_classifier:
         with torch.no_grad():
             outputs = forward_first_output(network.graph, network.graph.batch, drawn)

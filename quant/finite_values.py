@@ -5,6 +5,7 @@ from torch import Tensor, fx
 
 from quant.errors import QuantError
 from quant.graph.float_graph import FloatGraph
+from quant.graph.operators import SOFTMAXES, is_pass_through, operator_name
 from quant.inputs import Inputs, tensors_of_batch
 
 
@@ -44,6 +45,11 @@ def describe_overflow(graph: FloatGraph, inputs: Inputs) -> str:
         search.run(*tensors_of_batch(inputs))
     layer = next((one for one in graph.layers if search.guilty in (one.node, one.output)), None)
     where = "an operation" if layer is None else layer.name
+    if search.guilty_operator in SOFTMAXES:
+        return (
+            f"The float network's outputs must be finite numbers; on these inputs {where} is NaN, "
+            "for a mask hides every place of a row. Leave at least one place to each row."
+        )
     largest = ""
     if layer is not None and layer.weight is not None:
         largest = (
@@ -58,15 +64,26 @@ def describe_overflow(graph: FloatGraph, inputs: Inputs) -> str:
 
 
 class _FirstOverflow(fx.Interpreter):
-    """Runs a graph and notes the first node without finite values."""
+    """Runs a graph and notes the first node without finite values; -inf of a mask is meant."""
 
     guilty = ""
+    guilty_operator = ""
 
     def run_node(self, n: fx.Node) -> object:
         """Run a node."""
         value = super().run_node(n)
-        if not self.guilty and n.op == "call_function" and isinstance(value, Tensor):
-            real = value.is_floating_point()
-            if real and not bool(torch.isfinite(value).all()):
-                self.guilty = n.name
+        if self.guilty or n.op != "call_function" or not isinstance(value, Tensor):
+            return value
+        finite = not value.is_floating_point() or bool(torch.isfinite(value).all())
+        if not finite and not _hides_places(n, value):
+            self.guilty, self.guilty_operator = n.name, operator_name(n)
         return value
+
+
+def _hides_places(node: fx.Node, value: Tensor) -> bool:
+    """Tell whether a value of any shape is -inf where a mask means it."""
+    name = operator_name(node)
+    meant = name.startswith(("aten.where.", "aten.masked_fill", "aten.full")) or is_pass_through(
+        node
+    )
+    return meant and not bool(torch.isnan(value).any() or (value == torch.inf).any())

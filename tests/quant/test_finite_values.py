@@ -1,7 +1,10 @@
 """Numbers that are none: the layer is named, before any work where that can be."""
 
+from typing import Any
+
 import pytest
 import torch
+from torch import nn
 
 from analysis.network import prepare_network
 from quant.errors import CalibrationError, QuantError
@@ -11,6 +14,7 @@ from quant.graph.float_graph import FloatGraph
 from quant.passes.calibrate import Calibrate
 from quant.progress import drain_steps
 from quant.torch_state import exclusive_torch
+from tests.networks_kinds import Written
 
 
 class TwoLayers(torch.nn.Module):
@@ -47,3 +51,15 @@ def test_outputs_beyond_float32_name_the_layer_and_what_is_large(loud: FloatGrap
 def test_calibration_names_the_layer_too(loud: FloatGraph) -> None:
     with pytest.raises(CalibrationError, match="first after second"):
         drain_steps(Calibrate()(loud, [torch.full((2, 4), 1e30)]))
+
+
+def test_a_mask_that_hides_a_whole_row_is_named() -> None:
+    def attend(m: Any, x: torch.Tensor) -> Any:
+        hidden = torch.where(x > 9, -torch.inf, 0.0)
+        return m.head((x + hidden).softmax(-1))
+
+    graph = capture_graph(Written(attend, head=nn.Linear(4, 2)).eval(), (4,))
+    rows = torch.tensor([[10.0, 1.0, 2.0, 3.0], [10.0, 10.0, 10.0, 10.0]])
+    assert drain_steps(Calibrate()(graph, [rows[:1]]))
+    with pytest.raises(CalibrationError, match="a mask hides every place of a row"):
+        drain_steps(Calibrate()(graph, [rows]))
