@@ -259,6 +259,12 @@ CASES: dict[str, Case] = {
             head=nn.Linear(8, 5),
         ), (4,), ((20, 8), LINEAR), 40, "int64",
     ),
+    "embedding bag with a padding": Case(
+        lambda: Written(
+            lambda m, x: m.head(F.embedding_bag(x, m.table, mode="sum", padding_idx=1)),
+            table=random(3, 8), head=nn.Linear(8, 5),
+        ), (4,), ((3, 8), LINEAR), 40, "int64",
+    ),
     "lone clip": Case(
         lambda: head(nn.Sequential(conv(), nn.MaxPool2d(2), nn.ReLU6())), IMAGE,
         (CONV, LINEAR), BOTH,

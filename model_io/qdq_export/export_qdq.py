@@ -75,8 +75,7 @@ def export_qdq_onnx(
     if builder.parameters.channel_bits:
         entry = model.metadata_props.add()
         entry.key, entry.value = CHANNEL_BITS_KEY, json.dumps(builder.parameters.channel_bits)
-    model = shape_inference.infer_shapes(model)
-    checker.check_model(model, full_check=True)
+    model = _check_file(model)
     values = {
         site: builder.writer.read.get(tensor.name, tensor.name)
         for site, tensor in marked.tensors.items()
@@ -86,6 +85,26 @@ def export_qdq_onnx(
     return QdqOnnx(
         model, marked, values, _quantizer_sources(model, marked), notes, held.biases, held.raised
     )
+
+
+def _check_file(model: ModelProto) -> ModelProto:
+    """Return the model with inferred shapes.
+
+    Raises:
+        ModelError: the file is no valid ONNX, such as one with loops that pairs cannot enter.
+    """
+    try:
+        model = shape_inference.infer_shapes(model)
+        checker.check_model(model, full_check=True)
+    except (checker.ValidationError, shape_inference.InferenceError) as error:
+        inner = {n.op_type for n in model.graph.node if any(a.HasField("g") for a in n.attribute)}
+        found = ", ".join(sorted(inner)) or "a fault"
+        raise ModelError(
+            f"The quantized network must be valid ONNX, got a file with {found} "
+            f"({str(error).splitlines()[0][:160]}). Replace that operation, or export a .pt2 file "
+            "or the encodings."
+        ) from error
+    return model
 
 
 def _quantizer_sources(model: ModelProto, marked: MarkedOnnx) -> dict[str, str]:

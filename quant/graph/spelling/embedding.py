@@ -7,7 +7,7 @@ from torch import fx
 
 from quant.graph.node_facts import facts_of_node, shape_from_facts
 from quant.graph.operators import operator_name
-from quant.graph.spelling.edits import Draft, aten, schema_arguments
+from quant.graph.spelling.edits import Draft, aten, path_for_weight, schema_arguments
 
 _BAGS = (
     "aten.embedding_bag.padding_idx",
@@ -57,7 +57,7 @@ def _table_and_places(node: fx.Node) -> tuple[fx.Node | None, fx.Node | None]:
 def _spell_embedding_bag(draft: Draft, node: fx.Node) -> None:
     """Turn bags of one size, rows of places (N, L), into an embedding and a sum, mean or maximum.
 
-    Bags of several sizes lack a batch axis and stay.
+    Bags of several sizes lack a batch axis and stay; so do means and maxima beside a padding.
     """
     found = schema_arguments(node)
     table, flat = found["weight"], found["indices"]
@@ -67,14 +67,18 @@ def _spell_embedding_bag(draft: Draft, node: fx.Node) -> None:
     others = [user for user in node.users if user not in first and user.users]
     shape: tuple[int, ...] = shape_from_facts(places) if places is not None else ()
     weights, padding = found.get("per_sample_weights"), found.get("padding_idx")
-    plain = padding is None or padding < 0 or operator_name(node) == "aten.embedding_bag.default"
-    if held is None or len(shape) != 2 or others or not first or not plain:
+    padded = padding is not None and padding >= 0
+    if held is None or len(shape) != 2 or others or not first or (padded and found["mode"] != 0):
         return
     own = _source_of_row(weights)
     if weights is not None and own is None:
         return
     if not _are_bag_rows(draft, found["offsets"], shape[1]):
         return
+    if padded and bool(held[padding].any()):  # a padding adds nothing to a sum
+        silent = held.clone()
+        silent[padding] = 0
+        table = draft.insert_constant(node, f"{path_for_weight(node)}_sums", silent)
     rows, width = (1, shape[1]), held.shape[1]
     picked = draft.insert_call(node, aten.embedding.default, (table, places), (*rows, width))
     if own is not None:

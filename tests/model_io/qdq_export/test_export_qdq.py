@@ -24,7 +24,7 @@ from model_io.runtime.onnx_runtime import RuntimeSession, executed_operators
 from quant.config import QuantConfig, uniform_config
 from quant.encoding import Encoding
 from quant.graph.capture import capture_graph
-from quant.inputs import first_output_of
+from quant.inputs import Input, first_output_of
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
 from quant.progress import drain_steps
@@ -387,3 +387,15 @@ def test_what_the_exporter_lacks_is_exported(run: Any) -> None:
     inputs = torch.randn(3, 4, 6)
     got = session.run(None, {"input": inputs.numpy()})[0]
     torch.testing.assert_close(torch.tensor(got), quantized(inputs), rtol=1e-3, atol=0.02)
+
+
+def test_a_loop_that_pairs_cannot_enter_is_refused_in_a_sentence() -> None:
+    def bags(m: Any, x: torch.Tensor) -> Any:
+        return m.head(nn.functional.embedding_bag(x, m.table, mode="max", padding_idx=1))
+
+    network = Written(bags, table=torch.randn(9, 8), head=nn.Linear(8, 3)).eval()
+    graph = capture_graph(network, (Input("x", (4,), "int64", 9),))
+    batch = torch.randint(0, 9, (4, 4))
+    quantized = quantize_graph(graph, config(8, 8), drain_steps(Calibrate()(graph, [batch])))
+    with pytest.raises(ModelError, match=r"must be valid ONNX, got a file with Loop"):
+        export_qdq_onnx(quantized)
