@@ -109,6 +109,7 @@ def test_blocks_are_reconstructed_with_the_steps_of_the_form_and_listed(runs: Pa
     }
     leave_choices(runs, model=letters, config=uniform_config(3, 8).to_dict(), config_name="W3A8")
     visit = Visit().open(REPAIR)
+    assert visit.at.multiselect(key="repair.recipe").value == [ROUND], "what is recommended"
     assert visit.at.number_input(key="repair.block_steps").disabled
     visit.at.multiselect(key="repair.recipe").set_value([BLOCKS])
     visit.run()

@@ -25,6 +25,7 @@ def show_recommendation(workspace: Workspace) -> None:
         )
         return
     names = names_of_recipe(found.recipe)
+    st.session_state.setdefault("repair.recipe", names)  # the form begins with it
     with st.container(border=True):
         st.markdown(f"**Recommended for this model:** {plain(', '.join(names))}")
         st.caption("  \n".join(plain(reason) for reason in found.reasons))
