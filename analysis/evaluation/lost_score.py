@@ -77,3 +77,21 @@ def lost_metric(metric: MetricScore) -> LostScore | None:
 def metric_value_text(metric: MetricScore, value: float) -> str:
     """Return a value of a metric in words: shares in percent, others with four digits."""
     return f"{100 * value:.1f} %" if metric.share else f"{value:.4g}"
+
+
+def measured_loss_share(measured: Evaluation, *, labelled: bool) -> float | None:
+    """Return the measured loss, a share: of the task's metric, top-1, or agreement with float.
+
+    Agreement stands for images without labels.
+    """
+    metric = None if labelled else share_metric(measured)
+    if metric is not None:
+        return metric.metric_loss
+    return measured.top1_drop if labelled else 1 - measured.agreement
+
+
+def share_metric(measured: Evaluation) -> MetricScore | None:
+    """Return the metric of a task without top-1, such as mAP, where it is a share of 1."""
+    metric = measured.metric
+    told = metric is not None and metric.share and metric.higher_is_better
+    return metric if told and measured.quantized_top1 is None else None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from accelerator.machine import Machine
 from analysis.cost.quantity import Quantity
 from analysis.cost.spared_bits import explain_spared_bits
+from analysis.evaluation.lost_score import measured_loss_share
 from analysis.mixed_precision.choices import Rules
 from analysis.mixed_precision.explain_costs import explain_handling
 from analysis.mixed_precision.pareto_front import (
@@ -32,7 +33,6 @@ from analysis.mixed_precision.try_configs import (
 )
 from analysis.mixed_precision.useful_bits import explain_machine_gains, restrict_to_useful_bits
 from analysis.network import Network
-from analysis.prediction.predictor import measured_loss_share
 from analysis.runs.run_store import RunStore
 from analysis.runs.verdict import SMALL_LOSS
 from analysis.sensitivity.analyze import analyze_sensitivity

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from analysis.cost.quantity import Quantity
+from analysis.evaluation.lost_score import measured_loss_share
 from analysis.mixed_precision.proposal import Budget, Proposal
 from analysis.mixed_precision.recipe_search import RecipeSearch
 from analysis.mixed_precision.search import BitSearch
-from analysis.prediction.predictor import Predictor, measured_loss_share
+from analysis.prediction.predictor import Predictor
 from analysis.runs.experiment import Experiment
 from analysis.runs.run_experiment import measure_experiment
 from analysis.runs.run_store import Run

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from analysis.evaluation.evaluate import Evaluation
+from analysis.evaluation.lost_score import measured_loss_share, share_metric
 from analysis.evaluation.measures import Z95, Interval
 from analysis.prediction.gaussian_process import (
     LevelEstimate,
@@ -117,6 +118,8 @@ class Predictor:
         harm = measured.kl if self.by_divergence else 10 ** (-measured.sqnr_db / 10)
         one = MeasuredNetwork(summed, measured.sqnr_db, harm, loss, measured.samples)
         top = measured.float_top1 if self.labelled else None
+        if top is None and (metric := share_metric(measured)) is not None:
+            top = metric.float_value
         most = self.most if top is None else max(top - self.chance, 0.0)
         return replace(self, networks=(*self.networks, one), most=most)
 
@@ -277,11 +280,6 @@ class _FittedPredictor:
 
 
 LEAST_SPREAD = 0.007  # least deviation of a loss from the expected loss
-
-
-def measured_loss_share(measured: Evaluation, *, labelled: bool) -> float | None:
-    """Return the measured loss, a share: of top-1, or without labels of agreement with float."""
-    return measured.top1_drop if labelled else 1 - measured.agreement
 
 
 def energy_to_db(energy: float) -> float:

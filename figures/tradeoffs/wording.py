@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from accelerator.machine import machine_title
 from accelerator.report import CostReport
 from analysis.cost.quantity import Quantity
+from analysis.evaluation.lost_score import share_metric
 from analysis.evaluation.measures import Interval
 from analysis.mixed_precision.pareto_front import Front
 from analysis.prediction.predictor import Prediction
@@ -34,15 +35,17 @@ NEAR = 1.0  # difference in points of accuracy, or dB, that a title ignores
 
 @dataclass(frozen=True, slots=True)
 class QualityScale:
-    """The scale of quality: accuracy, agreement with float without labels, or SQNR.
+    """The scale of quality: accuracy or mAP and mIoU, agreement without labels, or SQNR.
 
-    `by_loss` says that a measurement relates noise to answers; `float_top1` is None without labels.
+    `by_loss` says that a measurement relates noise to answers. `float_top1` is the float network's
+    score, a share: top-1 or that of the task's `metric`, such as mAP; None without labels.
     `chance` is the accuracy of guessing, a share, below which no prediction is told.
     """
 
     by_loss: bool
     float_top1: float | None
     chance: float = 0.0
+    metric: str = ""
 
     @property
     def of_float(self) -> float:
@@ -56,6 +59,8 @@ class QualityScale:
             return "Output SQNR (dB), higher is better"
         if self.float_top1 is None:
             return "Agreement with float (%), higher is better"
+        if self.metric:
+            return f"{self.metric} (%), higher is better"
         return "Top-1 accuracy (%), higher is better"
 
     @property
@@ -92,6 +97,9 @@ class QualityScale:
             return found.sqnr_db if math.isfinite(found.sqnr_db) else None
         if self.float_top1 is None:
             return 100 * found.agreement
+        if self.metric:
+            told = share_metric(found)
+            return None if told is None else 100 * told.quantized_value
         return None if found.quantized_top1 is None else 100 * found.quantized_top1
 
     def measured_interval(self, run: Run) -> Interval | None:
@@ -105,6 +113,12 @@ class QualityScale:
         if self.float_top1 is None:
             ends = found.agreement_ci95
             return Interval(100 * ends.low, 100 * ends.high)
+        if self.metric:
+            told = share_metric(found)
+            if told is None or told.change_ci95 is None:
+                return None
+            top, ends = told.float_value, told.change_ci95
+            return Interval(100 * (top + ends.low), 100 * (top + ends.high))
         if found.top1_drop_ci95 is None or found.float_top1 is None:
             return None
         top, ends = found.float_top1, found.top1_drop_ci95

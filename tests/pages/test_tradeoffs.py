@@ -194,7 +194,7 @@ def test_a_point_is_loaded_under_its_name_and_undone(opened: Visit) -> None:
 def test_measured_points_are_kept_and_teach(opened: Visit, saved: Any) -> None:
     opened.at.number_input(key="tradeoffs.measured").set_value(0)
     found(opened.run())
-    assert "How accuracy follows from noise is not known yet" in opened.words
+    assert "How the score follows from noise is not known yet" in opened.words
     opened.press("tradeoffs.three").wait()
     assert len(saved()) == 3
     assert all(re.match(r"(Mixed|W\dA\d everywhere), [\d.]+ % energy", name) for name in saved())

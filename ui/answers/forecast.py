@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+from analysis.evaluation.lost_score import share_metric
 from analysis.mixed_precision.forecast import Foresight, config_without_bits, learn_forecast
 from analysis.mixed_precision.recipe_noise import RecipeNoise
 from analysis.network import Network
@@ -153,8 +154,12 @@ def _screened_sensitivity(workspace: Workspace, config: QuantConfig) -> Sensitiv
 
 
 def quality_scale(workspace: Workspace, foresight: Foresight) -> QualityScale:
-    """Return how quality is told: as accuracy once enough was measured."""
+    """Return how quality is told: as accuracy, mAP or mIoU once enough was measured."""
     by_loss = foresight.tells_loss
+    metrics = [share_metric(one.run.evaluation) for one in foresight.measured]
+    metric = next((one for one in metrics if one is not None), None)
+    if by_loss and metric is not None and not foresight.predictor.labelled:
+        return QualityScale(by_loss, metric.float_value, metric=metric.name)
     top = float_top1(workspace, foresight) if by_loss else None
     return QualityScale(by_loss, top, foresight.network.chance)
 

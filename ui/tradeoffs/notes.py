@@ -84,5 +84,5 @@ def _missing_accuracy_note(scale: QualityScale) -> str:
     if scale.by_loss:
         return ""
     return (
-        "How accuracy follows from noise is not known yet: measure three points, or sweep exactly."
+        "How the score follows from noise is not known yet: measure three points, or sweep exactly."
     )
