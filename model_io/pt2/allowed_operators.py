@@ -29,6 +29,7 @@ _INTERNAL = {
     "_assert_tensor_metadata",
     "_local_scalar_dense",
     "_log_softmax",
+    "_native_batch_norm_legit",
     "_native_batch_norm_legit_no_training",
     "_safe_softmax",
     "_scaled_dot_product_attention_math",

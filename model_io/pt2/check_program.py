@@ -201,7 +201,13 @@ def check_program_json(text: bytes) -> JsonObject:
         metadata = [_printable_metadata(node.pop("metadata")) for node in nodes]
         graph_module["metadata"] = {}
         trained = next(
-            (node for node in nodes if any(map(_switches_train_mode, node["inputs"]))), None
+            (
+                node
+                for node in nodes
+                if node["target"] != _OWN_STATISTICS
+                and any(map(_switches_train_mode, node["inputs"]))
+            ),
+            None,
         )
         checked = {
             "graph_module": graph_module,
@@ -269,6 +275,10 @@ def _detach_regions(nodes: list[JsonObject], depth: int = 0) -> list[_Region]:
                 one["name"] = "unnamed"
             found += _detach_regions(inner["graph"]["nodes"], depth + 1)
     return found
+
+
+_OWN_STATISTICS = "torch.ops.aten._native_batch_norm_legit.no_stats"
+"""What decompositions make of instance norms; capture refuses what is none."""
 
 
 def _train_mode_advice(node: JsonObject) -> str:

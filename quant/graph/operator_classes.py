@@ -58,7 +58,8 @@ _MOVES = _names(
     " quantile nanquantile bincount"
 )
 _NORMS = _names(
-    "batch_norm native_batch_norm _native_batch_norm_legit_no_training layer_norm"
+    "batch_norm native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training"
+    " layer_norm"
     " native_layer_norm group_norm native_group_norm instance_norm rms_norm"
 )
 _FOREIGN = (

@@ -9,6 +9,7 @@ from quant.graph.spelling.constants import draws_random_numbers, fold_stored_con
 from quant.graph.spelling.decomposed import spell_decomposed_operators
 from quant.graph.spelling.edits import Draft
 from quant.graph.spelling.embedding import spell_embeddings
+from quant.graph.spelling.instance_norm import spell_instance_norms
 from quant.graph.spelling.linear import spell_linear_layers
 from quant.graph.spelling.precision import drop_casts_to_own_type, turn_to_float32
 from quant.graph.spelling.products import spell_stored_products
@@ -32,6 +33,7 @@ def spell_graph(draft: Draft, *, narrowed: bool = False) -> tuple[str, ...]:
     _refuse_random_nodes(draft.graph)
     widened = turn_to_float32(draft) or narrowed
     drop_casts_to_own_type(draft)
+    spell_instance_norms(draft)
     spell_decomposed_operators(draft)
     spell_linear_layers(draft)
     fold_stored_constants(draft)

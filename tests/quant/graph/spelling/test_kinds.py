@@ -121,3 +121,26 @@ def test_a_decomposed_program_has_the_same_layers() -> None:
             other.weight_shape,
             other.macs,
         )
+
+
+def decomposed(net: nn.Module) -> torch.export.ExportedProgram:
+    program = torch.export.export(
+        net.eval(), (random(2, *IMAGE),), dynamic_shapes=({0: torch.export.Dim("n")},)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found: torch.export.ExportedProgram = program.run_decompositions()
+    return found
+
+
+def test_a_decomposed_instance_norm_is_one_and_a_norm_of_the_batch_is_refused() -> None:
+    affine = nn.InstanceNorm2d(8, affine=True)
+    nn.init.uniform_(affine.weight, 0.5, 2)
+    net = nn.Sequential(conv(), affine, nn.InstanceNorm2d(8))
+    graph = capture_graph(decomposed(net), IMAGE)
+    assert [layer.kind.value for layer in graph.layers] == ["input", "conv", "norm", "norm"]
+    x = random(3, *IMAGE)
+    torch.testing.assert_close(graph(x), net(x).detach(), rtol=1e-4, atol=1e-4)
+    norm = nn.BatchNorm2d(8, track_running_stats=False)
+    with pytest.raises(CaptureError, match="must not depend on the other images"):
+        capture_graph(decomposed(nn.Sequential(conv(), norm)), IMAGE)
