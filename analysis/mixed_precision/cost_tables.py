@@ -1,8 +1,8 @@
 """The cost of a choice of bits on a machine, as sums over knobs, computed by the cost model."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from operator import attrgetter
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from accelerator.memory import (
 )
 from accelerator.report import CostReport
 from accelerator.widths import Widths, choose_widths, make_mode_chooser, stored_activation_bits
-from accelerator.workload import GEMM_KINDS, WEIGHT_KINDS, Op, Workload
+from accelerator.workload import FLOAT_BITS, GEMM_KINDS, WEIGHT_KINDS, Op, Workload
 from analysis.cost.estimate import estimate_config_cost
 from analysis.cost.quantity import Quantity
 from analysis.cost.workload import Entropies, weight_entropies
@@ -32,6 +32,8 @@ from quant.simulation.plan import Side
 PRICED = (Quantity.ENERGY, Quantity.LATENCY)  # both need the whole cost model
 Stays = tuple[frozenset[str], frozenset[str]]  # activations, and layers' weights, on chip
 Choice = Sequence[int]  # the index of the option for each knob
+Asked = tuple[int, int, int, float | None]
+_priced_fields = attrgetter(*(field.name for field in fields(Widths) if field.name != "warnings"))
 
 
 class BitCosts:
@@ -62,7 +64,8 @@ class BitCosts:
         self._specs = config.resolve_layers(network.graph.layers)
         self._chooser = make_mode_chooser(machine)
         self._sums: dict[tuple[Quantity, Stays | None], tuple[Sum, ...]] = {}
-        self._kept: dict[Any, dict[Quantity, float]] = {}
+        self._kept: dict[Hashable, dict[Quantity, float]] = {}
+        self._chosen: dict[Hashable, tuple[object, ...]] = {}
 
     def _measure_entropies(self) -> None:
         if self.machine.weight_storage is not Storage.ENTROPY:
@@ -160,17 +163,37 @@ class BitCosts:
 
     def _operation_at_widths(self, position: int, op: Op, options: dict[int, int]) -> Op:
         """Return the operation with the widths of a choice; other widths stay."""
+        weight, activation, output, entropy = self._asked_bits(position, op, options)
+        return replace(
+            op,
+            weight_bits=weight,
+            weight_groups=(),
+            activation_bits=activation,
+            output_bits=output,
+            weight_entropy=entropy,
+        )
+
+    def _asked_bits(self, position: int, op: Op, options: dict[int, int]) -> Asked:
+        """Return the bits of weight, activation and output under a choice, and the entropy."""
         wiring = self.wiring
         bits = self._bits_by_origin(options)
         weight = wiring.weights[position]
-        return replace(
-            op,
-            weight_bits=bits.get(weight, op.weight_bits),
-            weight_groups=(),
-            activation_bits=bits.get(wiring.activations[position], op.activation_bits),
-            output_bits=bits.get(wiring.outputs[position], op.output_bits),
-            weight_entropy=self._compressed_bits(op, weight, options.get(weight)),
+        return (
+            bits.get(weight, op.weight_bits),
+            bits.get(wiring.activations[position], op.activation_bits),
+            bits.get(wiring.outputs[position], op.output_bits),
+            self._compressed_bits(op, weight, options.get(weight)),
         )
+
+    def _widths_of_product(self, place: int, op: Op, options: dict[int, int]) -> tuple[object, ...]:
+        """Return what the cost of a matrix product depends on, of all widths asked for."""
+        asked = self._asked_bits(place, op, options)
+        key = (op.kind, op.accumulator_bits, asked)
+        if key not in self._chosen:
+            wide = self._operation_at_widths(place, op, options)
+            floats = (wide.is_float, wide.output_bits >= FLOAT_BITS)
+            self._chosen[key] = (*_priced_fields(self._operand_widths(wide)), *floats)
+        return self._chosen[key]
 
     def _compressed_bits(self, op: Op, knob: int, option: int | None) -> float | None:
         """Return the bits per weight after compression; granularity changes the result."""
@@ -223,10 +246,13 @@ class BitCosts:
     ) -> dict[Quantity, float]:
         names = (*op.inputs, op.output)
         on_chip = tuple(name in scene.residents for name in names)
-        key = (place, tuple(options.values()), on_chip, op.name in scene.weights_resident)
+        product = op.kind in GEMM_KINDS
+        # a machine computes several of the widths asked for in one mode, at one cost
+        widths = self._widths_of_product(place, op, options) if product else options.values()
+        key = (place, tuple(widths), on_chip, op.name in scene.weights_resident)
         if key not in self._kept:
             wide = self._operation_at_widths(place, op, options)
-            if op.kind not in GEMM_KINDS:  # matrix products take all widths from the op itself
+            if not product:  # matrix products take all widths from the op itself
                 bits = self._bits_by_origin(options)
                 wired, held = self.wiring.tensors, scene.tensors
                 near = {
