@@ -64,7 +64,10 @@ def _mark_real_values(graph: fx.Graph, pixels: frozenset[fx.Node]) -> set[fx.Nod
             facts_of_node(s).activation and facts_of_node(s).real is not None for s in sources
         )
         from_real = by_value or any(source in carriers for source in sources)
-        from_whole = any(source in whole or source in masks for source in sources)
+        from_whole = any(
+            facts_of_node(source).real is not None and (source in whole or source in masks)
+            for source in sources
+        )
         computed = from_real or node in pixels or (from_whole and _reads_stored_matrix(node))
         activation = real and (node.op == "placeholder" or computed)
         mark_activation(node, activation=activation)

@@ -12,6 +12,7 @@ from quant.config import uniform_config
 from quant.errors import CaptureError
 from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
+from quant.graph.node_facts import facts_of_node
 from quant.inputs import Input, draw_batch
 from quant.passes.calibrate import Calibrate
 from quant.passes.fold_batch_norm import FoldBatchNorm
@@ -144,3 +145,21 @@ def test_a_decomposed_instance_norm_is_one_and_a_norm_of_the_batch_is_refused() 
     norm = nn.BatchNorm2d(8, track_running_stats=False)
     with pytest.raises(CaptureError, match="must not depend on the other images"):
         capture_graph(decomposed(nn.Sequential(conv(), norm)), IMAGE)
+
+
+def test_a_mask_of_a_size_of_tokens_is_no_activation() -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words = nn.Embedding(9, 4)
+            self.none = nn.Parameter(torch.zeros(1, 6))
+
+        def forward(self, tokens: Tensor) -> Tensor:
+            x = self.words(tokens)
+            hidden = torch.where(tokens == 0, -torch.inf, self.none.expand(len(tokens), 6))
+            found: Tensor = (x @ x.transpose(1, 2) + hidden.unsqueeze(1)).softmax(-1) @ x
+            return found
+
+    graph = capture_graph(Masked().eval(), (Input("tokens", (6,), "int64", 9),))
+    facts = {node.name: facts_of_node(node) for node in graph.module.graph.nodes}
+    assert [name for name, fact in facts.items() if fact.masking] == ["add"]
