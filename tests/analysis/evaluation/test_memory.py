@@ -11,8 +11,6 @@ from quant.progress import drain_steps
 from tests.sample_networks import sample_network
 
 WISH = Experiment(uniform_config(8, 8), load_preset("edge_systolic_8b"))
-ALL_FLOAT_IMAGES = 1800 * 28 * 28 * 4
-"""Bytes of the images that the longer run has more; their activations would be fifty times this."""
 
 
 def peak_of_run(images: int) -> int:
@@ -25,7 +23,7 @@ def peak_of_run(images: int) -> int:
 
 
 def test_ten_times_the_images_need_the_same_memory() -> None:
+    """The activations of 1800 images more would be a third of the process."""
     peak_of_run(200)  # what is imported, and what the C library keeps
     few, many = peak_of_run(200), peak_of_run(2000)
-    assert many - few < 2 * ALL_FLOAT_IMAGES
     assert many <= 1.05 * few
