@@ -68,7 +68,8 @@ def _mark_real_values(graph: fx.Graph, pixels: frozenset[fx.Node]) -> set[fx.Nod
             facts_of_node(source).real is not None and (source in whole or source in masks)
             for source in sources
         )
-        computed = from_real or node in pixels or (from_whole and _reads_stored_matrix(node))
+        from_table = from_whole and _reads_stored_matrix(node) and not _selects_mask(node)
+        computed = from_real or node in pixels or from_table
         activation = real and (node.op == "placeholder" or computed)
         mark_activation(node, activation=activation)
         if node.op == "placeholder":
@@ -112,6 +113,12 @@ def _reads_stored_matrix(node: fx.Node) -> bool:
         source.op == "get_attr" and facts_of_node(source).real and len(shape_from_facts(source)) > 1
         for source in node.all_input_nodes
     )
+
+
+def _selects_mask(node: fx.Node) -> bool:
+    """Tell whether the node puts a number that masks, such as -inf, in some places."""
+    numbers = [one for one in node.args if isinstance(one, int | float)]
+    return operator_name(node) in _MASK_SELECTIONS and any(one <= _MASK_VALUE for one in numbers)
 
 
 def _is_masking_node(node: fx.Node, masks: set[fx.Node], root: Mapping[str, object]) -> bool:

@@ -22,7 +22,7 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 START_S = 60
-PATIENCE_MS = 600_000
+PATIENCE_MS = 150_000
 
 
 def free_port() -> int:
