@@ -86,7 +86,8 @@ def forward_rows(model: str, threads: int, turns: int) -> Iterator[TableRow]:
     network = prepare_network(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
     work = forward_speed.runners(network, loaded.module, threads)
     clock = time.process_time if threads == 1 else time.perf_counter
-    found = forward_speed.measure(work, turns, clock)
+    images = forward_speed.image_count(network, threads)
+    found = forward_speed.measure(work, turns, clock, images)
     for name, other, target in forward_speed.PAIRS:
         if other != "ONNX Runtime":
             continue

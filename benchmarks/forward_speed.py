@@ -4,7 +4,7 @@ Run with: python -m benchmarks.forward_speed [--model NAME] [--repetitions 7] [-
 
 The forwards take turns, so that other load on the machine hits all of them; what counts are the
 ratios. `--cpu` counts processor seconds of the process in place of seconds, for a busy machine.
-As built: NCHW, batches of 32, batch norms separate. Folded: batch norms folded, channels-last,
+As built: NCHW, one batch, batch norms separate. Folded: batch norms folded, channels-last,
 batches that suit the cache. Simulated: the same with W8A8 per-channel. Compiled: the programs that
 scores and sweeps run. ONNX Runtime: its float network. Inputs are random: time does not depend on
 them.
@@ -33,7 +33,7 @@ from quant.inputs import Inputs, Outputs, arrange_batch
 from quant.progress import drain_steps
 from quant.simulation.quant_graph import quantize_graph
 
-IMAGES = 32
+BATCHES = 4  # for each thread: one batch alone would leave the other threads without work
 PAIRS = (
     ("folded", "as built", 0.5),
     ("simulated W8A8", "folded", 2.0),
@@ -47,7 +47,7 @@ def runners(
     network: Network, module: Callable[[Tensor], Tensor], threads: int
 ) -> dict[str, Callable[[], None]]:
     """Return the forwards of the same images by name."""
-    images = torch.rand(IMAGES, *network.graph.input_shape) * 4 - 2
+    images = torch.rand(image_count(network, threads), *network.graph.input_shape) * 4 - 2
     calibrated = drain_steps(calibrate_network(network, RandomImages(8, network.graph.input_shape)))
     simulated = quantize_graph(network.graph, uniform_config(8, 8), calibrated.statistics)
 
@@ -75,7 +75,7 @@ def runners(
     name, arrays = session.get_inputs()[0].name, images.numpy()
 
     def in_onnx_runtime() -> None:
-        for start in range(0, IMAGES, network.forward_batch_size):
+        for start in range(0, len(images), network.forward_batch_size):
             session.run(None, {name: arrays[start : start + network.forward_batch_size]})
 
     return {
@@ -86,6 +86,11 @@ def runners(
         "compiled W8A8": compiled(compile_simulation(simulated).run),
         "ONNX Runtime": in_onnx_runtime,
     }
+
+
+def image_count(network: Network, threads: int) -> int:
+    """Return the number of images of a turn: a few batches for each thread."""
+    return BATCHES * threads * network.forward_batch_size
 
 
 def onnx_session(network: Network, threads: int) -> onnxruntime.InferenceSession:
@@ -99,7 +104,7 @@ def onnx_session(network: Network, threads: int) -> onnxruntime.InferenceSession
 
 
 def measure(
-    work: dict[str, Callable[[], None]], repetitions: int, clock: Callable[[], float]
+    work: dict[str, Callable[[], None]], repetitions: int, clock: Callable[[], float], images: int
 ) -> dict[str, list[float]]:
     """Return ms per image of every repetition by `clock`; the forwards take turns."""
     found: dict[str, list[float]] = {name: [] for name in work}
@@ -108,7 +113,7 @@ def measure(
             start = clock()
             run()
             if repetition:  # the first one warms up
-                found[name].append(1000 * (clock() - start) / IMAGES)
+                found[name].append(1000 * (clock() - start) / images)
     return found
 
 
@@ -128,10 +133,11 @@ def main() -> None:
     network = prepare_network(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
     work = runners(network, loaded.module, threads)
     clock = time.process_time if arguments.cpu else time.perf_counter
-    found = measure(work, arguments.repetitions, clock)
+    images = image_count(network, threads)
+    found = measure(work, arguments.repetitions, clock, images)
     middle = {name: statistics.median(values) for name, values in found.items()}
     print(
-        f"{threads} threads, batches of {network.forward_batch_size} (as built: {IMAGES}), "
+        f"{threads} threads, batches of {network.forward_batch_size} (as built: {images}), "
         "ms per image"
     )
     for name, values in found.items():
