@@ -43,7 +43,7 @@ def transform_axis(call: Call) -> Value:
 
 
 def _complex_values(x: Tensor) -> Tensor:
-    """Return (...) of pairs (..., 2) or of real numbers (..., 1)."""
+    """Return values of shape (...) from pairs (..., 2) or from real numbers (..., 1)."""
     return x.squeeze(-1) if x.shape[-1] == 1 else torch.view_as_complex(x.contiguous())
 
 

@@ -154,7 +154,7 @@ def _without_single_axes(held: Tensor, equation: Equation) -> tuple[Tensor, Equa
 
 
 def _spreads_input(equation: Equation, shape: Sequence[int], held: Tensor) -> bool:
-    """Tell whether an axis that both operands have differs in size: one is spread."""
+    """Tell whether an axis of both differs in size; `held` has the shape of the second."""
     sizes = dict(zip(equation.first, shape, strict=True))
     stored = zip(equation.second, held.shape, strict=True)
     return any(sizes.get(letter, size) != size for letter, size in stored)
