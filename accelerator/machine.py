@@ -229,7 +229,7 @@ def machine_at_point(machine: Machine, name: str) -> Machine:
         )
     point = points[name]
     ratio = point.supply_v / machine.supply_v
-    scales, dram, costs = machine.scales, machine.dram, machine.mac_costs
+    scales, dram = machine.scales, machine.dram
     return replace(
         machine,
         name=f"{machine.name}@{name}",
@@ -243,12 +243,7 @@ def machine_at_point(machine: Machine, name: str) -> Machine:
             read_pj_per_bit=dram.read_pj_per_bit / ratio**2,
             write_pj_per_bit=dram.write_pj_per_bit / ratio**2,
         ),
-        mac_costs=replace(
-            costs,
-            dense_pj=costs.dense_pj * ratio**2,
-            separable_pj=costs.separable_pj * ratio**2,
-            linear_pj=costs.linear_pj * ratio**2,
-        ),
+        mac_costs=machine.mac_costs.scale_energy(ratio**2),
         scales=replace(
             scales,
             compute_energy=scales.compute_energy * ratio**2,

@@ -1,6 +1,6 @@
 """Parts of a machine beside the array: memories, stages around the array, energies."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal, NewType
 
@@ -209,6 +209,15 @@ class MacCosts:
     dense_pj: float = 0.0
     separable_pj: float = 0.0
     linear_pj: float = 0.0
+
+    def scale_energy(self, factor: float) -> "MacCosts":
+        """Return the costs with energies times `factor`."""
+        return replace(
+            self,
+            dense_pj=self.dense_pj * factor,
+            separable_pj=self.separable_pj * factor,
+            linear_pj=self.linear_pj * factor,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,12 +108,7 @@ def scale_technology(machine: Machine, to_nm: int, supply_v: float = SUPPLY_V) -
         weight_memory=None
         if memory is None
         else replace(memory, read_pj_per_bit=memory.read_pj_per_bit * factor),
-        mac_costs=replace(
-            machine.mac_costs,
-            dense_pj=machine.mac_costs.dense_pj * factor,
-            separable_pj=machine.mac_costs.separable_pj * factor,
-            linear_pj=machine.mac_costs.linear_pj * factor,
-        ),
+        mac_costs=machine.mac_costs.scale_energy(factor),
         overheads=replace(
             machine.overheads,
             pj_per_inference=machine.overheads.pj_per_inference * factor,

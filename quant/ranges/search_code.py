@@ -9,6 +9,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from quant.encoding import SMALLEST_SCALE
+
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Codes = tuple[int, int, bool, bool]
@@ -17,13 +19,12 @@ Ratios = tuple[Floats, Floats, Floats, Floats]
 """What multiplies both ends, one end, then both and one around the best range so far."""
 
 BLOCK = 1024  # values between two looks at the least error
-SMALLEST_SCALE = 2.0**-120  # as quant.encoding, whose `encode_range` this file repeats
 ANY_ORDER = {"reassoc", "nsz"}
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _encode_range(low: float, high: float, codes: Codes) -> tuple[np.float32, np.float32]:
-    """Return scale and zero point of a range, as `encode_range`."""
+    """Return scale and zero point of a range; repeats `quant.encoding.encode_range`."""
     qmin, qmax, symmetric, power_of_two = codes
     if symmetric:
         exact = high / qmax
