@@ -2,37 +2,32 @@
 
 Run with: python -m benchmarks.all [--quick]
 
-Every row but those in seconds is a ratio of two works that take turns in this run, by processor
-time, so that other load on the machine hits both. `--quick` leaves out the slow networks and takes
-fewer turns; it needs about 5 minutes. The first lines tell what the machine gives at best: products
-of large matrices, and a copy of memory.
+Every row but those in seconds is a ratio of one run. Forwards take turns, so that other load on the
+machine hits both; time is the processor's with one thread, and the clock's with two. `--quick`
+leaves out the slow network and takes fewer turns; it needs about 2 minutes. The first lines tell
+what the machine gives at best: products of large matrices, and a copy of memory.
 """
 
 import argparse
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from accelerator.machine import load_preset
 from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.choices import Rules
 from analysis.mixed_precision.proposal import Budget
 from analysis.mixed_precision.search import BitSearch
-from analysis.network import prepare_network
+from analysis.network import Network, prepare_network
 from analysis.process_settings import keep_freed_memory
-from analysis.runs.experiment import Experiment
-from analysis.runs.run_experiment import measure_experiment
 from analysis.sensitivity.sweep import DEFAULT_BITS
-from analysis.study import Study
-from analysis.training.memory import forget_peak_memory, peak_memory_bytes
 from benchmarks import bit_program, forward_speed, study_reuse
-from data_io.bundled import fashion_test_set, fashion_train_part
+from benchmarks.peak_memory import FEW_IMAGES, MANY_IMAGES, PEAK_GROWTH, compare_peaks
 from model_io.load import load_model
 from quant.config import uniform_config
-from quant.progress import drain_steps
 from quant.ranges.range_search import (
     histogram_error,
     search_best_range,
@@ -44,7 +39,7 @@ QUICK_MODELS = ("fashion-mobilenet", "fashion-resnet", "fashion-vit")
 MODELS = (*QUICK_MODELS, "efficientnet-lite0")
 MACHINES = ("horowitz45_generic", "bitfusion_like", "gap9_ne16_like")
 LAYERS, FIRST_SECONDS = 200, 1.5
-FEW_IMAGES, MANY_IMAGES, PEAK_GROWTH = 200, 2000, 1.05
+MOST_REUSE = 1.5
 SEARCH_GAIN = 5.0
 STREAMS, BINS = 40, 2048
 MATRIX = 1024
@@ -79,22 +74,29 @@ def machine_bounds() -> Iterator[str]:
     yield f"Copy of {x.nbytes / 2**20:.0f} MiB: {2 * x.nbytes / seconds / 1e9:.0f} GB/s, one thread"
 
 
+def row_at_most(title: str, value: float, most: float, form: str = "{:.2f}") -> TableRow:
+    """Return a row that is met by a value of at most `most`; `form` writes both."""
+    return TableRow(title, f"<= {form.format(most)}", form.format(value), value <= most)
+
+
+def open_network(model: str) -> tuple[Network, nn.Module]:
+    """Return a network, and the module that it was captured from."""
+    loaded = load_model(model)
+    network = prepare_network(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
+    return network, loaded.module
+
+
 def forward_rows(model: str, threads: int, turns: int) -> Iterator[TableRow]:
     """Yield the ratios of `benchmarks.forward_speed` for a network."""
     torch.set_num_threads(threads)
-    loaded = load_model(model)
-    network = prepare_network(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
-    work = forward_speed.runners(network, loaded.module, threads)
+    network, module = open_network(model)
+    work = forward_speed.runners(network, module, threads)
     clock = time.process_time if threads == 1 else time.perf_counter
     images = forward_speed.image_count(network, threads)
     found = forward_speed.measure(work, turns, clock, images)
-    for name, other, target in forward_speed.PAIRS:
-        if other != "ONNX Runtime":
-            continue
-        pairs = zip(found[name], found[other], strict=True)
-        ratio = statistics.median(a / b for a, b in pairs)
-        title = f"{model}, {name} / {other}, threads: {threads}"
-        yield TableRow(title, f"<= {target}", f"{ratio:.2f}", ratio <= target)
+    for name, other, most, ratio in forward_speed.compare_forwards(found):
+        if other == "ONNX Runtime":
+            yield row_at_most(f"{model}, {name} / {other}, threads: {threads}", ratio, most)
 
 
 def search_row() -> TableRow:
@@ -133,28 +135,14 @@ def first_question_row(machine: str) -> TableRow:
 
     seconds = processor_seconds(ask)
     title = f"first question, {LAYERS} layers on {machine}"
-    return TableRow(title, f"<= {FIRST_SECONDS} s", f"{seconds:.2f} s", seconds <= FIRST_SECONDS)
+    return row_at_most(title, seconds, FIRST_SECONDS, "{:.2f} s")
 
 
 def memory_row() -> TableRow:
     """Compare the peaks of calibration and scoring with few and with many images."""
-    loaded = load_model("fashion-mobilenet")
-    network = prepare_network(loaded.name, loaded.module, loaded.input_shape, loaded.digest)
-    wish = Experiment(uniform_config(8, 8), load_preset("edge_systolic_8b"))
-
-    def peak_of_run(images: int) -> int:
-        study = Study(
-            network, fashion_test_set().sample(images), fashion_train_part().sample(images)
-        )
-        forget_peak_memory()
-        drain_steps(study.collect_statistics())
-        drain_steps(measure_experiment(study, wish))
-        return peak_memory_bytes()
-
-    peak_of_run(FEW_IMAGES)  # what is imported and kept at the first run
-    growth = peak_of_run(MANY_IMAGES) / peak_of_run(FEW_IMAGES)
+    few, many = compare_peaks(open_network("fashion-mobilenet")[0])
     title = f"peak memory, {MANY_IMAGES} / {FEW_IMAGES} images"
-    return TableRow(title, f"<= {PEAK_GROWTH}", f"{growth:.3f}", growth <= PEAK_GROWTH)
+    return row_at_most(title, many / few, PEAK_GROWTH)
 
 
 def reuse_row() -> TableRow:
@@ -165,9 +153,7 @@ def reuse_row() -> TableRow:
         study_reuse.visit_seconds(study, config)
     two = study_reuse.later_visit_seconds(studies[:2], config)
     ratio = study_reuse.later_visit_seconds(studies, config) / two
-    return TableRow(
-        "visit of a study, three / two networks", "<= 1.5", f"{ratio:.2f}", ratio <= 1.5
-    )
+    return row_at_most("visit of a study, three / two networks", ratio, MOST_REUSE)
 
 
 def table_rows(*, quick: bool) -> Iterator[TableRow]:

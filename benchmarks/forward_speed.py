@@ -14,7 +14,7 @@ import argparse
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import onnxruntime
 import torch
@@ -117,6 +117,13 @@ def measure(
     return found
 
 
+def compare_forwards(found: dict[str, list[float]]) -> Iterator[tuple[str, str, float, float]]:
+    """Yield forward, yardstick, the largest ratio and the median ratio of the turns."""
+    for name, other, target in PAIRS:
+        turns = zip(found[name], found[other], strict=True)
+        yield name, other, target, statistics.median(a / b for a, b in turns)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -142,9 +149,7 @@ def main() -> None:
     )
     for name, values in found.items():
         print(f"{name:16} median {middle[name]:6.1f}   best {min(values):6.1f}")
-    for name, other, target in PAIRS:
-        turns = zip(found[name], found[other], strict=True)
-        ratio = statistics.median(a / b for a, b in turns)
+    for name, other, target, ratio in compare_forwards(found):
         verdict = "met" if ratio <= target else "MISSED"
         print(f"{name} / {other}: {ratio:.2f} (median of turns); at most {target}: {verdict}")
 
