@@ -4,11 +4,13 @@
 """
 
 import json
+from collections.abc import Collection
 from dataclasses import MISSING, fields
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
+from accelerator.validation.networks import TINY, network_table
 from accelerator.workload import Op, OpKind, TensorInfo, Workload
 
 FILE = Path(__file__).with_suffix(".json")
@@ -20,6 +22,12 @@ def sample_workloads() -> dict[str, Workload]:
     """Return the workload of an image for each sample network, by its name."""
     stored = cast("Stored", json.loads(FILE.read_text(encoding="utf-8")))
     return {name: _workload_of(name, table) for name, table in stored.items()}
+
+
+def candidate_workloads(measured: Collection[str]) -> dict[str, Workload]:
+    """Return published and sample networks that were not measured, at 8 bits."""
+    tables = {name: network_table(name) for name in TINY} | sample_workloads()
+    return {name: table for name, table in tables.items() if name not in measured}
 
 
 def store_workload(workload: Workload) -> dict[str, object]:

@@ -20,6 +20,7 @@ from accelerator.machine import Machine, load_machine
 from accelerator.parts import FitError
 from accelerator.validation.networks import NETWORKS, TINY, network_table
 from accelerator.workload import Workload
+from analysis.cost.sample_workloads import candidate_workloads
 from commands.inputs import open_network, read_text_file
 from quant.config import config_from_json, uniform_config
 from sample_models.registry import SAMPLES
@@ -81,14 +82,6 @@ def fit_board(
     text = write_machine(machine, f"fitted to {len(rows)} rows of {source} ({networks})")
     out.write_text(f"# {base.title}, fitted to {source}.\n\n{text}", encoding="utf-8")
     return calibration, load_machine(out)
-
-
-def candidate_workloads(measured: Collection[str]) -> dict[str, Workload]:
-    """Return published and sample networks that were not measured, at 8 bits."""
-    from analysis.cost.sample_workloads import sample_workloads  # noqa: PLC0415
-
-    tables = {name: network_table(name) for name in TINY} | sample_workloads()
-    return {name: table for name, table in tables.items() if name not in measured}
 
 
 def summarize_fit(

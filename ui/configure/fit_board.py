@@ -22,7 +22,7 @@ from accelerator.interval import describe_machine_trust
 from accelerator.machine import Machine
 from accelerator.validation.networks import TINY, describe_networks, network_table
 from accelerator.workload import Workload
-from analysis.cost.sample_workloads import sample_workloads
+from analysis.cost.sample_workloads import candidate_workloads
 from analysis.cost.table_network import TableNetwork
 from analysis.cost.workload import build_workload
 from analysis.network import Network, prepare_network
@@ -163,8 +163,7 @@ def _fit_machine(
     text = write_machine(machine, f"fitted to {len(rows)} measurements on your board ({named})")
     quantity = "energy" if machine.fit and machine.fit.energy else "latency"
     measured = {row.network for row in rows}
-    tables = {one: network_table(one) for one in TINY} | sample_workloads()
-    others = {name: table for name, table in tables.items() if name not in measured}
+    others = candidate_workloads(measured)
     following = rank_next_measurements(machine, present, others, quantity)
     workspace.add_machine(machine)
     st.session_state[_RESULT] = FitResult(calibration, machine, text, following)
