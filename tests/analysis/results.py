@@ -11,6 +11,8 @@ from accelerator.report import CostReport, Energy, LayerCost
 from accelerator.workload import OpKind
 from analysis.evaluation.evaluate import Evaluation
 from analysis.evaluation.intervals import paired_interval, proportion_interval
+from analysis.evaluation.measures import Interval
+from analysis.evaluation.user_metric import MetricScore
 from analysis.runs.run_store import Run
 
 
@@ -94,6 +96,21 @@ def unlabelled(agreed: int, samples: int = 1000) -> Evaluation:
         agreement=agreed / samples,
         agreement_ci95=proportion_interval(agreed, samples),
         sqnr_db=20.0,
+    )
+
+
+def metric_score(
+    name: str, before: float, after: float, ends: tuple[float, float], *, share: bool = True
+) -> MetricScore:
+    """A score of a metric of which more is better; `ends` are those of the change."""
+    return MetricScore(
+        name=name,
+        higher_is_better=True,
+        float_value=before,
+        quantized_value=after,
+        change=round(after - before, 9),
+        change_ci95=Interval(*ends),
+        share=share,
     )
 
 

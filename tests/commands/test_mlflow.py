@@ -8,22 +8,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from analysis.evaluation.measures import Interval
-from analysis.evaluation.user_metric import MetricScore
 from cli import app
 from commands.work.log_to_mlflow import log_run, open_mlflow, run_metrics, run_parameters
 from quant.config import uniform_config
-from tests.analysis.results import evaluation, report, run, unlabelled
+from tests.analysis.results import evaluation, metric_score, report, run, unlabelled
 
-MAP = MetricScore(
-    name="mAP",
-    higher_is_better=True,
-    float_value=0.5,
-    quantized_value=0.47,
-    change=-0.03,
-    change_ci95=Interval(-0.04, -0.02),
-    share=True,
-)
+MAP = metric_score("mAP", 0.5, 0.47, (-0.04, -0.02))
 RUN = run("W4A8", report(), evaluation(30), config=uniform_config(4, 32).to_dict())
 
 

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from analysis.evaluation.evaluate import Evaluation
 from analysis.evaluation.image_answers import ImageAnswers, pack_bits
 from analysis.evaluation.measures import Interval
-from analysis.evaluation.user_metric import MetricScore
 from analysis.gate.condition import Measure, read_condition
 from analysis.gate.decide import Decision, GateOutcome, check_run, join_outcomes
 from analysis.runs.run_store import Run
 from quant.errors import ConfigError, QuantError
-from tests.analysis.results import evaluation, layer_cost, report, run
+from tests.analysis.results import evaluation, layer_cost, metric_score, report, run
 
 Flags = NDArray[np.bool_]
 
@@ -145,14 +144,7 @@ def test_a_drop_against_another_run_counts_pairs_of_images() -> None:
 
 def test_sqnr_and_metric_have_the_interval_of_the_run() -> None:
     right = np.ones(100, bool)
-    metric = MetricScore(
-        name="mIoU",
-        higher_is_better=True,
-        float_value=0.8,
-        quantized_value=0.7,
-        change=-0.1,
-        change_ci95=Interval(-0.12, -0.08),
-    )
+    metric = metric_score("mIoU", 0.8, 0.7, (-0.12, -0.08), share=False)
     score = replace(scored(right, right), metric=metric)
     checked = run("tried", report(), score)
     assert decide_one("sqnr < 18 dB", checked).outcome is GateOutcome.HOLDS
@@ -178,15 +170,7 @@ def test_several_conditions_share_the_confidence() -> None:
 
 
 def test_a_drop_where_the_task_has_another_metric_is_in_points_of_it() -> None:
-    detected = MetricScore(
-        name="mAP",
-        higher_is_better=True,
-        float_value=0.60,
-        quantized_value=0.57,
-        change=-0.03,
-        change_ci95=Interval(-0.04, -0.02),
-        share=True,
-    )
+    detected = metric_score("mAP", 0.60, 0.57, (-0.04, -0.02))
     score = replace(
         evaluation(samples=200),
         float_top1=None,

@@ -9,7 +9,6 @@ from accelerator.machine import load_preset
 from analysis.cost.quantity import Quantity
 from analysis.evaluation.lost_score import measured_loss_share
 from analysis.evaluation.measures import Interval
-from analysis.evaluation.user_metric import MetricScore
 from analysis.mixed_precision.choices import Rules
 from analysis.mixed_precision.pareto_front import Front, find_pareto_front, update_front
 from analysis.mixed_precision.proposal import Proposal
@@ -25,7 +24,7 @@ from quant.assignment import bits_by_part
 from quant.config import uniform_config
 from quant.progress import drain_steps
 from tests.analysis.bits import WIDTHS, made_up, network_of
-from tests.analysis.results import evaluation, report, run
+from tests.analysis.results import evaluation, metric_score, report, run
 
 NAME = "plain"
 ACCURACY, NOISE = (
@@ -184,15 +183,7 @@ def test_the_axis_and_the_values_of_a_detector_are_those_of_its_metric() -> None
     scale = QualityScale(by_loss=True, float_top1=0.6, metric="mAP")
     assert scale.axis_title == "mAP (%), higher is better"
     assert (scale.name, scale.unit, scale.of_float) == ("mAP", "%", 60.0)
-    metric = MetricScore(
-        name="mAP",
-        higher_is_better=True,
-        float_value=0.6,
-        quantized_value=0.55,
-        change=-0.05,
-        change_ci95=Interval(-0.07, -0.02),
-        share=True,
-    )
+    metric = metric_score("mAP", 0.6, 0.55, (-0.07, -0.02))
     score = replace(evaluation(), float_top1=None, quantized_top1=None, metric=metric)
     measured = run("tried", report(), score)
     assert scale.measured_value(measured) == pytest.approx(55.0)
