@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 
 from accelerator.report import CostReport, Energy, LayerCost
 from figures.style.layout import (
+    NAMED_FIRST,
     count_word,
     escape_markup,
     fewest_for_half,
@@ -79,7 +80,8 @@ def _add_stacked_bars(figure: go.Figure, names: Sequence[str], energies: Sequenc
         )
     figure.update_layout(barmode="stack", bargap=0.25)
     figure.update_xaxes(title=f"Energy per image ({unit}), lower is better", rangemode="tozero")
-    label_rows(figure, names)
+    largest_first = sorted(range(len(names)), key=lambda row: -energies[row].total_pj)
+    label_rows(figure, names, first=largest_first[:NAMED_FIRST])
 
 
 def _format_part(value: float, energy: Energy) -> str:

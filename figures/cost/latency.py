@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 
 from accelerator.report import CostReport, LayerCost
 from figures.style.layout import (
+    NAMED_FIRST,
     count_word,
     escape_markup,
     fewest_for_half,
@@ -39,7 +40,8 @@ def latency_by_layer(report: CostReport) -> go.Figure:
         )
     figure.update_layout(barmode="overlay", bargap=0.25)
     figure.update_xaxes(title=f"Latency per image ({unit}), lower is better", rangemode="tozero")
-    label_rows(figure, [layer.layer for layer in layers])
+    slowest_first = sorted(range(len(layers)), key=lambda row: -layers[row].latency_s)
+    label_rows(figure, [layer.layer for layer in layers], first=slowest_first[:NAMED_FIRST])
     return finish_figure(
         figure, _latency_title(layers), rows_height_px(len(layers)), legend_below=True
     )

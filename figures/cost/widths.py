@@ -8,7 +8,7 @@ from plotly.subplots import make_subplots
 
 from accelerator.report import CostReport, LayerCost
 from accelerator.workload import GEMM_KINDS, WEIGHT_KINDS
-from figures.style.layout import escape_markup, finish_figure, label_rows, rows_height_px
+from figures.style.layout import escape_markup, finish_figure, label_rows, mark_px, rows_height_px
 from figures.style.palette import ACTIVATION, WEIGHT, with_opacity
 from figures.style.units import format_bits
 
@@ -53,7 +53,7 @@ def requested_and_effective(report: CostReport) -> go.Figure:
     )
     sides = (_weight_widths(report.layers), _activation_widths(report.layers))
     for column, (side, color) in enumerate(zip(sides, (WEIGHT, ACTIVATION), strict=True), start=1):
-        _add_side_points(figure, side, color, column)
+        _add_side_points(figure, side, color, column, len(names))
     figure.update_xaxes(
         type="log",
         title="Width (bits)",
@@ -95,7 +95,9 @@ def _activation_widths(layers: Sequence[LayerCost]) -> list[_Widths]:
     ]
 
 
-def _add_side_points(figure: go.Figure, side: Sequence[_Widths], color: str, column: int) -> None:
+def _add_side_points(
+    figure: go.Figure, side: Sequence[_Widths], color: str, column: int, rows: int
+) -> None:
     _add_connections(figure, side, color, column)
     computed = [entry for entry in side if entry.computed is not None]
     for name, entries, values, symbol, size in (
@@ -113,7 +115,7 @@ def _add_side_points(figure: go.Figure, side: Sequence[_Widths], color: str, col
             marker={
                 "color": color,
                 "symbol": symbol,
-                "size": size,
+                "size": mark_px(rows, size),
                 "line": {"width": 2, "color": color},
                 "opacity": [1.0 if entry.differs else FADED for entry in entries],
             },

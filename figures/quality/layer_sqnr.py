@@ -9,11 +9,13 @@ from analysis.evaluation.layer_sqnr import LAYER_IMAGES
 from analysis.runs.compare_runs import LayerDifference, differences_by_layer
 from analysis.runs.run_store import Run
 from figures.style.layout import (
+    NAMED_FIRST,
     count_word,
     escape_markup,
     fewest_for_half,
     finish_figure,
     label_rows,
+    mark_px,
     rows_height_px,
     shorten_name,
 )
@@ -43,7 +45,8 @@ def sqnr_by_layer(layer_sqnr_db: Mapping[str, float]) -> go.Figure:
     silent = dict.fromkeys(set(names) - set(finite) - set(exact), low)
     _add_sqnr_dots(figure, "Exact", names, exact, color=FLOAT, symbol="diamond")
     _add_sqnr_dots(figure, "No signal", names, silent, color=FLOAT, symbol="x")
-    label_rows(figure, names)
+    worst_first = sorted(finite, key=finite.__getitem__)
+    label_rows(figure, names, first=[names.index(name) for name in worst_first[:NAMED_FIRST]])
     margin = (high - low) / 20
     figure.update_xaxes(
         title="SQNR of the layer's output (dB), higher is better",
@@ -92,7 +95,7 @@ def _add_sqnr_dots(
         x=[values[names[row]] for row in rows],
         y=rows,
         mode="markers",
-        marker={"color": color, "symbol": symbol, "size": 9},
+        marker={"color": color, "symbol": symbol, "size": mark_px(len(names))},
         showlegend=pinned,
         cliponaxis=False,
         customdata=[

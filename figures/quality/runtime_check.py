@@ -8,10 +8,12 @@ import plotly.graph_objects as go
 from analysis.deployment.runtime_check import ExecutionCheck
 from analysis.evaluation.measures import Interval
 from figures.style.layout import (
+    NAMED_FIRST,
     count_word,
     escape_markup,
     finish_figure,
     label_rows,
+    mark_px,
     rows_height_px,
     shorten_name,
 )
@@ -120,14 +122,15 @@ def partings_by_layer(layer_sqnr_db: Mapping[str, float]) -> go.Figure:
                 x=[min(layer_sqnr_db[names[row]], edge) for row in rows],
                 y=rows,
                 mode="markers",
-                marker={"color": color, "symbol": symbol, "size": 9},
+                marker={"color": color, "symbol": symbol, "size": mark_px(len(names))},
                 customdata=[
                     f"<b>{escape_markup(names[row])}</b><br>{_format_distance(layer_sqnr_db[names[row]])}"
                     for row in rows
                 ],
                 hovertemplate="%{customdata}<extra></extra>",
             )
-    label_rows(figure, names)
+    furthest_first = sorted(rest, key=lambda row: layer_sqnr_db[names[row]])
+    label_rows(figure, names, first=furthest_first[:NAMED_FIRST])
     low = min(0.0, *finite) if finite else 0.0
     figure.update_xaxes(
         title="Executed beside simulated, SQNR (dB), higher is better",

@@ -9,10 +9,12 @@ import plotly.graph_objects as go
 from analysis.ranges.distributions import format_ratio, widest_to_median_ratio
 from figures.style.layout import (
     HALF_WIDTH,
+    NAMED_FIRST,
     count_word,
     escape_markup,
     finish_figure,
     label_rows,
+    mark_px,
     rows_height_px,
     shorten_name,
 )
@@ -41,13 +43,14 @@ def sqnr_before_after(before: Mapping[str, float], after: Mapping[str, float]) -
         figure.add_scatter(
             name=title,
             mode="markers",
-            marker={"color": color, "size": 9},
+            marker={"color": color, "size": mark_px(len(names))},
             x=[values.get(name) for name in names],
             y=list(range(len(names))),
             customdata=[escape_markup(name) for name in names],
             hovertemplate="<b>%{customdata}</b><br>%{x:.1f} dB<extra>" + title + "</extra>",
         )
-    label_rows(figure, names)
+    worst_first = sorted(range(len(names)), key=lambda row: after[names[row]])
+    label_rows(figure, names, first=worst_first[:NAMED_FIRST])
     figure.update_xaxes(title="Output SQNR (dB), higher is better")
     better = sum(1 for name in names if after[name] > before.get(name, -math.inf))
     title = f"Less error than before in {count_word(better).lower()} of {len(names)} layers"

@@ -11,6 +11,11 @@ import plotly.graph_objects as go
 from figures.style.units import format_count
 
 ROW_PX = 18
+MOST_ROWS_PX = 640
+"""The height of the rows of a chart, however many: such a chart is seen at once in a window."""
+LABEL_PX = 13
+NAMED_FIRST = 12
+"""The foremost rows, whose names are written even where not all names have room."""
 TITLE_PX = 16
 TITLE_LINE_PX = 22
 TITLE_GAP_PX = 16  # space above the plot for the topmost tick label
@@ -107,20 +112,50 @@ def decade_axis(low: float, high: float) -> dict[str, object]:
 
 
 def rows_height_px(rows: int, row_px: int = ROW_PX) -> int:
-    """Return the height in pixels for `rows` labelled rows."""
-    return max(90, row_px * rows)
+    """Return the height in pixels for `rows` rows; more than fit are drawn closer together."""
+    return min(max(90, row_px * rows), MOST_ROWS_PX)
 
 
-def label_rows(figure: go.Figure, names: Sequence[str], title: str | None = None) -> None:
+def mark_px(rows: int, largest: int = 9) -> int:
+    """Return the size in pixels of a mark in one of `rows` rows, smaller where rows are close."""
+    return max(4, min(largest, round(1.2 * rows_height_px(rows) / max(rows, 1))))
+
+
+def rows_with_label(rows: int, first: Iterable[int] = ()) -> list[int]:
+    """Return the rows whose names fit beside the chart, in order.
+
+    Those in `first` come before the others, the first of them before the next. Example: all of 30
+    rows, but about each third of 139.
+    """
+    apart = math.ceil(LABEL_PX * rows / rows_height_px(rows)) if rows else 1
+    free, chosen = [True] * rows, []
+    for row in (*first, *range(rows)):
+        if free[row]:
+            chosen.append(row)
+            near = range(max(0, row - apart + 1), min(rows, row + apart))
+            for other in near:
+                free[other] = False
+    return sorted(chosen)
+
+
+def label_rows(
+    figure: go.Figure,
+    names: Sequence[str],
+    title: str | None = None,
+    first: Iterable[int] = (),
+) -> None:
     """Name the rows 0, 1, ... of a horizontal chart, the first on top.
 
-    Rows are numbers because Plotly would read layers called "0" and "1" as numbers.
+    Rows are numbers because Plotly would read layers called "0" and "1" as numbers. Where there is
+    no room for all names, those of the rows in `first` are written before others.
     """
+    short = shorten_names(names)
+    labelled = rows_with_label(len(names), first)
     figure.update_yaxes(
         title=title,
         tickmode="array",
-        tickvals=list(range(len(names))),
-        ticktext=[escape_markup(name) for name in shorten_names(names)],
+        tickvals=labelled,
+        ticktext=[escape_markup(short[row]) for row in labelled],
         range=[len(names) - 0.5, -0.5],
         zeroline=False,
         showgrid=False,

@@ -1,13 +1,20 @@
+import itertools
+
 import plotly.graph_objects as go
 import pytest
 
 from figures.style.layout import (
+    LABEL_PX,
+    MOST_ROWS_PX,
     NAME_LENGTH,
     TITLE_WIDTH,
     count_word,
     decade_axis,
     fewest_for_half,
     finish_figure,
+    label_rows,
+    rows_height_px,
+    rows_with_label,
     shorten_name,
     shorten_names,
     takeaway,
@@ -81,3 +88,21 @@ def test_decades_cover_the_range() -> None:
     axis = decade_axis(3e8, 2e11)
     assert axis["tickvals"] == [1e8, 1e9, 1e10, 1e11, 1e12]
     assert axis["ticktext"] == ["100 M", "1 G", "10 G", "100 G", "1 T"]
+
+
+@pytest.mark.parametrize("rows", [1, 12, 30, 60, 139, 1000])
+def test_all_rows_are_seen_in_one_window_with_names_that_do_not_touch(rows: int) -> None:
+    height = rows_height_px(rows)
+    assert height <= MOST_ROWS_PX
+    labelled = rows_with_label(rows)
+    gaps = [after - before for before, after in itertools.pairwise(labelled)]
+    assert all(gap * height / rows >= LABEL_PX for gap in gaps)
+    assert len(labelled) == rows if rows <= 35 else len(labelled) >= 30
+
+
+def test_foremost_rows_keep_their_names_where_not_all_have_room() -> None:
+    figure = go.Figure()
+    label_rows(figure, [f"layer {row}" for row in range(139)], first=[70, 71, 7])
+    names = figure.layout.yaxis.ticktext
+    assert {"layer 70", "layer 7"} <= set(names)
+    assert "layer 71" not in names  # its place is taken by the row before
