@@ -1,5 +1,6 @@
 """Energy in pJ of multiplications, accesses and transferred bits."""
 
+import operator
 from dataclasses import dataclass, fields
 
 from accelerator.accesses import BufferBits
@@ -38,14 +39,14 @@ class Energy:
     @property
     def total_pj(self) -> float:
         """Sum of the parts."""
-        return sum(self.parts_by_name().values())
+        return float(sum(_parts_of(self)))
 
     def parts_by_name(self) -> dict[str, float]:
         """Return the parts in pJ by name."""
-        return {name: getattr(self, name) for name in _PARTS}
+        return dict(zip(_PARTS, _parts_of(self), strict=True))
 
     def __add__(self, other: "Energy") -> "Energy":
-        return Energy(*(getattr(self, name) + getattr(other, name) for name in _PARTS))
+        return Energy(*map(operator.add, _parts_of(self), _parts_of(other)))
 
 
 def scale_energy_parts(energy: Energy, scales: Scales) -> Energy:
@@ -66,6 +67,7 @@ def scale_energy_parts(energy: Energy, scales: Scales) -> Energy:
 
 
 _PARTS = tuple(field.name for field in fields(Energy))
+_parts_of = operator.attrgetter(*_PARTS)
 
 
 def price_matrix_product(

@@ -25,8 +25,8 @@ from accelerator.energy import (
     price_weight_memory,
     scale_energy_parts,
 )
-from accelerator.engines.mac_costs import cost_of_macs
-from accelerator.engines.stages import find_stages
+from accelerator.engines.mac_costs import MacWork, cost_of_macs
+from accelerator.engines.stages import Stages, find_stages
 from accelerator.interval import describe_machine_error, energy_bounds, latency_bounds
 from accelerator.machine import Machine, Spill
 from accelerator.memory import (
@@ -174,11 +174,28 @@ def cost_of_layer(op: Op, widths: Widths, scene: Scene, choose: ModeChooser) -> 
     return join_group_costs([part.weight_bits for part in parts], costs, widths.stored_weight)
 
 
-def cost_of_op(op: Op, widths: Widths, scene: Scene) -> LayerCost:
-    """Return the cost of one op among the others; `estimate_workload` adds up the costs."""
+@dataclass(frozen=True, slots=True)
+class OpCost:
+    """The cost of an op as the cost model counts it; `cost_of_op` adds what a report shows."""
+
+    energy: Energy
+    cycles: int
+    latency_s: float
+    stages: Stages
+    traffic: DramTraffic
+    sram_bits: int
+    work: MacWork
+
+
+def price_op(op: Op, widths: Widths, scene: Scene) -> OpCost:
+    """Return the energy in pJ, cycles and latency in s of one op among the others.
+
+    Of a matrix product, `widths` say all of the operands' bits, but for `op.is_float` and a float
+    output.
+    """
     machine, prices = scene.machine, scene.prices
     outputs = scene.tensors[op.output].elements
-    elements = max(scene.tensors[name].elements for name in op.inputs)
+    elements = max([scene.tensors[name].elements for name in op.inputs])
     cycles = count_cycles(op, machine, widths, elements, outputs)
     if op.kind in GEMM_KINDS:
         traffic = _product_traffic(op, widths, scene)
@@ -193,8 +210,11 @@ def cost_of_op(op: Op, widths: Widths, scene: Scene) -> LayerCost:
     work = cost_of_macs(op, widths, machine)
     latency_s = stages.compute_s + stages.memory_s + scene.overhead_s + work.latency_s
     cycles += round(work.latency_s * machine.clock_hz)
-    energy = replace(
-        energy,
+    energy = Energy(
+        mac_pj=energy.mac_pj,
+        register_pj=energy.register_pj,
+        sram_pj=energy.sram_pj,
+        noc_pj=energy.noc_pj,
         dram_pj=price_dram_traffic(traffic, machine),
         requant_pj=price_requantization(op, machine, prices, outputs),
         static_pj=machine.static_w * latency_s * PJ_PER_J,
@@ -202,7 +222,16 @@ def cost_of_op(op: Op, widths: Widths, scene: Scene) -> LayerCost:
         cycle_pj=machine.overheads.pj_per_cycle * cycles,
         fixed_pj=scene.overhead_pj,
     )
-    energy = scale_energy_parts(energy, machine.scales) + Energy(mac_pj=work.energy_pj)
+    energy = scale_energy_parts(energy, machine.scales)
+    if work.energy_pj:
+        energy = replace(energy, mac_pj=energy.mac_pj + work.energy_pj)
+    return OpCost(energy, cycles, latency_s, stages, traffic, bits.total_bits, work)
+
+
+def cost_of_op(op: Op, widths: Widths, scene: Scene) -> LayerCost:
+    """Return the cost of one op among the others; `estimate_workload` adds up the costs."""
+    cost = price_op(op, widths, scene)
+    traffic, stages, work = cost.traffic, cost.stages, cost.work
     second = op.kind in GEMM_KINDS or op.multiply or op.table_elements > 0
     # The second operand of a matmul takes the weights' road but is an activation.
     weight_bits = traffic.weight_bits if op.kind in WEIGHT_KINDS or op.table_elements else 0
@@ -210,14 +239,14 @@ def cost_of_op(op: Op, widths: Widths, scene: Scene) -> LayerCost:
         layer=op.name,
         kind=op.kind,
         macs=op.macs,
-        energy=energy,
-        cycles=cycles,
-        latency_s=latency_s,
+        energy=cost.energy,
+        cycles=cost.cycles,
+        latency_s=cost.latency_s,
         bound="compute" if work.latency_s > stages.memory_s else stages.bound,
         dram_weight_bits=weight_bits,
         dram_input_bits=traffic.input_bits + traffic.weight_bits - weight_bits,
         dram_output_bits=traffic.output_bits,
-        sram_bits=bits.total_bits,
+        sram_bits=cost.sram_bits,
         requested_weight_bits=op.weight_bits if second else 0,
         requested_activation_bits=op.activation_bits,
         compute_weight_bits=widths.weight if second else 0,
@@ -225,7 +254,7 @@ def cost_of_op(op: Op, widths: Widths, scene: Scene) -> LayerCost:
         stored_weight_bits=widths.stored_weight if second else 0,
         stored_activation_bits=widths.stored_input,
         passes=widths.passes,
-        utilization=_utilization_of(op, widths, machine, cycles),
+        utilization=_utilization_of(op, widths, scene.machine, cost.cycles),
         on_host=widths.on_host,
         warnings=widths.warnings,
         memory_s=stages.memory_s,

@@ -1,16 +1,15 @@
 """The cost of a choice of bits on a machine, as sums over knobs, computed by the cost model."""
 
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import fields, replace
 from operator import attrgetter
 
 import numpy as np
 
 from accelerator.dram.residency import count_stored_bits
-from accelerator.estimate import Scene, cost_of_op, set_scene
+from accelerator.estimate import OpCost, Scene, price_op, set_scene
 from accelerator.machine import Machine, Residency, Storage
 from accelerator.memory import (
-    Lifetime,
     bits_saved_in_place,
     count_constant_bytes,
     find_tensor_lifetimes,
@@ -22,7 +21,13 @@ from analysis.cost.estimate import estimate_config_cost
 from analysis.cost.quantity import Quantity
 from analysis.cost.workload import Entropies, weight_entropies
 from analysis.evaluation.measures import Array
-from analysis.mixed_precision.cost_terms import Limit, Sum, add_cost_sums
+from analysis.mixed_precision.cost_terms import (
+    Limit,
+    Sum,
+    add_cost_sums,
+    alive_byte_sums,
+    room_limits,
+)
 from analysis.mixed_precision.dependencies import FIXED, find_width_origins
 from analysis.network import Network
 from quant.assignment import Knob, config_with_bits
@@ -34,6 +39,11 @@ Stays = tuple[frozenset[str], frozenset[str]]  # activations, and layers' weight
 Choice = Sequence[int]  # the index of the option for each knob
 Asked = tuple[int, int, int, float | None]
 _priced_fields = attrgetter(*(field.name for field in fields(Widths) if field.name != "warnings"))
+NAMES_AND_WIDTHS = {
+    *("name", "inputs", "output", "weight_bits", "weight_groups", "activation_bits"),
+    *("output_bits", "weight_entropy"),
+}
+_shape_fields = attrgetter(*(f.name for f in fields(Op) if f.name not in NAMES_AND_WIDTHS))
 
 
 class BitCosts:
@@ -64,8 +74,10 @@ class BitCosts:
         self._specs = config.resolve_layers(network.graph.layers)
         self._chooser = make_mode_chooser(machine)
         self._sums: dict[tuple[Quantity, Stays | None], tuple[Sum, ...]] = {}
-        self._kept: dict[Hashable, dict[Quantity, float]] = {}
-        self._chosen: dict[Hashable, tuple[object, ...]] = {}
+        self._prices: dict[Hashable, dict[Quantity, float]] = {}
+        self._shapes = [self._shape_of_operation(op) for op in self.wiring.workload.ops]
+        self._product_widths: dict[Hashable, tuple[Widths, Hashable]] = {}
+        self._priced_ops: dict[Hashable, Op] = {}
 
     def _measure_entropies(self) -> None:
         if self.machine.weight_storage is not Storage.ENTROPY:
@@ -185,15 +197,23 @@ class BitCosts:
             self._compressed_bits(op, weight, options.get(weight)),
         )
 
-    def _widths_of_product(self, place: int, op: Op, options: dict[int, int]) -> tuple[object, ...]:
-        """Return what the cost of a matrix product depends on, of all widths asked for."""
+    def _shape_of_operation(self, op: Op) -> Hashable:
+        """Return what the cost of an operation depends on beside widths and what is on chip."""
+        sizes = {tensor.name: tensor.elements for tensor in self.wiring.workload.tensors}
+        return (_shape_fields(op), *(sizes[name] for name in (*op.inputs, op.output)))
+
+    def _widths_of_product(
+        self, place: int, op: Op, options: dict[int, int]
+    ) -> tuple[Widths, Hashable]:
+        """Return the widths of a matrix product, and the part of them that its cost depends on."""
         asked = self._asked_bits(place, op, options)
         key = (op.kind, op.accumulator_bits, asked)
-        if key not in self._chosen:
+        if key not in self._product_widths:
             wide = self._operation_at_widths(place, op, options)
+            widths = self._operand_widths(wide)
             floats = (wide.is_float, wide.output_bits >= FLOAT_BITS)
-            self._chosen[key] = (*_priced_fields(self._operand_widths(wide)), *floats)
-        return self._chosen[key]
+            self._product_widths[key] = widths, (*_priced_fields(widths), *floats)
+        return self._product_widths[key]
 
     def _compressed_bits(self, op: Op, knob: int, option: int | None) -> float | None:
         """Return the bits per weight after compression; granularity changes the result."""
@@ -244,28 +264,38 @@ class BitCosts:
     def _price_operation(
         self, place: int, op: Op, options: dict[int, int], scene: Scene
     ) -> dict[Quantity, float]:
+        """Return energy in pJ and latency in s; operations of one shape are priced once."""
         names = (*op.inputs, op.output)
-        on_chip = tuple(name in scene.residents for name in names)
-        product = op.kind in GEMM_KINDS
-        # a machine computes several of the widths asked for in one mode, at one cost
-        widths = self._widths_of_product(place, op, options) if product else options.values()
-        key = (place, tuple(widths), on_chip, op.name in scene.weights_resident)
-        if key not in self._kept:
+        on_chip = [name in scene.residents for name in names]
+        where = (self._shapes[place], *on_chip, op.name in scene.weights_resident)
+        if op.kind in GEMM_KINDS:
+            # a machine computes several of the widths asked for in one mode, at one cost
+            widths, priced = self._widths_of_product(place, op, options)
+            key: Hashable = (where, priced)
+            if key not in self._prices:
+                wide = self._float_or_integer_product(place, op, options)
+                self._prices[key] = _quantities_of(price_op(wide, widths, scene))
+            return self._prices[key]
+        bits, held = self._bits_by_origin(options), scene.tensors
+        stored = [bits.get(self.wiring.tensors[name], held[name].bits) for name in names]
+        key = (where, *stored, self._asked_bits(place, op, options))
+        if key not in self._prices:
+            near = {n: replace(held[n], bits=b) for n, b in zip(names, stored, strict=True)}
             wide = self._operation_at_widths(place, op, options)
-            if not product:  # matrix products take all widths from the op itself
-                bits = self._bits_by_origin(options)
-                wired, held = self.wiring.tensors, scene.tensors
-                near = {
-                    name: replace(held[name], bits=bits.get(wired[name], held[name].bits))
-                    for name in names
-                }
-                scene = replace(scene, tensors=near)
-            priced = cost_of_op(wide, self._operand_widths(wide), scene)
-            self._kept[key] = {
-                Quantity.ENERGY: priced.energy_pj,
-                Quantity.LATENCY: priced.latency_s,
-            }
-        return self._kept[key]
+            cost = price_op(wide, self._operand_widths(wide), replace(scene, tensors=near))
+            self._prices[key] = _quantities_of(cost)
+        return self._prices[key]
+
+    def _float_or_integer_product(self, place: int, op: Op, options: dict[int, int]) -> Op:
+        """Return a product that is float, and has a float output, as the widths asked for say.
+
+        `price_op` takes all other widths from `Widths`.
+        """
+        weight, activation, output, _ = self._asked_bits(place, op, options)
+        key = (place, *(bits >= FLOAT_BITS for bits in (weight, activation, output)))
+        if key not in self._priced_ops:
+            self._priced_ops[key] = self._operation_at_widths(place, op, options)
+        return self._priced_ops[key]
 
     def _stored_bytes_sums(self) -> dict[str, Sum]:
         """Return the stored bytes of each activation."""
@@ -301,6 +331,10 @@ class BitCosts:
         return _table_as_sum(scope, table)
 
 
+def _quantities_of(cost: OpCost) -> dict[Quantity, float]:
+    return {Quantity.ENERGY: cost.energy.total_pj, Quantity.LATENCY: cost.latency_s}
+
+
 def _sorted_knobs(knobs: set[int]) -> tuple[int, ...]:
     """Return the knobs among origin numbers, sorted."""
     return tuple(sorted(knobs - {FIXED}))
@@ -309,26 +343,3 @@ def _sorted_knobs(knobs: set[int]) -> tuple[int, ...]:
 def _table_as_sum(scope: tuple[int, ...], table: Array) -> Sum:
     """Return a table as a sum; a table without axes is a constant."""
     return Sum(tables={scope: table}) if scope else Sum(constant=float(table))
-
-
-def alive_byte_sums(stored: Mapping[str, Sum], lives: Sequence[Lifetime]) -> dict[int, Sum]:
-    """Return the bytes alive at each step; `stored` holds the bytes of each activation by name."""
-    steps: dict[int, list[Sum]] = {}
-    for life in lives:
-        for step in range(life.first, life.last + 1):
-            steps.setdefault(step, []).append(stored[life.name])
-    return {step: add_cost_sums(alive) for step, alive in steps.items()}
-
-
-def room_limits(
-    stored: Mapping[str, Sum], lives: Sequence[Lifetime], residents: Collection[str], free: float
-) -> Iterator[Limit]:
-    """Yield the limits at each step under which the residents fit into `free` bytes.
-
-    Steps that fit at every width have no limit.
-    """
-    inside = [life for life in lives if life.name in residents]
-    for total in alive_byte_sums(stored, inside).values():
-        most = sum(float(values.max()) for values in total.knobs.values())
-        if total.constant + most > free:
-            yield Limit(total, free)

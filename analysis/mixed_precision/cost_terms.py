@@ -1,10 +1,11 @@
 """Quantities that add up over choices: options of single knobs, and tables over several knobs."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from accelerator.memory import Lifetime
 from analysis.evaluation.measures import Array
 
 Scope = tuple[int, ...]  # the knobs along the axes of a table
@@ -97,3 +98,26 @@ def _move_addend(total: Sum, old: Scope, new: Scope, knob: int, part: tuple[Arra
     tables = {scope: table for scope, table in total.tables.items() if scope != old}
     extra = Sum({knob: addend}, {new: rest} if new else {}, 0.0 if new else float(rest))
     return add_cost_sums([replace(total, tables=tables), extra])
+
+
+def alive_byte_sums(stored: Mapping[str, Sum], lives: Sequence[Lifetime]) -> dict[int, Sum]:
+    """Return the bytes alive at each step; `stored` holds the bytes of each activation by name."""
+    steps: dict[int, list[Sum]] = {}
+    for life in lives:
+        for step in range(life.first, life.last + 1):
+            steps.setdefault(step, []).append(stored[life.name])
+    return {step: add_cost_sums(alive) for step, alive in steps.items()}
+
+
+def room_limits(
+    stored: Mapping[str, Sum], lives: Sequence[Lifetime], residents: Collection[str], free: float
+) -> Iterator[Limit]:
+    """Yield the limits at each step under which the residents fit into `free` bytes.
+
+    Steps that fit at every width have no limit.
+    """
+    inside = [life for life in lives if life.name in residents]
+    for total in alive_byte_sums(stored, inside).values():
+        most = sum(float(values.max()) for values in total.knobs.values())
+        if total.constant + most > free:
+            yield Limit(total, free)

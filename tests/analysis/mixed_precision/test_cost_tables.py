@@ -6,9 +6,14 @@ from functools import cache
 
 import numpy as np
 import pytest
+from torch import nn
 
+from accelerator.estimate import OpCost, Scene, price_op
 from accelerator.machine import Machine, Residency, load_preset
+from accelerator.widths import Widths
+from accelerator.workload import Op
 from analysis.cost.quantity import Quantity
+from analysis.mixed_precision import cost_tables
 from analysis.mixed_precision.choices import Rules, find_free_knobs
 from analysis.mixed_precision.cost_tables import BitCosts
 from analysis.network import Network, prepare_network
@@ -83,6 +88,31 @@ def test_granularity_counts_where_weights_are_compressed() -> None:
             check(costs, [int(random.integers(len(knob.bits))) for knob in knobs])
         sizes = {costs.cost_report([option] * len(knobs)).weight_bytes for option in (0, 1)}
         assert (len(sizes) == 2) is differs
+
+
+# the weights of two layers compress unequally, which the Ethos machine prices
+@pytest.mark.parametrize("machine", sorted({*MACHINES} - {"ethos_u55_64_like"}))
+def test_layers_of_one_shape_are_priced_once(machine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    priced = []
+
+    def price(op: Op, widths: Widths, scene: Scene) -> OpCost:
+        priced.append(op.name)
+        return price_op(op, widths, scene)
+
+    monkeypatch.setattr(cost_tables, "price_op", price)
+    chains = {}
+    for layers in (2, 6):
+        blocks = [nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU()) for _ in range(layers)]
+        network = prepare_network("chain", nn.Sequential(*blocks).eval(), (4, 8, 8), "x")
+        knobs = find_free_knobs(network.graph, uniform_config(8, 8), Rules(WIDTHS))
+        costs = BitCosts(network, uniform_config(8, 8), load_preset(machine), knobs)
+        random = np.random.default_rng(0)
+        for _ in range(3):
+            check(costs, [int(random.integers(len(knob.bits))) for knob in knobs])
+        chains[layers] = len(priced)
+        priced.clear()
+    # the first and the last layer may differ from those between: network inputs stay off chip
+    assert chains[6] <= 2 * chains[2]
 
 
 @pytest.mark.parametrize("name", ["kitchen", "gated", "pre-activation"])
