@@ -21,6 +21,7 @@ class MacWork:
 
 
 NO_WORK = MacWork()
+_FREE_WORK = {name: MacWork(name) for name in MAC_CLASSES}
 
 
 def class_of_macs(op: Op) -> str:
@@ -44,8 +45,10 @@ def cost_of_macs(op: Op, widths: Widths, machine: Machine) -> MacWork:
     if op.kind not in GEMM_KINDS:
         return NO_WORK
     name, costs = class_of_macs(op), machine.mac_costs
-    slots = count_mac_slots(op, widths)
     cycles, energy = getattr(costs, f"{name}_cycles"), getattr(costs, f"{name}_pj")
+    if not cycles and not energy:
+        return _FREE_WORK[name]
+    slots = count_mac_slots(op, widths)
     return MacWork(name, slots * cycles / machine.clock_hz, slots * energy)
 
 

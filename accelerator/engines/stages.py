@@ -32,7 +32,7 @@ def find_stages(cycles: int, traffic: DramTraffic, sram_bits: int, machine: Mach
             _cycles_for_bits(traffic.weight_memory_bits, held.bits_per_cycle if held else None),
         ),
     }
-    order = sorted(stages, key=lambda name: -stages[name])
+    order = sorted(stages, key=stages.__getitem__, reverse=True)  # equal stages stay in order
     serial = machine.pipeline_tiles == 1
     tiles = 1 if serial else max(machine.pipeline_tiles, traffic.tiles)
     parts = {order[0]: stages[order[0]], order[1]: stages[order[1]] / tiles}
