@@ -36,9 +36,9 @@ def suggest_closer_base(
     if spread > CLOSER * own:
         return None
     return (
-        f"The rows follow {closest.name} more closely: measured over estimated varies by a factor "
-        f"of {math.exp(spread):.2f} there, by {math.exp(own):.2f} on {base.name}. Starting from it "
-        "may give narrower intervals."
+        f"The rows follow {closest.title} more closely: measured over estimated varies by a factor "
+        f"of {math.exp(spread):.2f} there, by {math.exp(own):.2f} on {base.title}. Starting from "
+        "it may give narrower intervals."
     )
 
 

@@ -30,7 +30,7 @@ def explain_fit_limits(base: Machine, fits: Fits) -> Iterator[str]:
         names = tuple(name for name in found.scales if name in WORDS)
         if len(names) < len(found.scales):
             yield (
-                f"{quantity}: the rows do not follow the structure of {base.name} (measured over "
+                f"{quantity}: the rows do not follow the structure of {base.title} (measured over "
                 f"estimated varies by a factor of {math.exp(found.spread):.2f}): a cost per MAC by "
                 "kind of layer was fitted beside it."
             )

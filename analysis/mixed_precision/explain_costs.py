@@ -36,7 +36,7 @@ def explain_handling(search: Explained, quantities: Iterable[Quantity]) -> tuple
     priced = [str(q) for q in distinct if q in (Quantity.ENERGY, Quantity.LATENCY)]
     if priced and search.scene_count > 1:
         sentences.append(
-            f"Which values stay on chip on {search.machine.name} depends on the widths of all "
+            f"Which values stay on chip on {search.machine.title} depends on the widths of all "
             f"layers, and {' and '.join(priced)} depends on these values: {search.scene_count} "
             f"sets are tried at first, {MAX_SCENES} at most. Each answer is exact for one set, and "
             "priced by the whole cost model; a set that was not tried may hold a better answer."

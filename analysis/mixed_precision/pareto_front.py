@@ -16,7 +16,6 @@ from analysis.runs.experiment import Experiment
 from analysis.runs.run_experiment import measure_experiment
 from analysis.runs.run_store import Run
 from analysis.study import Study
-from quant.errors import QuantError
 from quant.progress import Progress, Steps, part_of_progress
 
 REFERENCES = ((8, 8), (6, 8), (6, 6), (4, 8), (4, 4))
@@ -67,7 +66,7 @@ def find_pareto_front(search: Search, quantity: Quantity, points: int = 12) -> S
     Raises:
         QuantError: pins leave no choice.
     """
-    yield Progress(0.0, f"Front of {search.machine.name}: both ends")
+    yield Progress(0.0, f"Front of {search.machine.title}: both ends")
     best = search.least_noise_choice(())
     top = quantity.value_in(
         search.cheapest_choice(quantity, most_noise=best.noise_energy_sum * (1 + 1e-9)).cost
@@ -75,7 +74,7 @@ def find_pareto_front(search: Search, quantity: Quantity, points: int = 12) -> S
     low = search.least_possible_quantity(quantity)
     found: list[Proposal] = []
     for number, most in enumerate(np.geomspace(low, max(top, low), max(2, points))):
-        yield Progress(number / points, f"Front of {search.machine.name}: {number} of {points}")
+        yield Progress(number / points, f"Front of {search.machine.title}: {number} of {points}")
         exact = min(max(float(most), low), max(top, low))
         found.append(
             search.least_noise_choice([Budget(quantity, exact)], f"Mixed {exact / top:.0%}")
@@ -184,24 +183,3 @@ def spread_proposals(proposals: Sequence[Proposal]) -> list[Proposal]:
             chosen.append(left[middle])
             spans += [(low, middle), (middle, high)]
     return chosen
-
-
-def next_to_measure(
-    search: Search, front: Front, measured: Sequence[Proposal], loss: float
-) -> Proposal | None:
-    """Return the next proposal to measure for a bound on the loss; None at the end.
-
-    The first, third, ... is the cheapest choice within `loss` by the present prediction; the others
-    are points of the front, from the middle outwards. A measured proposal is not measured again.
-    """
-    known = {(proposal.config, proposal.recipe) for proposal in measured}
-    left = [p for p in spread_proposals(front.proposals) if (p.config, p.recipe) not in known]
-    left = left[2:] + left[:2]  # both ends come last: most networks fail at the cheap end
-    if len(measured) % 2 == 0:
-        try:
-            wanted = search.cheapest_choice(front.quantity, most_loss=loss)
-        except QuantError:
-            return left[0] if left else None
-        if (wanted.config, wanted.recipe) not in known:
-            return wanted
-    return left[0] if left else None

@@ -7,7 +7,12 @@ from accelerator.report import CostReport
 from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.pareto_front import Front
 from analysis.mixed_precision.proposal import Proposal
-from analysis.mixed_precision.recipe_noise import RecipeNoise, RecipeNoiseRecord, record_noise
+from analysis.mixed_precision.recipe_noise import (
+    RecipeNoise,
+    RecipeNoiseRecord,
+    TrialRecord,
+    record_noise,
+)
 from analysis.mixed_precision.recipe_search import RecipeSearch
 from analysis.prediction.noise_table import NoiseSum
 from analysis.prediction.predictor import Prediction
@@ -52,8 +57,8 @@ class FrontRecord:
 class FoundRecord:
     """The fronts of one question in plain values, with the sensitivities.
 
-    `sensitivity` and `others` belong to the first recipe, `recipe`; `repaired` holds the
-    sensitivities under the recipes after the first.
+    `sensitivity`, `others` and `trials` belong to the first recipe, `recipe`; `repaired` holds the
+    sensitivities and trials under the recipes after the first.
     """
 
     question: JsonObject
@@ -62,6 +67,7 @@ class FoundRecord:
     others: tuple[Sensitivity, ...] = ()
     recipe: tuple[JsonObject, ...] = ()
     repaired: tuple[RecipeNoiseRecord, ...] = ()
+    trials: tuple[TrialRecord, ...] = ()
 
 
 def record_question(
@@ -70,13 +76,19 @@ def record_question(
     """Return the storable record of the fronts of a question, with the noise."""
     first, *rest = map(record_noise, noises)
     return FoundRecord(
-        question, tuple(fronts), first.sensitivity, first.others, first.recipe, tuple(rest)
+        question,
+        tuple(fronts),
+        first.sensitivity,
+        first.others,
+        first.recipe,
+        tuple(rest),
+        first.trials,
     )
 
 
 def noise_records(record: FoundRecord) -> tuple[RecipeNoiseRecord, ...]:
     """Return the noise records under the recipes of a question, in order."""
-    first = RecipeNoiseRecord(record.recipe, record.sensitivity, record.others)
+    first = RecipeNoiseRecord(record.recipe, record.sensitivity, record.others, record.trials)
     return (first, *record.repaired)
 
 

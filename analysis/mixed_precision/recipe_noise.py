@@ -8,11 +8,13 @@ from typing import Any
 from analysis.cost.workload import Entropies
 from analysis.network import Network
 from analysis.prediction.noise_table import Trials
+from analysis.prediction.trial import ConfigTrial
 from analysis.runs.apply_recipe import repair_float_network
 from analysis.runs.experiment_file import pass_to_plain, recipe_from_plain
 from analysis.sensitivity.screening.corrected_noise import corrected_shares, with_bias_corrected
 from analysis.sensitivity.sweep import Sensitivity, Sweep, sweeps_of_granularities
 from analysis.study import Study
+from quant.assignment import Cell
 from quant.graph.layer_pairs import Pair
 from quant.passes.absorb_bias import AbsorbBias
 from quant.passes.adaround import AdaRound
@@ -66,8 +68,16 @@ class RecipeNoise:
 
 
 @dataclass(frozen=True, slots=True)
+class TrialRecord:
+    """The stored trial of a whole configuration, which the cells tell."""
+
+    cells: tuple[Cell, ...]
+    trial: ConfigTrial
+
+
+@dataclass(frozen=True, slots=True)
 class RecipeNoiseRecord:
-    """The stored noise under a recipe; the recipe repairs the network again.
+    """The stored noise under a recipe, with the trials; the recipe repairs the network again.
 
     `recipe` holds the repairs in the form of `pass_to_plain`.
     """
@@ -75,12 +85,14 @@ class RecipeNoiseRecord:
     recipe: tuple[dict[str, Any], ...]
     sensitivity: Sensitivity
     others: tuple[Sensitivity, ...] = ()
+    trials: tuple[TrialRecord, ...] = ()
 
 
 def record_noise(noise: RecipeNoise) -> RecipeNoiseRecord:
     """Return the storable record of the noise under a recipe."""
     recipe = tuple(map(pass_to_plain, noise.recipe))
-    return RecipeNoiseRecord(recipe, noise.sensitivity, noise.others)
+    trials = tuple(TrialRecord(cells, trial) for cells, trial in tuple(noise.trials.items()))
+    return RecipeNoiseRecord(recipe, noise.sensitivity, noise.others, trials)
 
 
 def restore_noise(record: RecipeNoiseRecord, study: Study) -> RecipeNoise:
@@ -93,7 +105,8 @@ def restore_noise(record: RecipeNoiseRecord, study: Study) -> RecipeNoise:
     network, entropies = study.network, study.weight_entropies
     if any(map(is_float_pass, recipe)):
         network, entropies = repair_float_network(study, recipe).network, {}
-    return RecipeNoise(recipe, network, record.sensitivity, record.others, entropies)
+    trials = {one.cells: one.trial for one in record.trials}
+    return RecipeNoise(recipe, network, record.sensitivity, record.others, entropies, trials)
 
 
 def chosen_recipes(

@@ -6,17 +6,17 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from analysis.cost.quantity import Quantity
 from analysis.evaluation.per_image import (
     compare_image_outputs,
     describe_float_outputs,
     summarize_rows,
 )
 from analysis.mixed_precision.forecast import Foresight, learn_forecast
-from analysis.mixed_precision.pareto_front import Front
-from analysis.mixed_precision.proposal import Proposal
+from analysis.mixed_precision.pareto_front import Front, spread_proposals
+from analysis.mixed_precision.proposal import BudgetError, Proposal
 from analysis.mixed_precision.recipe_noise import RecipeNoise, repaired_study
 from analysis.mixed_precision.recipe_search import RecipeSearch
+from analysis.mixed_precision.search import ROUNDING
 from analysis.network import Network, forward_all_outputs
 from analysis.prediction.trial import TRIAL_IMAGES, ConfigTrial, lost_lead
 from analysis.runs.apply_recipe import apply_whole_recipe, plain_quantized_stage
@@ -31,6 +31,7 @@ from quant.progress import Progress, Steps, part_of_progress
 from quant.simulation.quant_graph import QuantGraph
 
 MOST_TRIED_RUNS = 8  # runs of an earlier start that are tried anew
+MOST_TRIES = 6  # of the cheapest choice within a loss
 REPAIR_SHARE = 0.2  # of the trials under a recipe: repairs and ranges
 
 
@@ -49,6 +50,11 @@ def learn_with_trials(
 def try_front(study: Study, search: RecipeSearch, front: Front) -> Steps[Front]:
     """Try the points of a front and the uniform configurations; return them predicted anew."""
     yield from try_proposals(study, search, (*front.proposals, *front.references))
+    return front_with_trials(search, front)
+
+
+def front_with_trials(search: RecipeSearch, front: Front) -> Front:
+    """Return a front predicted anew: from trials where there are trials, else from sums."""
     return replace(
         front,
         proposals=tuple(with_trial(search, one) for one in front.proposals),
@@ -67,15 +73,15 @@ def try_proposals(study: Study, search: RecipeSearch, proposals: Iterable[Propos
 
 
 def with_trial(search: RecipeSearch, proposal: Proposal) -> Proposal:
-    """Return a proposal predicted from its trial, if there is one."""
+    """Return a proposal predicted anew by the search, from the proposal's trial if there is one."""
     own = search.search_with(proposal.recipe)
     if own is None:
-        return proposal
+        return proposal.predicted_by(search.predictor)
     try:
         cells = cells_of_config(proposal.config, own.network.graph)
         summed = own.table.sum_cells(cells)
     except QuantError:
-        return proposal
+        return proposal.predicted_by(search.predictor)
     return replace(proposal, summed=summed).predicted_by(search.predictor)
 
 
@@ -133,29 +139,83 @@ def try_network(
     return ConfigTrial(found.images, found.sqnr_db, *lost_lead(reference, output, network.chance))
 
 
-def cheapest_tried_choice(
-    answer: Proposal, front: Front, quantity: Quantity, most_loss: float
+def try_cheapest_choice(
+    study: Study, search: RecipeSearch, front: Front, most_loss: float
+) -> Steps[None]:
+    """Try the cheapest choice within a loss, until a tried choice stands or no choice is left.
+
+    The trials stay with the search, so that `cheapest_choice_after_trials` finds the choice.
+    """
+    for number in range(MOST_TRIES):
+        try:
+            answer = cheapest_choice_after_trials(search, front, most_loss)
+        except QuantError:
+            return
+        if answer.prediction.tried:
+            return
+        ends = number / MOST_TRIES, (number + 1) / MOST_TRIES
+        yield from part_of_progress(try_proposals(study, search, [answer]), *ends)
+
+
+def cheapest_choice_after_trials(
+    search: RecipeSearch, front: Front, most_loss: float, name: str = "Cheapest"
 ) -> Proposal:
+    """Return the choice with the least of the front's quantity within a loss, a share of 1.
+
+    Raises:
+        BudgetError: trials contradict every choice, or no choice keeps the bound.
+        QuantError: no measurement relates noise to loss.
+    """
+    answer = search.cheapest_choice(front.quantity, most_loss=most_loss)
+    tried = front_with_trials(search, front)
+    return replace(cheapest_tried_choice(answer, tried, most_loss), name=name)
+
+
+def cheapest_tried_choice(answer: Proposal, front: Front, most_loss: float) -> Proposal:
     """Return the cheapest choice within a loss: the answer of a search, or a tried point.
 
     The answer is predicted from a sum. It does not stand where a tried point that is no noisier
     by sum is predicted to lose more than `most_loss`.
+
+    Raises:
+        BudgetError: the answer does not stand, and no tried point keeps the bound.
     """
     tried = [one for one in front.proposals if one.prediction.tried]
     good = [one for one in tried if _loses_at_most(one, most_loss)]
-    if answer.prediction.tried:
-        doubted = not _loses_at_most(answer, most_loss)
-    else:
-        doubted = any(
+    doubted = not _loses_at_most(answer, most_loss) or (
+        not answer.prediction.tried
+        and any(
             one.noise_energy_sum <= answer.noise_energy_sum and one not in good for one in tried
         )
+    )
     if not doubted:
         good.append(answer)
-    return min(
-        good or [answer], key=lambda one: (quantity.value_in(one.cost), one.noise_energy_sum)
-    )
+    if not good:
+        raise BudgetError("No choice of bits and repairs keeps the bound on the loss.")
+    return min(good, key=lambda one: (front.quantity.value_in(one.cost), one.noise_energy_sum))
+
+
+def next_to_measure(
+    search: RecipeSearch, front: Front, measured: Sequence[Proposal], loss: float
+) -> Proposal | None:
+    """Return the next proposal to measure for a bound on the loss; None at the end.
+
+    The first, third, ... is the cheapest choice within `loss` by the present prediction; the others
+    are points of the front, from the middle outwards. A measured proposal is not measured again.
+    """
+    known = {(proposal.config, proposal.recipe) for proposal in measured}
+    left = [p for p in spread_proposals(front.proposals) if (p.config, p.recipe) not in known]
+    left = left[2:] + left[:2]  # both ends come last: most networks fail at the cheap end
+    if len(measured) % 2 == 0:
+        try:
+            wanted = cheapest_choice_after_trials(search, front, loss)
+        except QuantError:
+            return left[0] if left else None
+        if (wanted.config, wanted.recipe) not in known:
+            return wanted
+    return left[0] if left else None
 
 
 def _loses_at_most(proposal: Proposal, most: float) -> bool:
     loss = proposal.prediction.loss
-    return loss is not None and loss <= most
+    return loss is not None and loss <= most + ROUNDING

@@ -24,19 +24,20 @@ def rows_of(name: str) -> tuple[Measurement, ...]:
 
 @pytest.mark.parametrize(
     ("chip", "kind"),
-    [("gap9_ne16_like", "gap9"), ("ndp120_like", "ndp120"), ("stm32u575_like", "stm32")],
+    [("gap9_ne16_like", "GAP9"), ("ndp120_like", "NDP120"), ("stm32u575_like", "STM32")],
 )
 def test_a_base_of_another_kind_is_told_the_boards_own(chip: str, kind: str) -> None:
     told = suggest_closer_base(load_preset("edge_systolic_8b"), SHIPPED, rows_of(chip))
     assert told is not None
     assert told.startswith(f"The rows follow {kind}")
+    assert "on Edge systolic array, 8 bit." in told
 
 
 def test_rows_of_an_older_runtime_point_to_a_cortex() -> None:
     """These rows no machine was fitted to."""
     told = suggest_closer_base(load_preset("ethos_u55_128_like"), SHIPPED, OLD_RUNTIME)
     assert told is not None
-    assert "follow stm32" in told
+    assert "follow STM32" in told
     assert suggest_closer_base(load_preset("stm32u575_like"), SHIPPED, OLD_RUNTIME) is None
 
 
@@ -55,4 +56,4 @@ def test_the_advice_joins_the_warnings_of_a_fit() -> None:
     base, rows = load_preset("edge_systolic_8b"), rows_of("ndp120_like")
     told = advise_on_base(Calibration(base, (), ("one",)), base, rows).warnings
     assert told[0] == "one"
-    assert "ndp120_like" in told[1]
+    assert "NDP120 like" in told[1]

@@ -13,6 +13,7 @@ from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.pareto_front import spread_proposals
 from analysis.mixed_precision.proposal import Proposal
 from analysis.mixed_precision.recipe_noise import RECIPES, RecipeChoice
+from analysis.mixed_precision.try_configs import front_with_trials
 from analysis.network import Network
 from analysis.session_file import read_session_file, write_session_json
 from quant.assignment import bits_by_part, cells_of_config
@@ -92,6 +93,11 @@ def test_a_front_is_one_click_and_outlives_the_page(opened: Visit) -> None:
     answer = front_of(opened).fronts["bitfusion_like"]
     noises = [proposal.noise_energy_sum for proposal in answer.proposals]
     assert noises == sorted(noises, reverse=True)
+    tried = sum(len(noise.trials) for noise in front_of(opened).noises)
+    assert tried >= len(answer.proposals)
+    told = f"{tried} whole configurations were tried on 64 of the images (each point of the front"
+    assert told in opened.words
+    assert "(a trial on 64 images)" in opened.words  # of the choice within the bound
     opened.open(CONFIGURE).open(TRADEOFFS)
     assert "tradeoffs.find" not in keys(opened)
     assert len(opened.at.get("plotly_chart")) == 2
@@ -99,6 +105,7 @@ def test_a_front_is_one_click_and_outlives_the_page(opened: Visit) -> None:
 
 def test_a_front_outlives_a_restart(opened: Visit) -> None:
     before = front_of(found_without_extras(opened)).fronts["bitfusion_like"]
+    trials = front_of(opened).noises[0].trials
     work = opened.work
     work.tradeoffs, work.sensitivity = TradeoffWork(), SensitivityWork()  # as after a restart
     assert work.parts is not None
@@ -110,6 +117,8 @@ def test_a_front_outlives_a_restart(opened: Visit) -> None:
     assert [p.cost for p in after.proposals] == [p.cost for p in before.proposals]
     noises = [p.noise_energy_sum for p in before.proposals]
     assert [p.noise_energy_sum for p in after.proposals] == pytest.approx(noises, rel=1e-12)
+    assert {p.prediction.tried for p in after.proposals} == {64}
+    assert front_of(opened).noises[0].trials == trials
 
 
 def test_weights_choose_their_granularity_where_that_is_allowed(opened: Visit) -> None:
@@ -120,7 +129,8 @@ def test_weights_choose_their_granularity_where_that_is_allowed(opened: Visit) -
     answer = front_of(found_without_extras(opened))
     for noise in answer.noises:
         assert [other.sweep.sides for other in noise.others] == [(Side.WEIGHTS,)]
-    proposals = answer.fronts["bitfusion_like"].proposals
+    search, front = answer.searches["bitfusion_like"], answer.fronts["bitfusion_like"]
+    proposals = front_with_trials(search, front).proposals
     used = {grain for p in proposals for _, _, grain in cells_of_config(p.config, network.graph)}
     assert used == {Granularity.PER_TENSOR, Granularity.PER_CHANNEL, None}
     mixed = next(p for p in proposals if len(_grains(p, network)) == 2)
@@ -244,6 +254,7 @@ def test_the_front_is_shown_while_its_points_are_still_measured(
         opened.run()
         assert opened.work.runner.active_of(JobKind.FRONT) is not None
         assert len(table(opened)) > 3
+        assert "tried on 64 of the images (each point of the front" in opened.words
     finally:
         go_on.set()
         opened.wait()

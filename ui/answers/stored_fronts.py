@@ -10,6 +10,7 @@ from analysis.mixed_precision.pareto_record import (
 )
 from analysis.mixed_precision.recipe_noise import restore_noise
 from analysis.mixed_precision.recipe_search import RecipeSearch
+from analysis.mixed_precision.try_configs import front_with_trials
 from analysis.runs.json_values import plain_from_result, result_from_plain
 from analysis.split import Split
 from ui.state.tradeoffs import Found, FrontRequest
@@ -32,7 +33,12 @@ def record_fronts(found: Found, data_digest: str) -> FoundRecord:
     """Return the storable part of the fronts of a question."""
     digest = found.network.digest
     records = [
-        record_front(front, digest, data_digest, found.searches[name].reference.cost)
+        record_front(
+            front_with_trials(search := found.searches[name], front),
+            digest,
+            data_digest,
+            search.reference.cost,
+        )
         for name, front in found.fronts.items()
     ]
     return record_question(plain_from_result(found.wish), records, found.noises)

@@ -11,7 +11,6 @@ from analysis.runs.experiment import Experiment
 from analysis.runs.repair import RepairStep, repair_and_measure, repair_verdict, run_from_steps
 from analysis.study import Study
 from figures import takeaway
-from figures.network.colors import equalized_pairs
 from figures.repair.before_after import (
     bias_shift,
     channel_spread,
@@ -29,12 +28,12 @@ from quant.passes.smooth import Smoothed
 from quant.progress import Steps, part_of_progress
 from ui.job_kind import JobKind
 from ui.jobs import Job
+from ui.repair.pairs import show_equalized_pairs
 from ui.state.choices_history import PickedLayer
 from ui.state.results import Repaired
 from ui.state.workspace import Workspace
 from ui.widgets.cards import interval_text
 from ui.widgets.markdown import plain
-from ui.widgets.network_view import cached_layer_places
 from ui.widgets.tables import to_percent
 
 CALIBRATION_SHARE = 0.05
@@ -191,7 +190,7 @@ def pass_details(network: Network, steps: Sequence[RepairStep]) -> None:
     for step in steps:
         match step.outcome:
             case Equalized() as found:
-                _show_equalized_pairs(network, step, found)
+                show_equalized_pairs(network, step, found)
             case Absorbed() as found:
                 _show_absorbed_biases(found)
             case Smoothed() as found:
@@ -200,35 +199,6 @@ def pass_details(network: Network, steps: Sequence[RepairStep]) -> None:
                 _show_learned_rounding(found)
             case Reconstructed() as found:
                 _show_reconstructed_blocks(found)
-
-
-def _show_equalized_pairs(network: Network, step: RepairStep, found: Equalized) -> None:
-    with st.expander(
-        f"{len(found.pairs)} pairs equalized in {found.rounds} rounds, "
-        f"{len(found.unpaired)} layers cannot be equalized",
-        icon=":material/link:",
-        expanded=True,
-    ):
-        figure = equalized_pairs(
-            cached_layer_places(network.digest, network),
-            {name: channel_spread(ranges.tolist()) for name, ranges in step.channel_ranges.items()},
-            [(pair.first, pair.second) for pair in found.pairs],
-        )
-        st.plotly_chart(figure, key="repair.pairs", alt=takeaway(figure))
-        pairs, unpaired = st.columns(2)
-        pairs.dataframe(
-            [
-                {"first": p.first, "second": p.second, "caps": ", ".join(p.clips)}
-                for p in found.pairs
-            ],
-            hide_index=True,
-            width="stretch",
-        )
-        unpaired.dataframe(
-            [{"layer": u.layer, "why not": u.reason} for u in found.unpaired],
-            hide_index=True,
-            width="stretch",
-        )
 
 
 def _show_smoothed_groups(found: Smoothed) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from analysis.mixed_precision.pareto_front import Front, move_to_machine, update_front
+from analysis.mixed_precision.pareto_front import Front, move_to_machine
+from analysis.mixed_precision.try_configs import front_with_trials
 from analysis.reporting.contents import Report, ReportOrigin
 from analysis.reporting.flow_page import flow_page_of
 from analysis.reporting.gather import Around, gather_run_report
@@ -142,7 +143,8 @@ def front_with_run(workspace: Workspace, run: Run, front: Front | None = None) -
     if foresight is None:
         return trade_off_from_front(front, run)
     measured = [move_to_machine(search, one) for one in foresight.measured]
-    return trade_off_from_front(update_front(front, foresight.predictor), run, measured)
+    search.predictor = foresight.predictor
+    return trade_off_from_front(front_with_trials(search, front), run, measured)
 
 
 def _calibrate_and_gather(

@@ -12,12 +12,17 @@ from analysis.mixed_precision.pareto_front import (
     Front,
     find_pareto_front,
     measure_proposals,
-    next_to_measure,
 )
 from analysis.mixed_precision.pareto_record import FoundRecord
 from analysis.mixed_precision.proposal import Budget, BudgetError, Proposal
 from analysis.mixed_precision.recipe_noise import RecipeNoise
 from analysis.mixed_precision.recipe_search import RecipeSearch
+from analysis.mixed_precision.try_configs import (
+    cheapest_choice_after_trials,
+    next_to_measure,
+    try_proposals,
+    with_trial,
+)
 from analysis.mixed_precision.useful_bits import explain_machine_gains
 from analysis.runs.experiment import name_of_recipe
 from analysis.runs.json_values import plain_from_result, result_from_plain
@@ -50,9 +55,11 @@ from ui.state.tradeoffs import (
     PointRequest,
 )
 from ui.state.workspace import Workspace
+from ui.tradeoffs.trials import try_choices, try_points
 
-CALIBRATION_SHARE, NOISE_SHARE, FRONT_SHARE = 0.1, 0.5, 0.65
-ROUNDING = 1e-9
+CALIBRATION_SHARE, NOISE_SHARE, FRONT_SHARE = 0.1, 0.45, 0.55
+TRY_SHARE, LAST_SHARE = 0.75, 0.98
+TRIAL_SHARE = 0.1  # of a measurement
 MOST_FOUND = 6
 
 
@@ -133,9 +140,13 @@ def start_front_search(workspace: Workspace, wish: FrontRequest) -> None:
 
     def search_steps() -> Steps[Found]:
         found = yield from _search_fronts(then, study, wish, machines, then.config)
-        then.tradeoffs.early[key] = found  # the page shows the front while points are measured
+        then.tradeoffs.early[key] = found  # the page shows the front while points are tried
         keep_fronts(then, key, found, parts)  # whether anybody looks or not
-        yield from part_of_progress(_measure_some(then, study, found), FRONT_SHARE, 1.0)
+        yield from part_of_progress(try_points(then, study, found), FRONT_SHARE, TRY_SHARE)
+        keep_fronts(then, key, found, parts)
+        yield from part_of_progress(_measure_some(then, study, found), TRY_SHARE, LAST_SHARE)
+        yield from part_of_progress(try_choices(then, study, found), LAST_SHARE, 1.0)
+        keep_fronts(then, key, found, parts)  # with the trials of what was measured
         return found
 
     def take_fronts(found: Found) -> None:
@@ -173,7 +184,10 @@ def _search_fronts(
 
 
 def _measure_some(workspace: Workspace, study: Study, found: Found) -> Steps[None]:
-    """Measure the most informative points of the front, as many as the question asks for."""
+    """Measure the most informative points of the front, as many as the question asks for.
+
+    A point is tried before the measurement, which then corrects the other trials.
+    """
     machine, front = next(iter(found.fronts.items()))
     search, keep = found.searches[machine], workspace.store.save_run
     foresight = learn_forecast(found.noises, workspace.store.all_runs(), study.scored_images.digest)
@@ -184,9 +198,13 @@ def _measure_some(workspace: Workspace, study: Study, found: Found) -> Steps[Non
         proposal = next_to_measure(search, front, measured, SMALL_LOSS)
         if proposal is None:
             return
-        named = replace(proposal, name=_name_of(proposal, front.quantity, search))
+        start, share = number / missing, 1 / missing
+        trial = try_proposals(study, search, [proposal])
+        yield from part_of_progress(trial, start, start + TRIAL_SHARE * share)
+        tried = with_trial(search, proposal)
+        named = replace(tried, name=_name_of(proposal, front.quantity, search))
         steps = measure_proposals(search, study, [named], workspace.data.seed, keep)
-        (one,) = yield from part_of_progress(steps, number / missing, (number + 1) / missing)
+        (one,) = yield from part_of_progress(steps, start + TRIAL_SHARE * share, start + share)
         measured.append(one.proposal)
 
 
@@ -213,10 +231,11 @@ def answer_target(
     search, kept = found.searches[machine], workspace.tradeoffs.answers
     foresight = present_foresight(workspace)
     learned = len(foresight.measured) if foresight else 0
-    key = (id(search), target, present.config.to_json(), learned)
+    tried = sum(len(noise.trials) for noise in search.noises)
+    key = (id(search), target, present.config.to_json(), learned, tried)
     if key not in kept:
         try:
-            kept[key] = _solve_target(search, found, target, present)
+            kept[key] = _solve_target(search, found.fronts[machine], target, present)
         except BudgetError:
             kept[key] = _unreachable_sentence(search, found.wish.quantity, target)
         except QuantError as error:
@@ -225,15 +244,12 @@ def answer_target(
 
 
 def _solve_target(
-    search: RecipeSearch, found: Found, target: PointRequest, present: Proposal
+    search: RecipeSearch, front: Front, target: PointRequest, present: Proposal
 ) -> Proposal:
-    quantity = found.wish.quantity
+    quantity = front.quantity
     if target.against == Against.POINTS:
         name = f"Least {quantity} within {points_text(target.most)} of float"
-        best = search.cheapest_choice(quantity, most_loss=target.most / 100, name=name)
-        if best.prediction.loss is not None and best.prediction.loss > target.most / 100 + ROUNDING:
-            raise BudgetError("No choice of bits and repairs keeps the bound.")
-        return best
+        return cheapest_choice_after_trials(search, front, target.most / 100, name)
     unit, factor = UNITS[quantity]
     words, worth = {
         Against.EIGHT: (Against.EIGHT, quantity.value_in(search.reference.cost) / 100),
@@ -283,7 +299,8 @@ def start_measuring(
     def measure_steps() -> Steps[None]:
         yield from part_of_progress(study.collect_statistics(), 0.0, 0.1)
         steps = measure_proposals(search, study, proposals, seed, keep)
-        yield from part_of_progress(steps, 0.1, 1.0)
+        yield from part_of_progress(steps, 0.1, LAST_SHARE)
+        yield from part_of_progress(try_choices(workspace, study, found), LAST_SHARE, 1.0)
 
     what = proposals[0].name if len(proposals) == 1 else f"{len(proposals)} configurations"
     workspace.runner.submit(

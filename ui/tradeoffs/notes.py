@@ -9,6 +9,7 @@ from accelerator.interval import describe_machine_trust
 from analysis.mixed_precision.explain_costs import explain_handling
 from analysis.mixed_precision.forecast import Foresight
 from analysis.mixed_precision.pareto_front import prediction_error
+from analysis.mixed_precision.recipe_noise import RecipeNoise
 from analysis.mixed_precision.useful_bits import explain_machine_gains
 from analysis.sensitivity.sweep import Depth, Sensitivity
 from figures.style.units import format_share
@@ -26,7 +27,7 @@ def show_front_notes(
         " ".join(
             (
                 _noise_origin(found.noises[0].sensitivity),
-                _trial_note(panels),
+                _trial_note(found.noises, panels),
                 *_prediction_errors(foresight),
                 _missing_accuracy_note(scale),
             )
@@ -54,14 +55,18 @@ def _noise_origin(known: Sensitivity) -> str:
     return f"Noise of each layer alone: screened on {images} images, without labels."
 
 
-def _trial_note(panels: Sequence[Panel]) -> str:
-    """Tell which predictions come from trials of whole configurations."""
-    points = [one for panel in panels for one in panel.front.proposals if one.prediction.tried]
-    if not points:
+def _trial_note(noises: Sequence[RecipeNoise], panels: Sequence[Panel]) -> str:
+    """Tell which predictions come from trials of whole configurations, and how many were tried."""
+    trials = [trial for noise in noises for trial in tuple(noise.trials.values())]
+    if not trials:
         return "Predictions add up the noise of layers, which misses much where many are loud."
+    points = [one for panel in panels for one in panel.front.proposals]
+    untried = sum(not one.prediction.tried for one in points)
+    among = f"{untried} points of the front not yet" if untried else "each point of the front, too"
     return (
-        f"Each point of the front was tried whole on {points[0].prediction.tried} of the images; "
-        "its prediction comes from the trial. Other predictions add up the noise of layers."
+        f"{len(trials)} whole configurations were tried on {trials[0].images} of the images "
+        f"({among}); their predictions come from the trials. Other predictions add up the noise "
+        "of layers."
     )
 
 

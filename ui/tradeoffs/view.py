@@ -13,10 +13,10 @@ from analysis.mixed_precision.pareto_front import (
     Measured,
     move_to_machine,
     spread_proposals,
-    update_front,
 )
 from analysis.mixed_precision.proposal import Proposal
 from analysis.mixed_precision.recipe_search import RecipeSearch
+from analysis.mixed_precision.try_configs import front_with_trials
 from analysis.network import Network
 from analysis.runs.experiment import name_of_recipe
 from analysis.runs.verdict import SMALL_LOSS
@@ -55,7 +55,7 @@ def machine_panels(
             problems[name] = got
         panels.append(
             Panel(
-                update_front(found.fronts[name], foresight.predictor),
+                front_with_trials(search, found.fronts[name]),
                 tuple(move_to_machine(search, one) for one in foresight.measured),
                 present,
                 None if isinstance(got, str) else got.predicted_by(foresight.predictor),

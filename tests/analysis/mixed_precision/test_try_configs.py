@@ -11,9 +11,21 @@ from analysis.mixed_precision.choices import Rules
 from analysis.mixed_precision.forecast import learn_forecast
 from analysis.mixed_precision.pareto_front import Front, find_pareto_front, measure_proposals
 from analysis.mixed_precision.pareto_record import FrontRecord, record_front, restore_front
-from analysis.mixed_precision.recipe_noise import measure_recipe_noise, repaired_study
+from analysis.mixed_precision.proposal import BudgetError
+from analysis.mixed_precision.recipe_noise import (
+    RecipeNoiseRecord,
+    measure_recipe_noise,
+    record_noise,
+    repaired_study,
+    restore_noise,
+)
 from analysis.mixed_precision.recipe_search import RecipeSearch
-from analysis.mixed_precision.try_configs import cheapest_tried_choice, try_front
+from analysis.mixed_precision.try_configs import (
+    cheapest_choice_after_trials,
+    cheapest_tried_choice,
+    try_cheapest_choice,
+    try_front,
+)
 from analysis.prediction.predictor import Prediction
 from analysis.runs.json_values import plain_from_result, result_from_plain
 from analysis.sensitivity.screening.screen import screen_layers
@@ -111,9 +123,29 @@ def test_a_choice_that_a_trial_contradicts_does_not_stand() -> None:
     good = replace(quiet, prediction=told(0.001, 64))
     points = replace(front, proposals=(bad, good))
     untried = replace(noisy, name="by sum", prediction=told(0.002, 0))
-    chosen = cheapest_tried_choice(untried, points, Quantity.ENERGY, 0.01)
+    chosen = cheapest_tried_choice(untried, points, 0.01)
     assert chosen.name == good.name
     fine = replace(points, proposals=(good,))
-    assert cheapest_tried_choice(untried, fine, Quantity.ENERGY, 0.01).name == "by sum"
+    assert cheapest_tried_choice(untried, fine, 0.01).name == "by sum"
     none = replace(points, proposals=(bad,))
-    assert cheapest_tried_choice(untried, none, Quantity.ENERGY, 0.01) == untried
+    with pytest.raises(BudgetError, match="keeps the bound"):
+        cheapest_tried_choice(untried, none, 0.01)
+
+
+def test_trials_go_on_until_a_tried_choice_stands() -> None:
+    search, _, front = tried()
+    assert search.predictor.tells_loss
+    drain_steps(try_cheapest_choice(study(), search, front, 0.3))
+    chosen = cheapest_choice_after_trials(search, front, 0.3)
+    assert chosen.prediction.tried == 12
+    assert chosen.prediction.loss is not None
+    assert chosen.prediction.loss <= 0.3
+
+
+def test_trials_of_a_noise_outlive_a_record() -> None:
+    search, _, _ = tried()
+    for noise in search.noises:
+        record = plain_from_result(record_noise(noise))
+        again = restore_noise(result_from_plain(RecipeNoiseRecord, record), study())
+        assert again.trials == noise.trials
+    assert any(noise.trials for noise in search.noises)
