@@ -191,6 +191,9 @@ CASES: dict[str, Case] = {
         lambda: Written(lambda m, x: x @ m.w, w=random(2, 8, 5)), (2, 6, 8), ((10, 8, 1),), 480
     ),
     "vector": Case(lambda: Written(lambda m, x: x @ m.w, w=random(8)), (6, 8), ((1, 8),), 48),
+    "vector first": Case(
+        lambda: Written(lambda m, x: m.w @ x, w=random(6)), (6, 8), ((1, 6),), 48
+    ),
     "inner": Case(
         lambda: Written(lambda m, x: torch.inner(x, m.w), w=random(5, 8)), (6, 8), (LINEAR,), 240
     ),
@@ -208,6 +211,18 @@ CASES: dict[str, Case] = {
             lambda m, x: m.head(m.body(x)[1][1][-1]), body=nn.LSTM(8, 6, batch_first=True),
             head=nn.Linear(6, 3),
         ), (5, 8), ((24, 8), (24, 6), (3, 6)), 5 * 24 * 14 + 18,
+    ),
+    "projected states": Case(
+        lambda: Written(
+            lambda m, x: m.head(m.body(x)[0][:, -1]),
+            body=nn.LSTM(8, 6, batch_first=True, proj_size=4), head=nn.Linear(4, 3),
+        ), (5, 8), ((24, 8), (24, 4), (4, 6), (3, 4)), 5 * (24 * 12 + 24) + 12,
+    ),
+    "projected both ways, last states": Case(
+        lambda: Written(
+            lambda m, x: torch.cat([y.transpose(0, 1).flatten(1) for y in m.body(x)[1]], 1),
+            body=nn.LSTM(8, 6, 2, bias=False, batch_first=True, bidirectional=True, proj_size=4),
+        ), (5, 8), ((24, 8), (24, 4), (4, 6)) * 4, 2 * 2 * 5 * (24 * 12 + 24),
     ),
     "frames": Case(
         lambda: Written(
@@ -262,6 +277,18 @@ CASES: dict[str, Case] = {
     "embedding bag with a padding": Case(
         lambda: Written(
             lambda m, x: m.head(F.embedding_bag(x, m.table, mode="sum", padding_idx=1)),
+            table=random(3, 8), head=nn.Linear(8, 5),
+        ), (4,), ((3, 8), LINEAR), 40, "int64",
+    ),
+    "mean of a bag with a padding": Case(
+        lambda: Written(
+            lambda m, x: m.head(F.embedding_bag(x, m.table, mode="mean", padding_idx=1)),
+            table=random(3, 8), head=nn.Linear(8, 5),
+        ), (4,), ((3, 8), LINEAR), 40, "int64",
+    ),
+    "maximum of a bag with a padding": Case(
+        lambda: Written(
+            lambda m, x: m.head(F.embedding_bag(x, m.table, mode="max", padding_idx=1)),
             table=random(3, 8), head=nn.Linear(8, 5),
         ), (4,), ((3, 8), LINEAR), 40, "int64",
     ),

@@ -10,14 +10,15 @@ from torch import Tensor
 from quant.engine.fused_layer import PACKED_FOR, FusedLayer, fuse_layer_kernel
 from quant.engine.portable import (
     PLACEHOLDER,
+    Constant,
     PortableOperation,
     fill_arguments,
     function_of_target,
     make_portable_graph,
 )
+from quant.graph.borrowed_weights import find_borrowed_weights
 from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import Layer, fused_function_chain
-from quant.graph.operators import weight_argument_position
 from quant.inputs import Inputs, Outputs, as_network_inputs, sample_count, tensors_of_batch
 from quant.torch_state import wait_while_tracing
 
@@ -61,6 +62,7 @@ class Backward:
             for layer in graph.layers
         }
         self._operations = {item.name: item for item in self.portable.operations}
+        self._borrowers = {one.lender: one.borrower for one in find_borrowed_weights(graph.module)}
         # what makes real numbers of whole ones, such as an embedding: gradients end there
         self.begins = {layer.node for layer in graph.layers if not layer.inputs}
         self.stages = {
@@ -73,6 +75,16 @@ class Backward:
     def operations_of_layer(self, layer: Layer) -> list[PortableOperation]:
         """Return a layer's operation and the fused functions."""
         return [self._operations[name] for name in (layer.node, *self.chains[layer.output])]
+
+    def operations_with_weight(self, layer: Layer) -> list[PortableOperation]:
+        """Return what runs anew for another weight: from what borrows the weight, in order."""
+        own = self.operations_of_layer(layer)
+        borrower = self._borrowers.get(layer.node)
+        if borrower is None:
+            return own
+        names = list(self._operations)
+        earlier = names[names.index(borrower) : names.index(layer.node)]
+        return [*(self._operations[name] for name in earlier), *own]
 
     def prepare_weight(self, layer: Layer, weight: Tensor) -> Tensor:
         """Return a weight of shape (O, I, ...) in the form for `Local.run` of the layer."""
@@ -268,14 +280,12 @@ class _Turn:
 
     def _rerun_of_layer(self, layer: Layer) -> Run:
         """Return the layer, with the fused functions, as a function of the weight."""
+        stored = Constant(str(layer.weight))
 
         def run_with_weight(weight: Tensor) -> Tensor:
             values, constants = dict(self._values), self._backward.portable.constants
-            for place, operation in enumerate(self._backward.operations_of_layer(layer)):
-                given = operation.args
-                if place == 0:
-                    at = weight_argument_position(operation.target)
-                    given = (*given[:at], weight, *given[at + 1 :])
+            for operation in self._backward.operations_with_weight(layer):
+                given = tuple(weight if one == stored else one for one in operation.args)
                 with torch.no_grad():
                     values[operation.name] = _call_operation(operation, given, values, constants)
             return cast("Tensor", values[layer.output])

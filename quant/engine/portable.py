@@ -3,13 +3,14 @@
 import hashlib
 import operator as operators
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
 from quant.errors import CaptureError
+from quant.graph.borrowed_weights import find_borrowed_weights
 from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import shape_of_node
 from quant.graph.operators import clip_limits
@@ -37,7 +38,8 @@ class Constant:
 class PortableOperation:
     """One operation; `target` is the operator's name, such as "aten.conv2d.default".
 
-    `site` and `weight_site` name the sites of the result and of the weight. `clip` holds the limits
+    `site` and `weight_site` name the sites of the result and of the weight; `borrowed` holds
+    (position, site) of weights of other layers among the arguments. `clip` holds the limits
     of a plain clip. `macs` and `size` (bytes of the result) count for one image; `shape` has a
     batch of 1.
     """
@@ -52,6 +54,7 @@ class PortableOperation:
     macs: int = 0
     size: int = 0
     shape: tuple[int, ...] = ()
+    borrowed: tuple[tuple[int, str], ...] = field(default=(), repr=False)  # follows from the args
 
     @property
     def source_names(self) -> tuple[str, ...]:
@@ -98,6 +101,7 @@ def make_portable_graph(graph: FloatGraph, sites: tuple[Site, ...]) -> Portable:
     weights = {site.node: site.name for site in sites if site.side is Side.WEIGHTS}
     site_names = {site.node: site.name for site in sites if site.side is Side.ACTIVATIONS}
     macs = {layer.node: layer.macs for layer in graph.layers}
+    borrowed = find_borrowed_weights(graph.module)
     operations: list[PortableOperation] = []
     constants: dict[str, Tensor] = {}
     for node in graph.module.graph.nodes:
@@ -122,6 +126,11 @@ def make_portable_graph(graph: FloatGraph, sites: tuple[Site, ...]) -> Portable:
                     if shape_of_node(node)
                     else 0,
                     shape=shape_of_node(node),
+                    borrowed=tuple(
+                        (one.position, weights[one.lender])
+                        for one in borrowed
+                        if one.borrower == node.name and one.lender in weights
+                    ),
                 )
             )
     first, *others = (node.name for node in graph.output_nodes)

@@ -147,11 +147,11 @@ class Program:
             if isinstance(encoding, Encoding):
                 values[name] = encode_values(encoding, values[name])
             return
-        weight = settings.get(step.operation.weight_site or "")
         arguments = fill_arguments(step.operation.args, values, self._constants)
-        if isinstance(weight, Tensor):
-            place = _weight_position(step.operation)
-            arguments = (*arguments[:place], weight, *arguments[place + 1 :])
+        for place, site in _weight_places(step.operation):
+            weight = settings.get(site)
+            if isinstance(weight, Tensor):
+                arguments = (*arguments[:place], weight, *arguments[place + 1 :])
         keywords = {
             key: fill_arguments(value, values, self._constants)
             for key, value in step.operation.kwargs
@@ -257,6 +257,13 @@ def _weight_position(operation: PortableOperation) -> int:
     return weight_argument_position(operation.target)
 
 
+def _weight_places(operation: PortableOperation) -> Iterable[tuple[int, str]]:
+    """Yield (position, site) of the weights among an operation's arguments."""
+    yield from operation.borrowed
+    if operation.weight_site is not None:
+        yield _weight_position(operation), operation.weight_site
+
+
 def _writes_into_input(portable: Portable) -> bool:
     own = [item for item in portable.operations if item.target != PLACEHOLDER]
     return any(first < 0 for first, _ in unsafe_restart_spans(enumerate(own)))
@@ -305,7 +312,9 @@ def _restart_positions(steps: tuple[EngineStep, ...]) -> dict[str, int]:
     """Return the position before the first step of each site."""
     found: dict[str, int] = {}
     for place, step in enumerate(steps):
-        site = step.site if step.site is not None else step.operation.weight_site
-        if site is not None:
-            found.setdefault(site, place)
+        own = (step.site,) if step.site is not None else (step.operation.weight_site,)
+        borrowed = (site for _, site in step.operation.borrowed)
+        for site in (*own, *borrowed):
+            if site is not None:
+                found.setdefault(site, place)
     return found

@@ -110,7 +110,8 @@ def _constant_real_nodes(graph: FloatGraph) -> set[fx.Node]:
 def _is_bias_operand(node: fx.Node, source: fx.Node) -> bool:
     """Tell whether a layer adds the tensor, or a recurrent layer starts from the tensor."""
     if operator_name(node) in ops.RECURRENCES:
-        return node.args[1] is not source
+        places = (1, *ops.borrowed_weight_positions(operator_name(node)))
+        return not any(node.args[place] is source for place in places if place < len(node.args))
     adds = operator_name(node) in ops.CONVOLUTIONS | ops.LINEARS
     return adds and len(node.args) > 2 and node.args[2] is source
 

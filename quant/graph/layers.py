@@ -169,7 +169,7 @@ def _layer_from_chain(
 ) -> Layer:
     weight, bias = _weight_paths(node, kind)
     owner = weight.rpartition(".")[0] if weight else ""
-    if weight and weight.startswith((f"{owner}.weight_ih", f"{owner}.weight_hh")):
+    if weight and weight.startswith(tuple(f"{owner}.weight_{one}" for one in ("ih", "hh", "hr"))):
         owner = f"{owner}.{weight.rpartition('.')[2].removeprefix('weight_')}"  # one of several
     name = _unique_layer_name(owner or _readable_layer_name(node), names)
     inputs = tuple(source for source in node.all_input_nodes if is_activation_node(source))

@@ -5,7 +5,7 @@ from enum import StrEnum
 from torch import fx
 
 from quant.graph.node_facts import facts_of_node
-from quant.graph.recurrence import RECURRENCE
+from quant.graph.recurrence import BORROWED, RECURRENCE
 
 
 class Kind(StrEnum):
@@ -207,6 +207,18 @@ def weight_argument_position(name: str) -> int:
         (0, 1)
     """
     return 0 if name in EMBEDDINGS else 1
+
+
+def borrowed_weight_positions(name: str) -> tuple[int, ...]:
+    """Return the positions of arguments that are weights of other layers.
+
+    Such an operator computes with the other layer's encoding.
+
+    Example:
+        >>> borrowed_weight_positions("aten.linear.default")
+        ()
+    """
+    return (BORROWED,) if name in RECURRENCES else ()
 
 
 def is_positive_scaling(node: fx.Node) -> bool:

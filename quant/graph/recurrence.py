@@ -4,6 +4,10 @@ A recurrent layer is two products. The first is a linear layer: the inputs of th
 weight. The second, the state of the step before times a weight, is the operator here, together with
 the functions of the cell. The operator is plain torch, so that exporters can take the operator
 apart.
+
+An LSTM with a projection has a third product, the state times a weight of its own. A linear layer
+behind the operator projects the states of all steps; the operator borrows the weight of that layer,
+because each step begins with the projected state of the step before.
 """
 
 import torch
@@ -13,7 +17,7 @@ from torch.nn import functional as F
 _LIBRARY = torch.library.Library("quantscope", "FRAGMENT")
 _LIBRARY.define(
     "recurrence(Tensor gates, Tensor weight, str kind, bool reverse, Tensor? bias, Tensor hidden, "
-    "Tensor? cell) -> Tensor"
+    "Tensor? cell, Tensor? projection=None) -> Tensor"
 )
 
 
@@ -25,8 +29,9 @@ def run_recurrent_layer(
     bias: Tensor | None,
     hidden: Tensor,
     cell: Tensor | None,
+    projection: Tensor | None = None,
 ) -> Tensor:
-    """Return the states (N, T, H) of a recurrent layer.
+    """Return the states (N, T, H) of a recurrent layer, before a projection.
 
     Args:
         gates: (N, T, G H), inputs times weight plus bias.
@@ -34,8 +39,10 @@ def run_recurrent_layer(
         kind: lstm, gru, rnn_tanh or rnn_relu; lstm_both for (N, T, 2 H), states and cells.
         reverse: whether the last step comes first.
         bias: (G H,), of the product with the state; None without a bias.
-        hidden: (N, H), the state before the first step.
+        hidden: (N, H), the state before the first step; (N, P) with a projection.
         cell: (N, H), of an LSTM; None for other kinds.
+        projection: (P, H), of an LSTM whose steps begin with a projected state (N, P); then the
+            weight of the state is (G H, P).
     """
     step = _STEPS[kind]
     places = range(gates.shape[1])
@@ -46,6 +53,7 @@ def run_recurrent_layer(
             states.append(torch.cat([hidden, cell], -1))
         else:
             states.append(hidden)
+        hidden = hidden if projection is None else F.linear(hidden, projection)
     return torch.stack(states[::-1] if reverse else states, 1)
 
 
@@ -53,7 +61,8 @@ def _lstm_step(
     x: Tensor, h: Tensor, hidden: Tensor, cell: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
     enter, forget, new, leave = (x + h).chunk(4, -1)
-    before = torch.zeros_like(hidden) if cell is None else cell
+    del hidden
+    before = torch.zeros_like(enter) if cell is None else cell
     after = forget.sigmoid() * before + enter.sigmoid() * new.tanh()
     return leave.sigmoid() * after.tanh(), after
 
@@ -91,3 +100,5 @@ _STEPS = {
 _LIBRARY.impl("recurrence", run_recurrent_layer, "CompositeImplicitAutograd")
 recurrence = torch.ops.quantscope.recurrence.default
 RECURRENCE = "quantscope.recurrence.default"
+BORROWED = 7
+"""Position of the projection among the arguments."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from torch import Tensor, fx
 
 from quant.config import QuantConfig
+from quant.graph.borrowed_weights import find_borrowed_weights
 from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import is_input_name
 from quant.graph.node_facts import facts_of_node, write_node_facts
@@ -37,6 +38,7 @@ class QuantGraph:
         self.sites = sites
         self.quantizers: dict[str, Quantizer] = {}
         self._nodes = {node.name: node for node in self.module.graph.nodes}
+        self._borrowed = find_borrowed_weights(self.module)
         for position, site in enumerate(sites):
             self._insert_quantizer(site, f"quantizer_{position}")
         self._nodes.clear()
@@ -63,10 +65,11 @@ class QuantGraph:
         if site.side is Side.WEIGHTS:
             quantizer = Quantizer(site)
             self.module.add_submodule(name, quantizer)
-            place = weight_argument_position(operator_name(node))
-            with nodes.inserting_before(node):
-                call = nodes.call_module(name, (node.args[place],))
-            node.args = (*node.args[:place], call, *node.args[place + 1 :])
+            readers = self._readers_of_weight(node)
+            with nodes.inserting_before(readers[0][0]):
+                call = nodes.call_module(name, (node.args[readers[-1][1]],))
+            for reader, place in readers:
+                reader.args = (*reader.args[:place], call, *reader.args[place + 1 :])
         else:
             clip = clip_limits(node) if node.op == "call_function" else None
             quantizer = Quantizer(site, clip)
@@ -79,6 +82,15 @@ class QuantGraph:
                 nodes.erase_node(node)
         write_node_facts(call, replace(facts_of_node(node), site=site.name))
         self.quantizers[site.name] = quantizer
+
+    def _readers_of_weight(self, node: fx.Node) -> list[tuple[fx.Node, int]]:
+        """Return (node, position of the weight) of what reads a layer's weight, the layer last."""
+        borrowers = [
+            (self._nodes[one.borrower], one.position)
+            for one in self._borrowed
+            if one.lender == node.name
+        ]
+        return [*borrowers, (node, weight_argument_position(operator_name(node)))]
 
     @contextmanager
     def with_states(self, states: Mapping[str, State]) -> Iterator[None]:

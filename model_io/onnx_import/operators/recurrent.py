@@ -66,6 +66,13 @@ def run_recurrent_layer(call: Call) -> tuple[Value, ...]:
         else x.new_zeros(directions, x.shape[1], size)
         for i in ((5, 6) if kind == "LSTM" else (5,))
     ]
+    if any(state.shape[-1] != size for state in states):
+        raise Refusal(
+            f"A recurrent layer must have states of {size} values, as its weight of the state has "
+            f"columns, got {[state.shape[-1] for state in states]}. ONNX has no projection of "
+            "states, and torch's exporter writes such a layer wrongly: bring the network as a "
+            ".pt2 file."
+        )
     x = x.flip(0) if direction == "reverse" else x
     settings = (flat, True, 1, 0.0, False, direction == "bidirectional", False)
     if kind == "LSTM":

@@ -1,11 +1,15 @@
 """The picking of rows of a stored table, and sums of rows, as embeddings."""
 
 import operator as operators
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import fx
+from torch.fx.node import Argument
 
-from quant.graph.node_facts import facts_of_node, shape_from_facts
+from quant.graph.node_facts import facts_of_node, shape_from_facts, write_node_facts
 from quant.graph.operators import operator_name
 from quant.graph.spelling.edits import Draft, aten, path_for_weight, schema_arguments
 
@@ -15,7 +19,12 @@ _BAGS = (
     "aten._embedding_bag.default",
     "aten._embedding_bag_forward_only.default",
 )
-_REDUCTIONS = {0: aten.sum.dim_IntList, 1: aten.mean.dim, 2: aten.amax.default}
+_SUM, _MEAN, _MAXIMUM = range(3)
+_REDUCTIONS = {
+    _SUM: aten.sum.dim_IntList,
+    _MEAN: aten.mean.dim,
+    _MAXIMUM: aten.amax.default,
+}
 
 
 def spell_embeddings(draft: Draft) -> None:
@@ -57,7 +66,7 @@ def _table_and_places(node: fx.Node) -> tuple[fx.Node | None, fx.Node | None]:
 def _spell_embedding_bag(draft: Draft, node: fx.Node) -> None:
     """Turn bags of one size, rows of places (N, L), into an embedding and a sum, mean or maximum.
 
-    Bags of several sizes lack a batch axis and stay; so do means and maxima beside a padding.
+    Bags of several sizes lack a batch axis and stay.
     """
     found = schema_arguments(node)
     table, flat = found["weight"], found["indices"]
@@ -68,29 +77,78 @@ def _spell_embedding_bag(draft: Draft, node: fx.Node) -> None:
     shape: tuple[int, ...] = shape_from_facts(places) if places is not None else ()
     weights, padding = found.get("per_sample_weights"), found.get("padding_idx")
     padded = padding is not None and padding >= 0
-    if held is None or len(shape) != 2 or others or not first or (padded and found["mode"] != 0):
+    if held is None or places is None or len(shape) != 2 or others or not first:
         return
     own = _source_of_row(weights)
     if weights is not None and own is None:
         return
     if not _are_bag_rows(draft, found["offsets"], shape[1]):
         return
-    if padded and bool(held[padding].any()):  # a padding adds nothing to a sum
-        silent = held.clone()
-        silent[padding] = 0
-        table = draft.insert_constant(node, f"{path_for_weight(node)}_sums", silent)
+    mode = found["mode"]
+    if padded:
+        table = _table_with_silent_row(draft, node, table, padding, mode)
     rows, width = (1, shape[1]), held.shape[1]
     picked = draft.insert_call(node, aten.embedding.default, (table, places), (*rows, width))
     if own is not None:
         spread = draft.insert_call(node, aten.unsqueeze.default, (own, -1), (*rows, 1))
         picked = draft.insert_call(node, aten.mul.Tensor, (picked, spread), (*rows, width))
-    reduction = _REDUCTIONS[found["mode"]]
+    reduction = _REDUCTIONS[_SUM if padded and mode == _MEAN else mode]
     total = draft.insert_call(node, reduction, (picked, [1]), (1, width))
+    if padded and mode != _SUM:
+        total = _without_padded_places(draft, node, total, places, padding, mode)
     for user in first:
         draft.replace_node(user, total)
     for user in list(node.users):
         draft.graph.erase_node(user)
     draft.graph.erase_node(node)
+
+
+def _table_with_silent_row(
+    draft: Draft, node: fx.Node, table: fx.Node, padding: int, mode: int
+) -> fx.Node:
+    """Return the table (R, W) with a row for the padding that changes no sum or maximum."""
+    held = draft.stored_real_tensor(table)
+    if held is None or len(held) < 2:
+        return table
+    rest = torch.cat([held[:padding], held[padding + 1 :]])
+    row = rest.amin(0) if mode == _MAXIMUM else torch.zeros_like(held[padding])
+    if torch.equal(held[padding], row):
+        return table
+    silent = held.clone()
+    silent[padding] = row
+    word = "maxima" if mode == _MAXIMUM else "sums"
+    return draft.insert_constant(node, f"{path_for_weight(node)}_{word}", silent)
+
+
+def _without_padded_places(
+    draft: Draft, node: fx.Node, total: fx.Node, places: fx.Node, padding: int, mode: int
+) -> fx.Node:
+    """Return a sum (N, W) divided by the number of places (N, L) that count, or a maximum (N, W).
+
+    A bag of paddings alone gives zeros, as torch's does.
+    """
+    shape = shape_from_facts(total)
+    count = _insert_whole_call(
+        draft, node, aten.ne.Scalar, (places, padding), shape_from_facts(places)
+    )
+    count = _insert_whole_call(draft, node, aten.sum.dim_IntList, (count, [1], True), (1, 1))
+    limit = aten.clamp_max.default if mode == _MAXIMUM else aten.clamp_min.default
+    count = _insert_whole_call(draft, node, limit, (count, 1), (1, 1))
+    join = aten.mul.Tensor if mode == _MAXIMUM else aten.div.Tensor
+    return draft.insert_call(node, join, (total, count), shape)
+
+
+def _insert_whole_call(
+    draft: Draft,
+    before: fx.Node,
+    target: Callable[..., object],
+    arguments: Sequence[Argument],
+    shape: Sequence[int],
+) -> fx.Node:
+    """Insert a call whose result, of shape `shape` for one image, holds whole numbers."""
+    node = draft.insert_call(before, target, arguments, shape)
+    write_node_facts(node, replace(facts_of_node(node), real=False))
+    return node
 
 
 def _are_bag_rows(draft: Draft, offsets: object, length: int) -> bool:

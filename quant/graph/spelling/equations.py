@@ -24,12 +24,15 @@ class Equation:
 
 
 def equation_of_matmul(operands: Sequence[Argument]) -> Equation | None:
-    """Return the equation of a matrix product, or of a matrix and a vector."""
+    """Return the equation of a matrix product, or of a matrix and a vector in either order."""
     shapes = [shape_from_facts(o) if isinstance(o, fx.Node) else () for o in operands]
     left, right = map(len, shapes)
     if left > 1 and right == 1:
         rows = ascii_letters[1:left]
         return Equation(f"{rows}a", "a", rows)
+    if left == 1 and right > 1:
+        stack = ascii_letters[2:right]
+        return Equation("a", f"{stack}ab", f"{stack}b")
     if left < 2 or right < 2:
         return None
     batch = ascii_letters[3 : 3 + max(left, right) - 2]

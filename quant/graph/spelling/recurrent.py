@@ -22,7 +22,7 @@ _KINDS = {f"aten.{kind}.input": kind for kind in ("lstm", "gru", "rnn_tanh", "rn
 def spell_recurrent_layers(draft: Draft) -> None:
     """Give W_ih and W_hh of a recurrent layer and direction separate encodings.
 
-    A cell is a layer of one step. A layer with projections stays.
+    A cell is a layer of one step. A projection of the states, W_hr, is a linear layer behind.
     """
     for node in list(draft.graph.nodes):
         name = operator_name(node)
@@ -79,27 +79,34 @@ def _last_step(draft: Draft, node: fx.Node, states: fx.Node, step: int) -> fx.No
 
 @dataclass(frozen=True, slots=True)
 class _Setting:
-    """Settings of a recurrent node; `parts` counts the tensors per layer and direction."""
+    """Settings of a recurrent node; `parts` counts the tensors per layer and direction.
+
+    With `biased` the tensors are W_ih, W_hh and two biases, else the two weights alone. With
+    `projected` the last tensor is W_hr.
+    """
 
     kind: str
     parts: int
     layers: int
     directions: int
     batch_first: bool
-    biased: bool
+    projected: bool
 
 
 def _spell_recurrent_node(draft: Draft, node: fx.Node, kind: str) -> None:
     x, states, weights, biased, layers, _, _, both, batch_first = node.args[:9]
-    parts = 4 if biased else 2
-    setting = _Setting(
-        kind, parts, int(str(layers)), 2 if both else 1, bool(batch_first), bool(biased)
-    )
     if not isinstance(x, fx.Node) or not isinstance(weights, list | tuple):
         return
+    count, plain = int(str(layers)) * (2 if both else 1), 4 if biased else 2
+    parts = len(weights) // count
+    setting = _Setting(
+        kind, parts, int(str(layers)), 2 if both else 1, bool(batch_first), parts == plain + 1
+    )
     if any(draft.stored_real_tensor(weight) is None for weight in weights):
         return
-    if len(weights) != parts * setting.layers * setting.directions or len(shape_from_facts(x)) != 3:
+    if len(weights) != parts * count or parts not in (plain, plain + 1):
+        return
+    if len(shape_from_facts(x)) != 3:
         return
     users = {user.args[1]: user for user in node.users if user.target is operators.getitem}
     if 2 in users and users[2].users:
@@ -141,10 +148,13 @@ def _write_recurrent_layers(
             place = layer * setting.directions + direction
             own = weights[place * setting.parts : (place + 1) * setting.parts]
             first = [_initial_state_node(draft, node, state, place) for state in initial]
+            projection = own.pop() if setting.projected else None
             y = _write_layer_direction(
-                draft, node, setting.kind, x, own, first, reverse=direction == 1
+                draft, node, setting.kind, x, own, first, projection, reverse=direction == 1
             )
             values = _hidden_and_cell(draft, node, setting.kind, y)
+            if projection is not None:
+                values[0] = _project_states(draft, node, values[0], projection)
             outputs.append(values[0])
             step = 0 if direction else -1
             finals.append([_last_step(draft, node, value, step) for value in values])
@@ -154,9 +164,13 @@ def _write_recurrent_layers(
             x = draft.insert_call(
                 node, aten.cat.default, (outputs, -1), (n, time, width * len(outputs))
             )
-    shape = shape_from_facts(finals[0][0])
     last = [
-        draft.insert_call(node, aten.stack.default, (list(values), 0), (len(finals), *shape))
+        draft.insert_call(
+            node,
+            aten.stack.default,
+            (list(values), 0),
+            (len(finals), *shape_from_facts(values[0])),
+        )
         for values in zip(*finals, strict=True)
     ]
     return [x if setting.batch_first else _swap_batch_time(draft, node, x), *last]
@@ -169,20 +183,30 @@ def _write_layer_direction(
     x: fx.Node,
     own: list[fx.Node],
     first: list[fx.Node],
+    projection: fx.Node | None = None,
     *,
     reverse: bool,
 ) -> fx.Node:
-    """Write a layer in one direction: a linear layer and a recurrence."""
+    """Write a layer in one direction: a linear layer and a recurrence; return states (N, T, H)."""
     into, back, *biases = own
     n, time, _ = shape_from_facts(x)
     rows, width = shape_from_facts(back)
+    width = width if projection is None else shape_from_facts(projection)[1]
     width *= 2 if kind == "lstm_both" else 1
     given = (x, into, biases[0]) if biases else (x, into)
     gates = draft.insert_call(node, aten.linear.default, given, (n, time, rows))
     bias = biases[1] if biases else None
     hidden, cell = (*first, None)[:2]
     arguments = (gates, back, kind, reverse, bias, hidden, cell)
-    return draft.insert_call(node, recurrence, arguments, (n, time, width))
+    lent = () if projection is None else (projection,)
+    return draft.insert_call(node, recurrence, (*arguments, *lent), (n, time, width))
+
+
+def _project_states(draft: Draft, node: fx.Node, states: fx.Node, projection: fx.Node) -> fx.Node:
+    """Return states (N, T, H) times a projection (P, H): (N, T, P)."""
+    n, time, _ = shape_from_facts(states)
+    width, _ = shape_from_facts(projection)
+    return draft.insert_call(node, aten.linear.default, (states, projection), (n, time, width))
 
 
 def _initial_state_node(draft: Draft, node: fx.Node, states: fx.Node, place: int) -> fx.Node:

@@ -34,6 +34,7 @@ def captured(name: str) -> tuple[nn.Module, FloatGraph, Tensor]:
     return model, graph, inputs
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections")  # torch has no fast kernel for them
 @pytest.mark.parametrize("name", CASES)
 def test_weights_and_products_are_as_written(name: str) -> None:
     model, graph, inputs = captured(name)
@@ -61,6 +62,13 @@ def test_the_cost_counts_every_product(name: str) -> None:
     _, graph, _ = captured(name)
     work = build_workload(name, graph, uniform_config(8, 8))
     assert sum(op.macs for op in work.ops) == CASES[name].macs
+
+
+@pytest.mark.parametrize("kind", ["mean", "maximum"])
+def test_a_bag_of_paddings_alone_gives_zeros(kind: str) -> None:
+    model, graph, _ = captured(f"{kind} of a bag with a padding")
+    bags = torch.tensor([[1, 1, 1, 1], [0, 1, 1, 2], [0, 0, 2, 2], [1, 2, 2, 1]])
+    torch.testing.assert_close(graph(bags), model(bags).detach())
 
 
 def test_random_numbers_are_refused() -> None:
