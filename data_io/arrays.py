@@ -3,7 +3,7 @@
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from pathlib import Path
@@ -17,10 +17,16 @@ from torch import Tensor
 from data_io.dataset import Dataset, Inputs, Targets
 from data_io.errors import DatasetError
 from data_io.npy_member import map_archive_member
+from data_io.pixel_arrays import (
+    blocks_of_array,
+    check_pixel_range,
+    holds_pixels,
+    images_channels_first,
+    items_per_block,
+)
 from data_io.preprocessing import Preprocess
 from plain_files.open_zip import BoundedZip
 
-_BLOCK_BYTES = 16 * 1024**2
 _INPUTS, _LABELS, _TARGETS = "inputs", "labels", "targets"
 
 
@@ -45,10 +51,10 @@ class ArraySource:
     """Inputs and labels that stay on disk until read.
 
     Attributes:
-        inputs: uint8 images (N, C, H, W), floats (N, ...) passed on as they are, or whole numbers
-            (N, ...) such as tokens.
+        inputs: images (N, C, H, W) with pixels of 0 to 255 in any type of whole numbers, floats
+            (N, ...) passed on as they are, or whole numbers (N, ...) such as tokens.
         labels: int64 (N,), or None.
-        preprocess: steps for uint8 images; floats are left alone, unless `table` says how the
+        preprocess: steps for images; floats are left alone, unless `table` says how the
             columns
             (N, F) of a table are standardised.
         others: further inputs of a network with several inputs.
@@ -69,7 +75,7 @@ class ArraySource:
         if self.preprocess.table is not None:
             return False
         every = zip((self.inputs, *self.others), self.kinds, strict=True)
-        return any(array.dtype == np.uint8 and _is_real_kind(kind) for array, kind in every)
+        return any(holds_pixels(array) and _is_real_kind(kind) for array, kind in every)
 
     def read(self, indices: Sequence[int]) -> tuple[Inputs, Tensor | None]:
         """Return (inputs of shape (n, ...), labels (n,) or None) of the given items, in order."""
@@ -93,7 +99,7 @@ class ArraySource:
             return torch.from_numpy(np.array(array[chosen], dtype=kind))
         if self.preprocess.table is not None:
             return torch.from_numpy(self.preprocess.table.standardize_rows(array[chosen]))
-        kept = np.uint8 if array.dtype == np.uint8 else np.float32
+        kept = np.uint8 if holds_pixels(array) else np.float32
         values = torch.from_numpy(np.array(array[chosen], dtype=kept))
         if values.dtype != torch.uint8:
             corrections = self.preprocess.corrections
@@ -111,8 +117,8 @@ def _is_real_kind(kind: str) -> bool:
 def open_array_file(path: Path, preprocess: Preprocess, wanted: Sequence[Wanted] = ()) -> Dataset:
     """Return the `.npz` at `path` as a dataset; the values are read once, block by block.
 
-    `inputs` is uint8 images (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or 3 channels, or
-    float16, float32 or float64 (N, ...). `labels` is whole numbers (N,) from 0 on. If `wanted`
+    `inputs` is images (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or 3 channels and pixels of 0
+    to 255, uint8 or any other type of whole numbers, or float16, float32 or float64 (N, ...). `labels` is whole numbers (N,) from 0 on. If `wanted`
     lists the network's inputs, there is an array for each input by name, real or of whole numbers;
     a single array may still be called inputs. `targets`, or arrays called targets.NAME, hold other
     values to compare outputs with, one item for each input.
@@ -156,7 +162,7 @@ def digest_of_arrays(source: ArraySource) -> str:
     """Return a SHA-256 over shapes, types, values (in blocks), labels and preprocessing."""
     total = hashlib.sha256(source.preprocess.to_json().encode())
     total.update(f"{source.inputs.dtype.str}{source.inputs.shape}".encode())
-    for block in _blocks_of_array(source.inputs):
+    for block in blocks_of_array(source.inputs):
         total.update(np.ascontiguousarray(block).tobytes())
     named = (
         *((f"input {i}", array) for i, array in enumerate(source.others)),
@@ -164,7 +170,7 @@ def digest_of_arrays(source: ArraySource) -> str:
     )
     for name, array in named:
         total.update(f"{name}{array.dtype.str}{array.shape}".encode())
-        for block in _blocks_of_array(array):
+        for block in blocks_of_array(array):
             total.update(np.ascontiguousarray(block).tobytes())
     if source.labels is not None:
         total.update(source.labels.astype("<i8").tobytes())
@@ -240,11 +246,11 @@ def _check_whole_numbers(
             f"{wanted.name} in {shown} must be whole numbers (N, ...), as the network takes "
             f"{wanted.kind}, got {values.dtype} {values.shape}; convert them with astype."
         )
-    for start, block in enumerate(_blocks_of_array(values)):
+    for start, block in enumerate(blocks_of_array(values)):
         low, high = int(block.min()), int(block.max())
         if low < 0 or (wanted.below is not None and high >= wanted.below):
             wrong = np.less(block, 0) if low < 0 else np.greater_equal(block, wanted.below or 0)
-            index = start * _items_per_block(values) + int(
+            index = start * items_per_block(values) + int(
                 wrong.reshape(len(block), -1).any(1).argmax()
             )
             limit = "0 or more" if wanted.below is None else f"0 to {wanted.below - 1}"
@@ -274,37 +280,24 @@ def _check_input_values(
             f"{name} in {shown} must hold items along the first axis, (N, ...), got shape "
             f"{inputs.shape}."
         )
-    if inputs.dtype == np.uint8:
-        return _images_channels_first(inputs, shown)
+    if holds_pixels(inputs):
+        check_pixel_range(inputs, shown, name)
+        return images_channels_first(inputs, shown)
     if inputs.dtype.kind != "f":
         raise DatasetError(
-            f"{name} in {shown} must be uint8 (images) or float (ready for the network), got "
-            f"{inputs.dtype}; convert them with astype."
+            f"{name} in {shown} must be whole numbers (images) or float (ready for the network), "
+            f"got {inputs.dtype}; convert them with astype."
         )
-    for start, block in enumerate(_blocks_of_array(inputs)):
+    for start, block in enumerate(blocks_of_array(inputs)):
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is told
             finite = np.isfinite(block.astype(np.float32).reshape(len(block), -1)).all(axis=1)
         if not finite.all():
-            index = start * _items_per_block(inputs) + int(np.argmin(finite))
+            index = start * items_per_block(inputs) + int(np.argmin(finite))
             raise DatasetError(
                 f"{name} in {shown} must be finite in float32, got NaN or infinity in item {index} "
                 "(counted from 0); repair or remove it."
             )
     return inputs
-
-
-def _images_channels_first(images: NDArray[np.generic], shown: str) -> NDArray[np.generic]:
-    """Return uint8 images of an accepted form as a view (N, C, H, W)."""
-    if images.ndim == 3:
-        return images[:, None]
-    if images.ndim == 4 and images.shape[3] in (1, 3):
-        return images.transpose(0, 3, 1, 2)
-    if images.ndim == 4 and images.shape[1] in (1, 3):
-        return images
-    raise DatasetError(
-        f"uint8 inputs in {shown} must be images (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or "
-        f"3 channels, got shape {images.shape}."
-    )
 
 
 def _check_label_values(
@@ -325,16 +318,3 @@ def _check_label_values(
             "(counted from 0)."
         )
     return whole
-
-
-def _items_per_block(array: NDArray[np.generic]) -> int:
-    """Return the number of items in a block of about 16 MiB."""
-    item_bytes = int(array.dtype.itemsize * array[0].size)
-    return max(1, _BLOCK_BYTES // max(1, item_bytes))
-
-
-def _blocks_of_array(array: NDArray[np.generic]) -> Iterator[NDArray[np.generic]]:
-    """Yield the array in blocks along the first axis."""
-    length = _items_per_block(array)
-    for start in range(0, len(array), length):
-        yield array[start : start + length]

@@ -116,7 +116,10 @@ def test_objects_are_never_unpickled(tmp_path: Path) -> None:
         ({"inputs": np.zeros((3, 2)), "y": np.zeros(3)}, "got inputs, y"),
         ({"inputs": np.zeros(3)}, r"\(N, ...\), got shape \(3,\)"),
         ({"inputs": np.zeros((0, 2))}, "got shape"),
-        ({"inputs": np.zeros((3, 2), np.int64)}, "must be uint8 .* got int64"),
+        ({"inputs": np.zeros((3, 2), np.int64)}, "int64 inputs in .* 1 or 3 channels"),
+        ({"inputs": np.zeros((3, 2, 2), bool)}, "must be whole numbers .* got bool"),
+        ({"inputs": np.full((3, 2, 2), 256)}, "pixels of 0 to 255, got int64 from 256 to 256"),
+        ({"inputs": np.full((3, 2, 2), -1, np.int8)}, "got int8 from -1 to -1. Scale them"),
         ({"inputs": np.zeros((3, 2), np.complex64)}, "got complex64"),
         ({"inputs": np.zeros((3, 4, 5, 7), np.uint8)}, "1 or 3 channels, got shape"),
         ({"inputs": np.zeros((3, 2)), "labels": np.zeros(4, np.int64)}, r"shape \(3,\), one for"),
@@ -130,6 +133,17 @@ def test_objects_are_never_unpickled(tmp_path: Path) -> None:
 def test_arrays_that_cannot_be(tmp_path: Path, arrays: dict[str, Any], match: str) -> None:
     with pytest.raises(DatasetError, match=match):
         open_dataset(save(tmp_path / "d.npz", **arrays), GREY)
+
+
+@pytest.mark.parametrize("kind", ["int32", "int64", "uint16", ">i4", "uint64"])
+def test_pixels_in_any_type_of_whole_numbers_are_those_of_8_bits(tmp_path: Path, kind: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 8, 8))
+    wide, narrow = (
+        open_dataset(save(tmp_path / f"{index}.npz", inputs=pixels.astype(one)), GREY)
+        for index, one in enumerate((kind, "uint8"))
+    )
+    found, wanted = (next(data.batches(5)).inputs for data in (wide, narrow))
+    assert torch.equal(first_output_of(found), first_output_of(wanted))
 
 
 def test_nan_far_into_a_large_array(tmp_path: Path) -> None:

@@ -76,7 +76,8 @@ def _spell_embedding_bag(draft: Draft, node: fx.Node) -> None:
     others = [user for user in node.users if user not in first and user.users]
     shape: tuple[int, ...] = shape_from_facts(places) if places is not None else ()
     weights, padding = found.get("per_sample_weights"), found.get("padding_idx")
-    padded = padding is not None and padding >= 0
+    if padding is not None and padding < 0:  # torch's word for no padding
+        padding = None
     if held is None or places is None or len(shape) != 2 or others or not first:
         return
     own = _source_of_row(weights)
@@ -85,16 +86,16 @@ def _spell_embedding_bag(draft: Draft, node: fx.Node) -> None:
     if not _are_bag_rows(draft, found["offsets"], shape[1]):
         return
     mode = found["mode"]
-    if padded:
+    if padding is not None:
         table = _table_with_silent_row(draft, node, table, padding, mode)
     rows, width = (1, shape[1]), held.shape[1]
     picked = draft.insert_call(node, aten.embedding.default, (table, places), (*rows, width))
     if own is not None:
         spread = draft.insert_call(node, aten.unsqueeze.default, (own, -1), (*rows, 1))
         picked = draft.insert_call(node, aten.mul.Tensor, (picked, spread), (*rows, width))
-    reduction = _REDUCTIONS[_SUM if padded and mode == _MEAN else mode]
+    reduction = _REDUCTIONS[_SUM if padding is not None and mode == _MEAN else mode]
     total = draft.insert_call(node, reduction, (picked, [1]), (1, width))
-    if padded and mode != _SUM:
+    if padding is not None and mode != _SUM:
         total = _without_padded_places(draft, node, total, places, padding, mode)
     for user in first:
         draft.replace_node(user, total)
