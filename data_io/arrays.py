@@ -118,10 +118,11 @@ def open_array_file(path: Path, preprocess: Preprocess, wanted: Sequence[Wanted]
     """Return the `.npz` at `path` as a dataset; the values are read once, block by block.
 
     `inputs` is images (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or 3 channels and pixels of 0
-    to 255, uint8 or any other type of whole numbers, or float16, float32 or float64 (N, ...). `labels` is whole numbers (N,) from 0 on. If `wanted`
-    lists the network's inputs, there is an array for each input by name, real or of whole numbers;
-    a single array may still be called inputs. `targets`, or arrays called targets.NAME, hold other
-    values to compare outputs with, one item for each input.
+    to 255, uint8 or any other type of whole numbers, or float16, float32 or float64 (N, ...).
+    `labels` is whole numbers (N,) from 0 on. If `wanted` lists the network's inputs, there is an
+    array for each input by name, real or of whole numbers; a single array may still be called
+    inputs. `targets`, or arrays called targets.NAME, hold other values to compare outputs with, one
+    item for each input.
 
     Raises:
         DatasetError: arrays are missing, Python objects, shapes that do not fit, labels out of

@@ -39,8 +39,8 @@ def images_channels_first(images: NDArray[np.generic], shown: str) -> NDArray[np
     if images.ndim == 4 and images.shape[1] in (1, 3):
         return images
     raise DatasetError(
-        f"{images.dtype} inputs in {shown} must be images (N, H, W), (N, H, W, C) or (N, C, H, W) with 1 or "
-        f"3 channels, got shape {images.shape}."
+        f"{images.dtype} inputs in {shown} must be images (N, H, W), (N, H, W, C) or (N, C, H, W) "
+        f"with 1 or 3 channels, got shape {images.shape}."
     )
 
 
