@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from analysis.network_layout import LayerPlace, place_nodes
 
@@ -65,10 +66,16 @@ def fold_network(
 
 
 def _path(place: LayerPlace) -> tuple[str, ...]:
-    """Return the parts of a layer's name; an input stands by itself."""
+    """Return the parts of a layer's name; an input stands by itself.
+
+    Torch's older ONNX exporter repeats outer modules: "/layer3/layer3.0/Add" is in "layer3.0".
+    """
     if not place.sources:
         return (place.layer,)
-    return tuple(part for part in _SEPARATOR.split(place.layer) if part) or (place.layer,)
+    parts = [part for part in _SEPARATOR.split(place.layer) if part]
+    if "/" in place.layer:
+        parts = [part for part, _ in groupby(parts)]
+    return tuple(parts) or (place.layer,)
 
 
 def _first_level(paths: Mapping[str, tuple[str, ...]], most: int) -> int:

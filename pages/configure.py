@@ -1,6 +1,5 @@
 import streamlit as st
 
-from figures import takeaway
 from figures.configure.channel_widths import widths_by_layer
 from figures.cost.energy import energy_by_component
 from ui.configure.compare import diff_picker
@@ -14,6 +13,7 @@ from ui.configure.trust import residency_note, trust_section
 from ui.navigation import RUNS, TRADEOFFS
 from ui.state.workspace import present_workspace
 from ui.widgets.cards import cost_cards
+from ui.widgets.figure import show_figure
 from ui.widgets.machine_picker import (
     bring_machine,
     machine_energy_note,
@@ -91,10 +91,10 @@ elif look == FIT:
     board_fit_section(work, network, config)
 elif look == WIDTHS:
     figure = widths_by_layer(channel_bits)
-    st.plotly_chart(figure, key="configure.widths", alt=takeaway(figure))
+    show_figure(figure, "configure.widths")
 else:
     figure = energy_by_component(report)
-    st.plotly_chart(figure, key="configure.energy", alt=takeaway(figure))
+    show_figure(figure, "configure.energy")
 st.page_link(RUNS, label="Run it and measure its accuracy", icon=":material/play_circle:")
 with st.expander(f"Rules in order ({len(config.rules)})", icon=":material/list:"):
     rule_list(work, chosen)

@@ -3,7 +3,6 @@ from dataclasses import replace
 import streamlit as st
 
 from analysis.runs.verdict import loses_much_accuracy
-from figures import takeaway
 from figures.cost.energy import energy_by_component, energy_by_layer
 from figures.cost.roofline import roofline_chart
 from figures.cost.widths import requested_and_effective
@@ -24,6 +23,7 @@ from ui.runs.verdict import run_heading, show_run_verdict
 from ui.session.present_run import present_run
 from ui.state.workspace import present_workspace
 from ui.widgets.cards import cost_cards, score_cards
+from ui.widgets.figure import show_figure
 from ui.widgets.markdown import plain
 from ui.widgets.prerequisites import say_missing
 from ui.widgets.tables import distinct_names
@@ -107,7 +107,7 @@ else:
     makers = VIEWS.get(view or first, ())
     figures = [make(run.cost) for make in makers] or [sqnr_by_layer(run.layer_sqnr_db)]
     for number, figure in enumerate(figures):
-        st.plotly_chart(figure, key=f"runs.{view}.{number}", alt=takeaway(figure))
+        show_figure(figure, f"runs.{view}.{number}")
     if view == "SQNR by layer":
         st.caption(LAYER_IMAGES_NOTE)
 for note in run.cost.notes:

@@ -12,11 +12,11 @@ from ui.answers.sensitivity import (
 )
 from ui.navigation import MODEL
 from ui.sensitivity.form import sweep_buttons, sweep_request_form
+from ui.sensitivity.lens import choose_lens
 from ui.sensitivity.opening import show_opening
 from ui.sensitivity.suspect_card import show_suspect_card
 from ui.sensitivity.view import (
     answers_note,
-    choose_lens,
     depth_charts,
     layer_list,
     metric_comparisons,

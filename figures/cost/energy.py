@@ -110,7 +110,7 @@ def _layer_title(layers: Sequence[LayerCost]) -> str:
     if len(half) == 1:
         share = format_share(energies[half[0]] / total)
         return f"{shorten_name(half[0], 40)} takes {share} of the energy"
-    return f"{count_word(len(half))} of {len(layers)} layers take half of the energy"
+    return f"{count_word(len(half))} of {len(layers)} operations take half of the energy"
 
 
 def _comparison_title(reports: Mapping[str, CostReport]) -> str:

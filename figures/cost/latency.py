@@ -67,4 +67,4 @@ def _latency_title(layers: Sequence[LayerCost]) -> str:
         return f"{shorten_name(half[0], 40)} takes {share} of the time"
     waiting = sum(layer.latency_s for layer in layers if layer.bound != "compute") / total
     what = f"; {format_share(waiting)} of it is limited by memory" if waiting else ""
-    return f"{count_word(len(half))} of {len(layers)} layers take half of the time{what}"
+    return f"{count_word(len(half))} of {len(layers)} operations take half of the time{what}"

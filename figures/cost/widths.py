@@ -157,5 +157,5 @@ def _width_hover_text(entry: _Widths) -> str:
 
 def _widths_title(differing: int, layers: int) -> str:
     if not differing:
-        return f"Widths are computed and stored as requested in all layers ({layers})"
-    return f"Requested and effective widths differ in {differing} of {layers} layers"
+        return f"Widths are computed and stored as requested in all operations ({layers})"
+    return f"Requested and effective widths differ in {differing} of {layers} operations"

@@ -179,5 +179,5 @@ def _comparison_title(before: Run, after: Run, rows: Sequence[LayerDifference]) 
         for row in rows
     }
     half = fewest_for_half({name: max(0.0, step) for name, step in steps.items()})
-    verb = "layers makes" if len(half) == 1 else "layers make"
+    verb = "operations makes" if len(half) == 1 else "operations make"
     return f"{title}; {count_word(len(half)).lower()} of {len(rows)} {verb} half the change"

@@ -1,7 +1,7 @@
 """The harm of the layers at the widths, along the depth of the network."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 
 import plotly.graph_objects as go
 
@@ -29,6 +29,8 @@ HARM_SCALE: list[tuple[float, str]] = [
     (1.0, with_opacity(SUSPECT, 1.0)),
 ]
 MAP_ROW_PX = 24
+MOST_GAPS = 60
+"""Columns up to which a gap of a pixel or more separates cells; more columns touch."""
 LOWEST_KL = 1e-6
 
 
@@ -51,7 +53,8 @@ def harm_map(
             if _cell_shade(found, s, metric) is not None
         ]
         left = {q.layer for q in asked if (q.side, q.bits) == (side, bits)} - _layer_names(known)
-        _add_missing_cells(figure, row, sorted(places[layer] for layer in left))
+        missing = sorted(places[layer] for layer in left)
+        _add_missing_cells(figure, row, missing, _cell_width(places))
         _add_harm_cells(figure, row, places, known, found=found, metric=metric)
     if picked in places:
         figure.add_vline(x=places[picked], line={"color": FLOAT, "width": 1, "dash": "dot"})
@@ -96,12 +99,17 @@ def _is_logarithmic(found: Sensitivity, metric: HarmMetric) -> bool:
     return metric is HarmMetric.KL and not describes_return_to_float(found)
 
 
-def _add_missing_cells(figure: go.Figure, row: int, places: Sequence[int]) -> None:
+def _cell_width(places: Sized) -> float:
+    """Return the width of a cell, as a share of a column."""
+    return 0.94 if len(places) <= MOST_GAPS else 1.0
+
+
+def _add_missing_cells(figure: go.Figure, row: int, places: Sequence[int], width: float) -> None:
     figure.add_bar(
         x=list(places),
         y=[0.9] * len(places),
         base=[row - 0.45] * len(places),
-        width=0.94,
+        width=width,
         marker={"color": with_opacity(FLOAT, 0.12), "line": {"width": 0}},
         hovertemplate="not known yet<extra></extra>",
     )
@@ -123,7 +131,7 @@ def _add_harm_cells(
         x=[places[score.question.layer] for score in scores],
         y=[0.9] * len(scores),
         base=[row - 0.45] * len(scores),
-        width=0.94,
+        width=_cell_width(places),
         marker={
             "color": [min(max(shade, worst), best) for shade in shades],
             "coloraxis": "coloraxis",

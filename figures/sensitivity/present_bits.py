@@ -81,6 +81,8 @@ def present_loss_sentence(loss: PresentLoss, bits: str) -> str:
     name, worst = shorten_name(top.layer, 40), loss.worst
     if len(worst) == 1:
         return f"{name} {one} most of the {what} at {bits}: {amount} alone"
+    if len(worst) > MOST_LAYERS:
+        return f"No few layers stand out at {bits}: {name} {one} most {what}, {amount} alone"
     return (
         f"{count_word(len(worst))} of {len(loss.layers)} layers {several} most of the {what} at "
         f"{bits}, {name} first: {amount} alone"

@@ -48,9 +48,14 @@ def along_depth(
     bits: int,
     layers: Sequence[str],
     picked: str | None = None,
+    order: Sequence[str] = (),
 ) -> go.Figure:
-    """Return the layers with their 95 % intervals in the order of execution."""
-    places = {layer: place for place, layer in enumerate(layers)}
+    """Return the layers with their 95 % intervals in the order of execution.
+
+    `order` numbers the layers as another chart does, where `layers` leaves out some of them.
+    """
+    order = order or layers
+    places = {layer: place for place, layer in enumerate(order)}
     shown = [
         s
         for s in scores_at_width(found, side, bits)
@@ -63,7 +68,7 @@ def along_depth(
         figure.add_vline(x=places[picked], line={"color": FLOAT, "width": 1, "dash": "dot"})
     figure.update_xaxes(
         title="Layer in the order of execution",
-        range=[-0.7, len(layers) - 0.3],
+        range=[-0.7, len(order) - 0.3],
         zeroline=False,
         showgrid=False,
     )

@@ -99,6 +99,19 @@ def finish_figure(
     return figure
 
 
+def without_title(figure: go.Figure) -> go.Figure:
+    """Return a copy of a finished figure without its title and the height of the title's lines."""
+    text = figure.layout.title.text
+    copy = go.Figure(figure)
+    if text:
+        spared = TITLE_LINE_PX * (text.count("<br>") + 1)
+        copy.layout.title.text = None
+        copy.update_layout(
+            height=figure.layout.height - spared, margin_t=figure.layout.margin.t - spared
+        )
+    return copy
+
+
 def decade_axis(low: float, high: float) -> dict[str, object]:
     """Return a log axis over whole powers of ten from `low` to `high`, with SI prefixes."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))

@@ -104,3 +104,11 @@ def test_names_with_slashes_or_without_paths(names: tuple[str, str]) -> None:
     found = fold_network(places)
     held = [layer for p in found.places for layer in found.members.get(p.layer, (p.layer,))]
     assert held == ["x", first, second]
+
+
+def test_outer_modules_repeated_in_names_of_onnx_files_are_told_once() -> None:
+    names = [f"/layer3/layer3.{block}/conv{conv}/Conv" for block in (0, 1) for conv in (1, 2)]
+    feeds = dict(zip(names, ((), *((name,) for name in names)), strict=False))
+    feeds = {"input": (), **feeds, names[0]: ("input",)}
+    places = place_nodes(feeds, dict.fromkeys(feeds, "conv"))
+    assert list(fold_network(places, most=3).members) == ["layer3.0", "layer3.1"]

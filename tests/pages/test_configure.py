@@ -107,9 +107,9 @@ def test_changes_are_told_against_the_chosen_reference(page: Visit) -> None:
 
 def test_the_energy_chart_says_its_takeaway(page: Visit) -> None:
     (chart,) = page.at.get("plotly_chart")
-    title = json.loads(chart.proto.spec)["layout"]["title"]["text"]
-    assert "%" in title
-    assert chart.proto.alt
+    assert "%" in chart.proto.alt
+    assert f"**{chart.proto.alt}**" in page.words, "the title wraps as text of the page does"
+    assert "text" not in json.loads(chart.proto.spec)["layout"]["title"], "and stands there once"
 
 
 def test_a_bulk_edit_by_selector_becomes_one_rule(page: Visit) -> None:

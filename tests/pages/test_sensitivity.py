@@ -126,6 +126,16 @@ def test_the_page_opens_with_the_layers_that_lose_most_at_the_present_bits(visit
     assert other != title.replace("W8A8", "W4A8")
 
 
+def test_the_width_in_sight_at_first_is_that_of_the_experiment(visit: Visit) -> None:
+    """Another experiment opens at its own bits again."""
+    ask(visit, Depth.INSTANT, bits=(8, 6, 4, 2))
+    assert "26 layers with 8-bit weights" in visit.words
+    visit.work.set_config(uniform_config(4, 6))
+    assert "26 layers with 4-bit weights" in visit.run().words
+    visit.work.set_config(uniform_config(10, 6))
+    assert "26 layers with 8-bit weights" in visit.run().words, "the nearest of those asked for"
+
+
 def test_exact_answers_with_intervals_and_how_well_screening_agreed(visit: Visit) -> None:
     answered(ask(visit, Depth.EXACT, bits=(4, 2)))
     assert "All 52 cells are known on 24 images" in visit.words
@@ -324,9 +334,10 @@ def test_a_box_that_the_browser_sends_late_does_not_change_the_layer_in_sight(
 ) -> None:
     """The page follows the worst layer; a rerun may still bring the box as it was before."""
     ask(visit, Depth.INSTANT, bits=(8, 2))
+    switch(visit, "sensitivity.width.8.8.2", 2)
     (box,) = (b for b in visit.at.selectbox if b.label == "Layer")
     before, late = box.value, box._widget_state
-    switch(visit, "sensitivity.width.8.2", 8)
+    switch(visit, "sensitivity.width.8.8.2", 8)
     (box,) = (b for b in visit.at.selectbox if b.label == "Layer")
     assert box.value != before, "the worst of 8 bits is another layer than that of 2"
     worst, states = box.value, visit.at._tree.get_widget_states()
@@ -337,6 +348,6 @@ def test_a_box_that_the_browser_sends_late_does_not_change_the_layer_in_sight(
     (box,) = (b for b in visit.at.selectbox if b.label == "Layer")
     assert box.value == worst
     assert table(visit)["layer"][0] == worst
-    switch(visit, "sensitivity.width.8.2", 2)
+    switch(visit, "sensitivity.width.8.8.2", 2)
     (box,) = (b for b in visit.at.selectbox if b.label == "Layer")
     assert box.value == before, "nobody picked a layer: the page goes on choosing"

@@ -6,12 +6,12 @@ import streamlit as st
 from analysis.cost.compare_configs import ConfigDiff, LayerChange, describe_diff, diff_configs
 from analysis.cost.workload import Entropies
 from analysis.network import Network
-from figures import takeaway
 from figures.configure.compare import moved_energy, transition_matrix
 from quant.config import QuantConfig, config_from_dict
 from ui.configure.presets import PRESETS
 from ui.state.workspace import Workspace
 from ui.widgets.csv_text import csv_text
+from ui.widgets.figure import show_figure
 from ui.widgets.markdown import plain
 
 LAST = "Before the last change"
@@ -45,7 +45,7 @@ def show_config_diff(
         return
     figures = [transition_matrix(diff), *([moved_energy(diff)] if diff.moved_pj else [])]
     for number, figure in enumerate(figures):
-        st.plotly_chart(figure, key=f"diff.{number}", alt=takeaway(figure))
+        show_figure(figure, f"diff.{number}")
     table = diff_table(diff)
     st.dataframe(
         table,

@@ -8,11 +8,11 @@ from analysis.cost.workload import Entropies
 from analysis.mixed_precision.layer_options import Explanation, Option, explain_layer_bits
 from analysis.network import Network
 from analysis.sensitivity.sweep import Sensitivity
-from figures import takeaway
 from figures.configure.layer_options import explain_in_words, loss_text, widths_explained
 from quant.config import QuantConfig
 from ui.answers.forecast import deepest_sensitivity
 from ui.state.workspace import Workspace
+from ui.widgets.figure import show_figure
 from ui.widgets.markdown import plain
 
 
@@ -49,7 +49,7 @@ def show_layer_options(
     for sentence in explain_in_words(found):
         st.markdown(f"- {plain(sentence)}")
     figure = widths_explained(found)
-    st.plotly_chart(figure, key="explain.widths", alt=takeaway(figure))
+    show_figure(figure, "explain.widths")
     table = layer_option_table(found)
     st.dataframe(
         table,

@@ -5,11 +5,11 @@ import streamlit as st
 from accelerator.interval import describe_machine_trust
 from accelerator.validation.compare import RowCheck, check_measured_rows
 from analysis.cost.residency import find_residency_step
-from figures import takeaway
 from figures.cost.measured import measured_scatter
 from figures.style.units import format_energy, format_time
 from quant.config import QuantConfig
 from ui.state.workspace import Workspace
+from ui.widgets.figure import show_figure
 
 PJ_PER_J = 1e12
 
@@ -35,7 +35,7 @@ def trust_section(workspace: Workspace) -> None:
     base = machine.name.partition("@")[0]
     st.markdown(describe_machine_trust(machine))
     figure = measured_scatter(measured_row_checks(), base)
-    st.plotly_chart(figure, key="configure.measured", alt=takeaway(figure))
+    show_figure(figure, "configure.measured")
     rows = [check for check in measured_row_checks() if check.row.machine == base]
     if not rows:
         st.caption("No measurement of a chip stands behind this machine. Fit it to your board.")

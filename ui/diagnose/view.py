@@ -9,13 +9,13 @@ from analysis.diagnosis.flow.contents import Diagnosis, FlowStep, StepOutcome
 from analysis.diagnosis.flow.goal import Goal
 from analysis.diagnosis.flow.run_diagnosis import DiagnosisTask, run_diagnosis
 from analysis.runs.experiment import Experiment
-from figures import takeaway
 from figures.repair.loss_by_step import loss_by_step
 from figures.style.units import format_energy
 from ui.job_kind import JobKind
 from ui.jobs import Job
 from ui.plain_text import plain
 from ui.state.workspace import Workspace
+from ui.widgets.figure import show_figure
 
 LOOK_EVERY_S = 2.0
 ICONS = {
@@ -133,7 +133,7 @@ def show_losses(found: Diagnosis) -> None:
     """Draw the loss of each step, and the causes by layer."""
     if any(step.loss is not None for step in found.steps):
         figure = loss_by_step(found.steps, found.goal.points)
-        st.plotly_chart(figure, key="diagnose.losses", alt=takeaway(figure))
+        show_figure(figure, "diagnose.losses")
     if not found.causes:
         return
     st.subheader("Causes, the most harmful first", anchor=False)

@@ -9,7 +9,6 @@ from analysis.deployment.runtime_check import (
     Top1Score,
     check_file_execution,
 )
-from figures import takeaway
 from figures.quality.runtime_check import integer_words, partings_by_layer, scores_side_by_side
 from figures.style.units import format_time
 from model_io.qdq_export.export_qdq import export_qdq_onnx
@@ -22,6 +21,7 @@ from ui.jobs import Job
 from ui.state.results import Checked
 from ui.state.workspace import Workspace
 from ui.widgets.cards import interval_text, share_text
+from ui.widgets.figure import show_figure
 from ui.widgets.markdown import plain
 
 FEWEST, USUAL = 16, 500
@@ -122,7 +122,7 @@ def _show_check(found: Checked) -> None:
     st.markdown(plain(integer_words(check, found.weighted)))
     if check.executed.top1 is not None:
         figure = scores_side_by_side(check)
-        st.plotly_chart(figure, key="export.check.scores", alt=takeaway(figure))
+        show_figure(figure, "export.check.scores")
     agreement = _agreement_words(check.plain.top1, check.plain.sqnr_db)
     st.caption(
         "Node by node in float32, the file agrees with the simulation "
@@ -131,7 +131,7 @@ def _show_check(found: Checked) -> None:
         "scale_x * scale_w; in runs they stay float."
     )
     figure = partings_by_layer(check.layer_sqnr_db)
-    st.plotly_chart(figure, key="export.check.layers", alt=takeaway(figure))
+    show_figure(figure, "export.check.layers")
     if check.partings:
         with st.expander(f"Images on which they part ({len(check.partings)} listed)"):
             st.dataframe(

@@ -10,7 +10,7 @@ from analysis.network_blocks import MOST_NODES, FoldedNetwork, fold_network, unf
 from analysis.network_layout import LayerPlace
 from analysis.prediction.expected_loss import expected_present_loss
 from analysis.sensitivity.present_bits import PresentLoss
-from figures import Figure, takeaway
+from figures import Figure
 from figures.network.colors import (
     colored_by_bits,
     colored_by_loss,
@@ -20,6 +20,7 @@ from figures.network.colors import (
 from ui.answers.sensitivity import deepest_answers, last_request
 from ui.navigation import RUNS, SENSITIVITY
 from ui.state.workspace import Workspace
+from ui.widgets.figure import show_figure
 from ui.widgets.network_view import cached_layer_places
 from ui.widgets.selection import clicked_name
 
@@ -48,13 +49,11 @@ def show_network_graph(workspace: Workspace, network: Network) -> None:
     if figure is None:
         _say_unknown(color or MACS)
         return
-    st.plotly_chart(
+    show_figure(
         figure,
-        key="model.graph",
-        alt=takeaway(figure),
+        "model.graph",
         on_select=lambda: _take_click(workspace, network, folded),
-        selection_mode="points",
-        config={"displayModeBar": False},
+        toolbar=False,
     )
     click = "Click a block to unfold it, a layer" if folded.members else "Click a layer"
     st.caption(

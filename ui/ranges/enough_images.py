@@ -12,12 +12,12 @@ from analysis.calibration_size.score_sizes import (
 )
 from analysis.calibration_size.size_curve import SizeCurve, measure_sizes
 from analysis.evaluation.shown_inputs import image_input_place, pictures_of
-from figures import takeaway
 from figures.ranges.calibration_size import noise_by_images, score_by_images
 from ui.job_kind import JobKind
 from ui.jobs import Job
 from ui.state.results import EnoughImages
 from ui.state.workspace import Workspace
+from ui.widgets.figure import show_figure
 from ui.widgets.markdown import plain
 
 FEWEST = 16
@@ -67,10 +67,10 @@ def _show_curve(workspace: Workspace, found: EnoughImages) -> None:
     curve = found.curve
     st.markdown(f"**{plain(curve.sentence)}**")
     figure = noise_by_images(curve)
-    st.plotly_chart(figure, key="ranges.enough.noise", alt=takeaway(figure))
+    show_figure(figure, "ranges.enough.noise")
     if found.scores is not None:
         scored = score_by_images(found.scores)
-        st.plotly_chart(scored, key="ranges.enough.scores", alt=takeaway(scored))
+        show_figure(scored, "ranges.enough.scores")
     else:
         _offer_scores(workspace, found)
     st.dataframe(

@@ -7,7 +7,7 @@ from analysis.ranges.encoding_fit import Fit
 from analysis.ranges.findings import CHANNEL_RATIO, ExaminedTensor, rank_suspect_tensors
 from analysis.ranges.tensors import RangeBook
 from analysis.runs.apply_recipe import title_of_pass
-from figures import Figure, takeaway
+from figures import Figure
 from figures.ranges.by_layer import ranges_along_depth
 from figures.ranges.channels import channel_magnitudes, channel_ranges
 from figures.ranges.histogram import small_share, value_histogram
@@ -24,6 +24,7 @@ from ui.ranges.tables import channel_table, histogram_table, overview_table, sus
 from ui.state.choices_history import PickedLayer
 from ui.state.workspace import Workspace
 from ui.widgets.download import csv_download_button
+from ui.widgets.figure import show_figure
 from ui.widgets.markdown import plain
 from ui.widgets.selection import clicked_name
 
@@ -111,14 +112,7 @@ def ranges_overview(
             seen.pick_layer(st.session_state[picker])
 
     figure = ranges_along_depth(examined, side.noun, picked)
-    st.plotly_chart(
-        figure,
-        key="ranges.overview",
-        alt=takeaway(figure),
-        on_select=pick_layer,
-        selection_mode="points",
-        config={"displayModeBar": False},
-    )
+    show_figure(figure, "ranges.overview", on_select=pick_layer, toolbar=False)
     csv_download_button(overview_table(examined), f"ranges-{side}", "ranges.save.overview")
 
 
@@ -243,4 +237,4 @@ def tensor_figures(distribution: Distribution, fit: Fit | None) -> None:
 
 
 def _show_figure(figure: Figure, key: str) -> None:
-    st.plotly_chart(figure, key=key, alt=takeaway(figure), config={"displayModeBar": False})
+    show_figure(figure, key, toolbar=False)

@@ -4,10 +4,10 @@ import streamlit as st
 
 from analysis.network import Network
 from analysis.runs.repair import RepairStep
-from figures import takeaway
 from figures.network.colors import equalized_pairs
 from figures.repair.before_after import channel_spread
 from quant.passes.equalize import Equalized
+from ui.widgets.figure import show_figure
 from ui.widgets.network_view import cached_layer_places
 
 _ENDS = "end a pair, which rescales what they read"
@@ -21,7 +21,7 @@ def show_equalized_pairs(network: Network, step: RepairStep, found: Equalized) -
             {name: channel_spread(ranges.tolist()) for name, ranges in step.channel_ranges.items()},
             [(pair.first, pair.second) for pair in found.pairs],
         )
-        st.plotly_chart(figure, key="repair.pairs", alt=takeaway(figure))
+        show_figure(figure, "repair.pairs")
         st.caption(pairs_account(found))
         pairs, unpaired = st.columns(2)
         pairs.dataframe(

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import streamlit as st
 
 from analysis.runs.repair import RepairStep
-from figures import takeaway
 from figures.repair.waterfall import repair_waterfall
 from ui.repair.view import repair_step_table, step_intervals, step_score, step_verdicts
+from ui.widgets.figure import show_figure
 
 DECIMALS = ("top-1 %", "agreement %", "output SQNR dB", "its SQNR dB", "float top-1 %", "seconds")
 
@@ -22,7 +22,7 @@ def show_steps(steps: Sequence[RepairStep], key: str) -> None:
         "Top-1" if first.labelled else "Agreement with float",
         step_intervals(steps),
     )
-    st.plotly_chart(figure, key=key, alt=takeaway(figure))
+    show_figure(figure, key)
     step_verdicts(steps)
     formats = {name: st.column_config.NumberColumn(format="%.2f") for name in DECIMALS}
     table = repair_step_table(steps)

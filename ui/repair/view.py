@@ -10,7 +10,6 @@ from analysis.network import Network
 from analysis.runs.experiment import Experiment
 from analysis.runs.repair import RepairStep, repair_and_measure, repair_verdict, run_from_steps
 from analysis.study import Study
-from figures import takeaway
 from figures.repair.before_after import (
     bias_shift,
     channel_spread,
@@ -33,6 +32,7 @@ from ui.state.choices_history import PickedLayer
 from ui.state.results import Repaired
 from ui.state.workspace import Workspace
 from ui.widgets.cards import interval_text
+from ui.widgets.figure import show_figure
 from ui.widgets.markdown import plain
 from ui.widgets.tables import to_percent
 
@@ -142,7 +142,7 @@ def show_before_after(steps: Sequence[RepairStep], picked: PickedLayer) -> None:
     left, right = st.columns(2, gap="large")
     with left:
         figure = sqnr_before_after(steps[0].layer_sqnr_db, after.layer_sqnr_db)
-        st.plotly_chart(figure, key="repair.sqnr", alt=takeaway(figure))
+        show_figure(figure, "repair.sqnr")
     with right:
         names = list(after.channel_ranges)
         changed = max(names, key=lambda name: channel_range_change(steps[0], after, name))
@@ -160,7 +160,7 @@ def show_before_after(steps: Sequence[RepairStep], picked: PickedLayer) -> None:
                 for step in (steps[0], after)
             )
             figure = ranges_before_after(layer, old, new)
-            st.plotly_chart(figure, key="repair.ranges", alt=takeaway(figure))
+            show_figure(figure, "repair.ranges")
             _show_bias_shift(after, layer)
 
 
@@ -182,7 +182,7 @@ def _show_bias_shift(step: RepairStep, layer: str) -> None:
         return
     after = None if shift.after is None else shift.after.tolist()
     figure = bias_shift(layer, shift.before.tolist(), after)
-    st.plotly_chart(figure, key="repair.shift", alt=takeaway(figure))
+    show_figure(figure, "repair.shift")
 
 
 def pass_details(network: Network, steps: Sequence[RepairStep]) -> None:
@@ -257,7 +257,7 @@ def _show_learned_rounding(found: AdaRoundResult) -> None:
                 [layer.layer for layer in found.layers],
                 [layer.learned / layer.nearest if layer.nearest else 1.0 for layer in found.layers],
             )
-            st.plotly_chart(figure, key="repair.rounding", alt=takeaway(figure))
+            show_figure(figure, "repair.rounding")
         for layer, reason in found.skipped.items():
             st.caption(f"{plain(layer)} keeps nearest rounding: {plain(reason)}.")
 
@@ -271,7 +271,7 @@ def _show_reconstructed_blocks(found: Reconstructed) -> None:
                 "the block's error before",
                 "blocks",
             )
-            st.plotly_chart(figure, key="repair.blocks", alt=takeaway(figure))
+            show_figure(figure, "repair.blocks")
         if found.tuning is not None and found.tuning.before > 0:
             left = 100 * found.tuning.after / found.tuning.before
             st.caption(

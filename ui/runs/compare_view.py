@@ -9,7 +9,7 @@ from analysis.runs.compare_runs import describe_run_change, differences_by_layer
 from analysis.runs.json_values import plain_from_result
 from analysis.runs.run_answers import class_changes
 from analysis.runs.run_store import Run
-from figures import Figure, takeaway
+from figures import Figure
 from figures.cost.energy import energy_comparison
 from figures.quality.accuracy import accuracy_against_energy, accuracy_with_interval
 from figures.quality.class_change import class_change_bars
@@ -19,6 +19,7 @@ from ui.runs.differing_table import differing_table
 from ui.runs.forms import PICTURED
 from ui.runs.task_pictures import show_task_pictures
 from ui.state.workspace import Workspace
+from ui.widgets.figure import show_figure
 from ui.widgets.markdown import plain
 
 LAYERS_PX = 360
@@ -49,7 +50,7 @@ def show_comparison(workspace: Workspace, runs: Sequence[Run]) -> None:
     if len(runs) == 2:
         _show_class_changes(workspace, first, last)
     for number, figure in enumerate(_figures(runs)):
-        st.plotly_chart(figure, key=f"runs.compare.{number}", alt=takeaway(figure))
+        show_figure(figure, f"runs.compare.{number}")
     _show_layer_differences(runs)
 
 
@@ -57,7 +58,7 @@ def _show_class_changes(workspace: Workspace, before: Run, after: Run) -> None:
     changes = class_changes(before, after)
     if any(one.lost for one in changes):
         figure = class_change_bars(changes, class_names_of(workspace, before))
-        st.plotly_chart(figure, key="runs.compare.classes", alt=takeaway(figure))
+        show_figure(figure, "runs.compare.classes")
     elif changes:
         st.caption("Each class keeps its number of right answers.")
 

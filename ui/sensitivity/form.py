@@ -65,7 +65,7 @@ def sweep_request_form(workspace: Workspace) -> SweepRequest:
         help=VIEW_HELP,
     )
     sides = row.segmented_control(
-        "Roles",
+        "Sides",
         list(Side),
         default=list(last.sides),
         selection_mode="multi",

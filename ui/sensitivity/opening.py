@@ -4,11 +4,11 @@ import streamlit as st
 
 from analysis.prediction.expected_loss import expected_present_loss
 from analysis.sensitivity.sweep import Depth, Sensitivity
-from figures import takeaway
 from figures.sensitivity.present_bits import present_loss_bars
 from quant.config import LayerConfig
 from quant.spec import QuantSpec
 from ui.state.workspace import Workspace
+from ui.widgets.figure import show_figure
 from ui.widgets.markdown import plain
 
 
@@ -44,7 +44,7 @@ def show_opening(workspace: Workspace, found: Sensitivity | None) -> None:
         )
         return
     figure = present_loss_bars(loss, name)
-    st.plotly_chart(figure, key="sensitivity.opening", alt=takeaway(figure))
+    show_figure(figure, "sensitivity.opening")
     notes = []
     if found.depth is Depth.SCREENING:
         notes.append("Expected from screening; an exact sweep measures it")

@@ -26,8 +26,8 @@ from ui.answers.range_book import experiment_range_book
 from ui.answers.sensitivity import request_images
 from ui.navigation import RANGES, REPAIR
 from ui.sensitivity.form import BITS
+from ui.sensitivity.lens import Lens
 from ui.sensitivity.remedy_trials import is_trying_remedy, start_remedy_trial, trials_of_question
-from ui.sensitivity.view import Lens
 from ui.state.edit_config import set_config
 from ui.state.sensitivity import SweepRequest
 from ui.state.workspace import Workspace

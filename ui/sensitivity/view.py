@@ -1,7 +1,6 @@
 """The answers of the page Sensitivity: the list, the charts, and the effect of a click."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import streamlit as st
 from streamlit.elements.lib.column_config_utils import ColumnConfigMappingInput
@@ -15,106 +14,22 @@ from analysis.sensitivity.ranking import (
     score_of_whole,
     value_in_metric,
 )
-from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, View
-from figures import Figure, takeaway
+from analysis.sensitivity.sweep import Depth, Question, Sensitivity, View
+from figures import Figure
 from figures.sensitivity.heat_map import harm_map
 from figures.sensitivity.metrics_compared import noise_against_harm, views_against
 from figures.sensitivity.ranking import along_depth, worst_layers
 from figures.sensitivity.wording import cell_text, format_metric, metric_name, shown_title
 from quant.simulation.plan import Side
 from ui.sensitivity.form import ROLES
+from ui.sensitivity.lens import Lens, scores_by_harm, side_key, width_key
 from ui.sensitivity.tables import answer_table, layer_list_table
 from ui.state.workspace import Workspace
 from ui.widgets.download import csv_download_button
+from ui.widgets.figure import show_figure
 from ui.widgets.markdown import plain
 
 LIST_PX = 460
-FIRST_WIDTH = 4  # where layers begin to differ
-CHART = {"displayModeBar": False}
-
-
-@dataclass(frozen=True, slots=True)
-class Lens:
-    """The cell in sight: metric, side, width and layer; `layers` are the layers to pick from."""
-
-    metric: HarmMetric
-    side: Side
-    bits: int
-    layers: tuple[str, ...]
-    picked: str
-
-    @property
-    def question(self) -> tuple[str, int, Side]:
-        """The layer, bits and side in sight."""
-        return self.picked, self.bits, self.side
-
-
-def choose_lens(
-    workspace: Workspace, found: Sensitivity, asked: Sequence[Question], *, whole: bool = False
-) -> Lens:
-    """Show the switches of metric, side and width; return the choice with the layer in sight.
-
-    The metric starts with accuracy if a cell has an accuracy; with `whole`, if all cells do.
-    """
-    row = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
-    metrics, sides, widths = (
-        available_metrics(found) or [HarmMetric.SQNR],
-        found.sweep.sides,
-        found.sweep.bits,
-    )
-    first: HarmMetric = HarmMetric.AGREEMENT if metrics[0] is HarmMetric.SQNR else metrics[0]
-    if whole and any(value_in_metric(score, first) is None for score in found.scores):
-        first = HarmMetric.SQNR
-    metric = row.segmented_control(
-        "Metric",
-        metrics,
-        default=first if first in metrics else metrics[0],
-        required=True,
-        key=f"sensitivity.metric.{len(metrics)}{'.whole' if whole else ''}",
-        persist_state="session",
-        format_func=lambda metric: metric_name(metric, found.depth),
-    )
-    side = row.segmented_control(
-        "Side",
-        sides,
-        default=sides[0],
-        required=True,
-        format_func=ROLES.__getitem__,
-        key=_side_key(sides),
-        persist_state="session",
-    )
-    bits = row.segmented_control(
-        "Width",
-        widths,
-        default=FIRST_WIDTH if FIRST_WIDTH in widths else widths[-1],
-        required=True,
-        format_func=lambda bits: f"{bits} bit",
-        key=_width_key(widths),
-        persist_state="session",
-    )
-    metric, side, bits = metric or metrics[0], side or sides[0], bits or widths[-1]
-    layers = tuple(dict.fromkeys(q.layer for q in asked if q.side is side))
-    seen = workspace.picked.layer
-    if seen not in layers:  # the worst, until somebody picks
-        worst = scores_by_harm(found, metric, side, bits)
-        seen = worst[0].question.layer if worst else layers[0]
-    return Lens(metric, side, bits, layers, seen)
-
-
-def _side_key(sides: Sequence[Side]) -> str:
-    return f"sensitivity.side.{'.'.join(sides)}"
-
-
-def _width_key(widths: Sequence[int]) -> str:
-    return f"sensitivity.width.{'.'.join(map(str, widths))}"
-
-
-def scores_by_harm(
-    found: Sensitivity, metric: HarmMetric, side: Side, bits: int
-) -> list[CellScore]:
-    """Return the scores, the most harmful first; scores without the metric follow, by SQNR."""
-    first = rank_scores(found, metric, side, bits)
-    return first + [s for s in rank_scores(found, HarmMetric.SQNR, side, bits) if s not in first]
 
 
 def answers_note(workspace: Workspace, found: Sensitivity, asked_depth: Depth) -> None:
@@ -242,7 +157,8 @@ def depth_charts(
     _clickable_chart(figure, "sensitivity.map", _click_handler(workspace, found, "sensitivity.map"))
     if not rank_scores(found, lens.metric, lens.side, lens.bits):
         return
-    figure = along_depth(found, lens.metric, lens.side, lens.bits, lens.layers, lens.picked)
+    order = tuple(dict.fromkeys(question.layer for question in asked))
+    figure = along_depth(found, lens.metric, lens.side, lens.bits, lens.layers, lens.picked, order)
     _clickable_chart(
         figure, "sensitivity.along", _click_handler(workspace, found, "sensitivity.along")
     )
@@ -281,14 +197,7 @@ def metric_comparisons(
 
 
 def _clickable_chart(figure: Figure, key: str, take: Callable[[], None]) -> None:
-    st.plotly_chart(
-        figure,
-        key=key,
-        alt=takeaway(figure),
-        on_select=take,
-        selection_mode="points",
-        config=CHART,
-    )
+    show_figure(figure, key, on_select=take, toolbar=False)
 
 
 def _click_handler(workspace: Workspace, found: Sensitivity, key: str) -> Callable[[], None]:
@@ -302,8 +211,8 @@ def _click_handler(workspace: Workspace, found: Sensitivity, key: str) -> Callab
         values = list(data.values()) if isinstance(data, dict) else list(data)
         side = Side(values[2])
         workspace.picked.pick_layer(str(values[0]))
-        st.session_state[_side_key(found.sweep.sides)] = side
-        st.session_state[_width_key(found.sweep.bits)] = int(values[1])
+        st.session_state[side_key(found.sweep.sides)] = side
+        st.session_state[width_key(workspace, found.sweep.bits, side)] = int(values[1])
 
     return handle_click
 

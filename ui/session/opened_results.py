@@ -7,18 +7,18 @@ from accelerator.machine import machine_title
 from analysis.cost.quantity import Quantity
 from analysis.mixed_precision.pareto_record import FrontPoint, FrontRecord
 from analysis.reporting.trade_off import trade_off_from_record
-from figures import takeaway
 from figures.style.units import format_bytes, format_energy, format_time
 from figures.tradeoffs.report_front import trade_off_chart
 from figures.tradeoffs.wording import QualityScale, quality_text
+from ui.sensitivity.lens import choose_lens
 from ui.sensitivity.view import (
     answers_note,
-    choose_lens,
     depth_charts,
     layer_list,
     show_worst_layers,
 )
 from ui.state.workspace import Workspace
+from ui.widgets.figure import show_figure
 from ui.widgets.markdown import plain
 
 NONE = (
@@ -48,9 +48,6 @@ def show_opened_sensitivity(workspace: Workspace) -> None:
     depth_charts(workspace, found, cells, lens)
 
 
-CHART = {"displayModeBar": False}
-
-
 def show_opened_fronts(workspace: Workspace) -> None:
     """Draw each front with the runs on its machine, and show the points of the front as a table."""
     if workspace.opened is None:
@@ -65,7 +62,7 @@ def show_opened_fronts(workspace: Workspace) -> None:
         )
         figure = trade_off_chart(trade_off_from_record(record, session.runs))
         key = f"tradeoffs.opened.{number}"
-        st.plotly_chart(figure, key=key, alt=takeaway(figure), config=CHART)
+        show_figure(figure, key, toolbar=False)
         st.dataframe(
             _front_table(record),
             key=f"{key}.table",

@@ -8,14 +8,13 @@ from analysis.reporting.gather import Around, gather_run_report
 from analysis.reporting.trade_off import TradeOff, trade_off_from_record, trade_point_of_run
 from analysis.runs.run_store import Run
 from analysis.runs.verdict import Level
-from figures import takeaway
 from figures.document.first_page import judge_report, machine_sentence, main_figures
 from quant.progress import drain_steps
 from ui.state.workspace import Workspace
+from ui.widgets.figure import show_figure
 from ui.widgets.markdown import plain
 
 LARGE_PX = 480
-CHART = {"displayModeBar": False}
 _BOXES = {Level.DEPLOYABLE: st.success, Level.NOT_DEPLOYABLE: st.error}
 
 
@@ -27,9 +26,8 @@ def present_run(workspace: Workspace, run: Run) -> None:
     box = _BOXES.get(verdict.level, st.warning)
     box(f"### {str(verdict.level).capitalize()}\n\n{plain(verdict.sentence)}")
     for number, figure in enumerate(main_figures(report)):
-        figure.update_layout(height=LARGE_PX)
         key = f"present.{run.id}.{number}"
-        st.plotly_chart(figure, key=key, alt=takeaway(figure), config=CHART)
+        show_figure(figure, key, toolbar=False, height_px=LARGE_PX)
     st.caption(plain(machine_sentence(report)))
 
 

@@ -20,7 +20,6 @@ from analysis.mixed_precision.try_configs import front_with_trials
 from analysis.network import Network
 from analysis.runs.experiment import name_of_recipe
 from analysis.runs.verdict import SMALL_LOSS
-from figures import takeaway
 from figures.style.units import format_share
 from figures.tradeoffs.bits_chosen import bits_by_layer
 from figures.tradeoffs.front import front_chart
@@ -35,9 +34,9 @@ from ui.tradeoffs.extras import add_learned_passes
 from ui.tradeoffs.jobs import answer_target, start_measuring
 from ui.tradeoffs.tables import Choice, choice_of, front_table, named_points, pickable_points
 from ui.widgets.download import csv_download_button
+from ui.widgets.figure import show_figure
 from ui.widgets.markdown import plain
 
-CHART = {"displayModeBar": False}
 SHOWN = (Quantity.ENERGY, Quantity.LATENCY, Quantity.SIZE, Quantity.MEMORY)
 
 
@@ -88,14 +87,7 @@ def show_front(
             values = list(data.values()) if isinstance(data, dict) else list(data)
             workspace.tradeoffs.picked = str(values[0]), str(values[1])
 
-    st.plotly_chart(
-        figure,
-        key="tradeoffs.front",
-        alt=takeaway(figure),
-        on_select=pick_point,
-        selection_mode="points",
-        config=CHART,
-    )
+    show_figure(figure, "tradeoffs.front", on_select=pick_point, toolbar=False)
 
 
 def _machine_in_sight(workspace: Workspace, panels: Sequence[Panel]) -> str:
@@ -141,7 +133,7 @@ def show_point_details(
 def show_point_bits(found: Found, picked: Proposal) -> None:
     """Draw the bits of each layer of the point picked."""
     figure = bits_by_layer(bits_by_part(picked.config, found.network.graph))
-    st.plotly_chart(figure, key="tradeoffs.cells", alt=takeaway(figure), config=CHART)
+    show_figure(figure, "tradeoffs.cells", toolbar=False)
 
 
 def _cost_sentence(panel: Panel, picked: Proposal) -> str:

@@ -5,7 +5,6 @@ import streamlit as st
 from analysis.training.changes import list_encoding_changes, weight_histogram
 from analysis.training.forecast import PROBE_STEPS
 from analysis.training.run_training import TrainingOutcome
-from figures import takeaway
 from figures.training.changes import (
     arm_figure,
     code_histogram_figure,
@@ -22,6 +21,7 @@ from ui.plain_text import plain
 from ui.state.workspace import Workspace
 from ui.train.jobs import continue_training, is_training, use_training
 from ui.widgets.cards import interval_text
+from ui.widgets.figure import show_figure
 from ui.widgets.tables import to_percent
 
 LOOK_EVERY_S = 3.0
@@ -51,7 +51,7 @@ def show_rates(workspace: Workspace) -> None:
     if found is None or not found.rates:
         return
     figure = rate_curve_figure(found)
-    st.plotly_chart(figure, key="train.rates", alt=takeaway(figure))
+    show_figure(figure, "train.rates")
     st.caption(plain(found.sentence))
 
 
@@ -75,16 +75,16 @@ def show_training_curves(workspace: Workspace) -> None:
     lines = {} if expected is None else {**expected.scores, "float": expected.float_score}
     left, right = st.columns(2, gap="large")
     figure = score_curve(points, len(task.split.watch), lines)
-    left.plotly_chart(figure, key="train.score", alt=takeaway(figure))
+    show_figure(figure, "train.score", left)
     figure = loss_curve(points)
-    right.plotly_chart(figure, key="train.losses", alt=takeaway(figure))
+    show_figure(figure, "train.losses", right)
     shares, layers = width_share_figure(points), layer_width_figure(points)
     if shares is not None and layers is not None:
-        left.plotly_chart(shares, key="train.shares", alt=takeaway(shares))
-        right.plotly_chart(layers, key="train.layer_widths", alt=takeaway(layers))
+        show_figure(shares, "train.shares", left)
+        show_figure(layers, "train.layer_widths", right)
     with st.expander("Rate and what else changes"):
         figure = measure_curves(points)
-        st.plotly_chart(figure, key="train.measures", alt=takeaway(figure))
+        show_figure(figure, "train.measures")
 
 
 def show_training_outcome(workspace: Workspace, outcome: TrainingOutcome) -> None:
@@ -157,18 +157,18 @@ def show_changes(outcome: TrainingOutcome) -> None:
     for column, side in zip((left, right), TENSOR_SIDES, strict=True):
         if any(one.side is side for one in changes):
             figure = encoding_change_figure(changes, side)
-            column.plotly_chart(figure, key=f"train.encodings.{side}", alt=takeaway(figure))
+            show_figure(figure, f"train.encodings.{side}", column)
     if not weighted:
         return
     figure = moved_codes_figure(changes)
-    left.plotly_chart(figure, key="train.moved", alt=takeaway(figure))
+    show_figure(figure, "train.moved", left)
     names = [one.layer for one in weighted]
     layer = right.selectbox("Layer", names, key="train.layer")
     shown = layer if layer in names else names[0]
     histogram = weight_histogram(outcome.start, outcome.state, shown)
     if histogram is not None:
         figure = code_histogram_figure(histogram)
-        right.plotly_chart(figure, key="train.histogram", alt=takeaway(figure))
+        show_figure(figure, "train.histogram", right)
 
 
 def show_arms(workspace: Workspace) -> None:
@@ -179,7 +179,7 @@ def show_arms(workspace: Workspace) -> None:
     outcome = workspace.training.outcome
     before = None if outcome is None else outcome.before.quantized_top1
     figure = arm_figure(results, [] if before is None else [("before", before)])
-    st.plotly_chart(figure, key="train.arms.figure", alt=takeaway(figure))
+    show_figure(figure, "train.arms.figure")
     st.dataframe(
         [
             {

@@ -9,6 +9,8 @@ from ui.state.workspace import Workspace
 from ui.widgets.csv_text import csv_text
 from ui.widgets.tables import layer_table, shape_text
 
+NAME_PX = 190
+
 
 @st.cache_data(max_entries=8, show_spinner=False)
 def cached_layer_places(digest: str, _network: Network) -> tuple[LayerPlace, ...]:
@@ -39,6 +41,7 @@ def show_layer_table(workspace: Workspace, network: Network) -> None:
         selection_default={"selection": {"rows": ticked}},
         alt=f"The layers of {network.name}",
         column_config={
+            "layer": st.column_config.TextColumn(width=NAME_PX, pinned=True),
             "MACs %": st.column_config.ProgressColumn(format="%.1f %%", min_value=0, max_value=100),
             "MACs": st.column_config.NumberColumn(format="localized"),
             "parameters": st.column_config.NumberColumn(format="localized"),

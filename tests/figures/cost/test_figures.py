@@ -154,7 +154,7 @@ def test_layer_titles() -> None:
     one = report(layer_cost("big", 60.0), layer_cost("b", 20.0), layer_cost("c", 20.0))
     assert takeaway(energy_by_layer(one)) == "big takes 60 % of the energy"
     many = report(*(layer_cost(f"l{i}", 10.0) for i in range(6)))
-    assert takeaway(energy_by_layer(many)) == "Three of 6 layers take half of the energy"
+    assert takeaway(energy_by_layer(many)) == "Three of 6 operations take half of the energy"
     assert takeaway(energy_by_layer(report(layer_cost("a", 0.0)))) == "No energy is estimated"
 
 
@@ -232,7 +232,7 @@ def test_widths_that_differ_stand_out() -> None:
         layer_cost("pool", kind=OpKind.POOL, compute_activation_bits=16),
     )
     figure = requested_and_effective(made)
-    assert takeaway(figure) == "Requested and effective widths differ in 2 of 4 layers"
+    assert takeaway(figure) == "Requested and effective widths differ in 2 of 4 operations"
     asked = [trace for trace in figure.data if trace.name == "Requested"]
     assert [trace.marker.color for trace in asked] == [WEIGHT, ACTIVATION]
     assert list(asked[0].x) == [8, 4, 8]
@@ -246,7 +246,7 @@ def test_widths_that_differ_stand_out() -> None:
 
 def test_widths_title_where_all_is_as_asked() -> None:
     text = takeaway(requested_and_effective(report(layer_cost("a"), layer_cost("b"))))
-    assert text == "Widths are computed and stored as requested in all layers (2)"
+    assert text == "Widths are computed and stored as requested in all operations (2)"
 
 
 def test_accuracy_points_and_intervals() -> None:
@@ -333,7 +333,7 @@ def test_layers_of_two_runs() -> None:
     after = run("W4", report(layer_cost("a", 40.0), layer_cost("new", 4.0)))
     figure = compare_layers(before, after)
     assert takeaway(figure) == (
-        "W4 needs 60 % less energy than W8; one of 3 layers makes half the change"
+        "W4 needs 60 % less energy than W8; one of 3 operations makes half the change"
     )
     assert list(figure.layout.yaxis.ticktext) == ["a", "new", "old"]
     assert [trace.marker.color for trace in figure.data] == [BEFORE, AFTER]

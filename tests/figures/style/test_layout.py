@@ -7,6 +7,7 @@ from figures.style.layout import (
     LABEL_PX,
     MOST_ROWS_PX,
     NAME_LENGTH,
+    TITLE_LINE_PX,
     TITLE_WIDTH,
     count_word,
     decade_axis,
@@ -18,6 +19,7 @@ from figures.style.layout import (
     shorten_name,
     shorten_names,
     takeaway,
+    without_title,
     wrap_title,
 )
 
@@ -66,6 +68,15 @@ def test_a_longer_title_makes_a_taller_figure_with_the_same_plot() -> None:
         layout = finish_figure(go.Figure(), title, 100).layout
         heights.append(layout.height - layout.margin.t - layout.margin.b)
     assert heights == [100, 100]
+
+
+def test_without_its_title_a_figure_keeps_its_plot() -> None:
+    figure = finish_figure(go.Figure(), "word " * 30, 100)
+    layout = without_title(figure).layout
+    assert layout.title.text is None
+    assert layout.height - layout.margin.t - layout.margin.b == 100
+    assert layout.margin.t == finish_figure(go.Figure(), "", 100).layout.margin.t - TITLE_LINE_PX
+    assert takeaway(figure), "the figure itself keeps it"
 
 
 def test_the_page_chooses_text_and_background() -> None:
