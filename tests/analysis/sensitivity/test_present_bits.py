@@ -3,7 +3,11 @@
 from dataclasses import replace
 
 from analysis.prediction.predictor import predictor_from_sweep
-from analysis.sensitivity.present_bits import loss_at_present_bits
+from analysis.sensitivity.present_bits import (
+    PresentLayerLoss,
+    PresentLoss,
+    loss_at_present_bits,
+)
 from analysis.sensitivity.ranking import HarmMetric
 from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, Sweep, View
 from figures.sensitivity.present_bits import present_loss_bars, present_loss_sentence
@@ -105,3 +109,12 @@ def test_screened_divergences_are_told_as_expected_points() -> None:
     sentence = present_loss_sentence(loss, "W8A8")
     assert sentence.startswith("b is expected to lose most of the accuracy at W8A8: ")
     assert sentence.endswith(" points alone")
+
+
+def test_an_even_loss_is_told_as_such() -> None:
+    """That 81 of 139 layers "lose most" tells nobody where to look."""
+    layers = tuple(PresentLayerLoss(f"l{n}", 0.1, 0.0) for n in range(139))
+    loss = PresentLoss(HarmMetric.ACCURACY, layers, 0, expected=True)
+    assert present_loss_sentence(loss, "W8A8") == (
+        "No few layers stand out at W8A8: l0 is expected to lose most accuracy, 0.1 points alone"
+    )

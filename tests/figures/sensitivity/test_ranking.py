@@ -207,3 +207,23 @@ def test_words_for_values() -> None:
     assert format_metric(3.14159, HarmMetric.ACCURACY) == "3.1 points"
     assert axis_title(HarmMetric.SQNR, Depth.INSTANT).startswith("Tensor SQNR (dB)")
     assert score("x", 0.1).agreement == 0.9
+
+
+def test_two_charts_of_the_depth_number_layers_alike() -> None:
+    """Where a side has fewer layers than the network, the other layers keep their places."""
+    some = answers({"stem": 0.1, "head": 0.2})
+    figure = along_depth(some, HarmMetric.ACCURACY, W, 4, ("stem", "head"), "head", LAYERS)
+    places = [LAYERS.index("stem"), LAYERS.index("head")]
+    assert list(figure.data[0].x) == places
+    assert figure.layout.shapes[0].x0 == places[1]
+    map_range = harm_map(GUILTY, HarmMetric.ACCURACY, asked_in(GUILTY)).layout.xaxis.range
+    assert figure.layout.xaxis.range == map_range
+
+
+def test_many_columns_of_the_map_touch() -> None:
+    """Gaps of less than a pixel would be drawn at some columns only."""
+    many = answers({f"layer{place}": 0.1 for place in range(139)})
+    asked = [one.question for one in many.scores]
+    assert harm_map(many, HarmMetric.ACCURACY, asked).data[-1].width == 1
+    few = harm_map(GUILTY, HarmMetric.ACCURACY, asked_in(GUILTY))
+    assert few.data[-1].width < 1
