@@ -9,15 +9,24 @@ import pandas as pd
 import pytest
 from torch import Tensor
 
-from analysis.sensitivity.sweep import Depth, Question, View
+from analysis.mixed_precision.recipe_noise import repaired_study
+from analysis.sensitivity.screening.screen import screen_layers
+from analysis.sensitivity.sweep import Depth, Question, Sweep, View
 from data_io.dataset import ImageSource
 from quant.config import uniform_config
 from quant.inputs import Inputs
+from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
+from quant.progress import drain_steps
 from quant.simulation.plan import Side
 from quant.spec import Granularity
 from tests.pages.visit import PATIENCE_S, Visit, leave_choices
-from ui.answers.sensitivity import active_sweep_job, exact_answers, last_request
+from ui.answers.sensitivity import (
+    active_sweep_job,
+    deepest_answers,
+    exact_answers,
+    last_request,
+)
 from ui.frame.workspace_registry import process_registry
 from ui.navigation import RANGES, SENSITIVITY
 
@@ -242,6 +251,34 @@ def test_the_card_names_the_causes_that_the_repairs_of_the_experiment_leave(
     assert "after the experiment's own repairs: equalize" in imbalanced.words
     assert "times the median channel" not in imbalanced.words
     assert "Equalize across layers" not in imbalanced.words, "it is done already"
+
+
+def test_layers_are_judged_after_the_repairs_of_the_experiment(imbalanced: Visit) -> None:
+    """As in a report, whose scores are those of the run's own network."""
+    work, repairs = imbalanced.work, (Equalize(), CorrectBias())
+    answered(ask(imbalanced, Depth.SCREENING, bits=(8,)))
+    before = _weight_noise(imbalanced)
+    assert "Layers are judged" not in imbalanced.words
+    work.set_recipe(repairs)
+    assert "screening" not in str(table(imbalanced.run().wait())["known"]), "of another network"
+    answered(imbalanced)
+    said = "Layers are judged after equalize and before correct biases (empirical): a run has all"
+    assert said in imbalanced.words
+    assert work.study is not None
+    own = drain_steps(repaired_study(work.study, repairs))
+    few = own.with_scored_images(own.scored_images.first(24))
+    exact = drain_steps(screen_layers(few, Sweep(work.config, (8,), (Side.WEIGHTS,))))
+    oracle = {score.question.layer: score.sqnr_db for score in exact.scores}
+    after = _weight_noise(imbalanced)
+    assert after == pytest.approx(oracle, abs=1e-3)
+    assert after[PICKER] > before[PICKER] + 3
+
+
+def _weight_noise(visit: Visit) -> dict[str, float]:
+    """Return the SQNR in dB at the output, with the weights of each layer alone quantized."""
+    found = deepest_answers(visit.work, last_request(visit.work))
+    assert found is not None
+    return {score.question.layer: score.sqnr_db for score in found.scores}
 
 
 def test_a_change_of_grid_that_helped_can_be_used(imbalanced: Visit) -> None:

@@ -1,9 +1,12 @@
 """Answers of the page Sensitivity: computed at once, kept by the store, or computed by a job."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 from analysis.mixed_precision.forecast import config_without_bits
+from analysis.mixed_precision.recipe_noise import repaired_study
+from analysis.runs.apply_recipe import title_of_pass
 from analysis.runs.json_values import plain_from_result, result_from_plain
 from analysis.sensitivity.analyze import analyze_sensitivity, kept_sensitivity
 from analysis.sensitivity.exact.dask_executor import open_dask_cluster
@@ -15,7 +18,9 @@ from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, 
 from analysis.sensitivity.tensor_noise import tensor_noise_sensitivity
 from analysis.study import Study
 from data_io.dataset import Dataset
+from quant.passes.recipe import Pass, Recipe
 from quant.progress import Progress, Steps, part_of_progress
+from ui.answers.range_book import float_passes, study_after_repairs
 from ui.job_kind import JobKind
 from ui.jobs import Job
 from ui.request_guard import paths_open
@@ -35,9 +40,35 @@ def request_images(workspace: Workspace, asked: SweepRequest) -> Dataset | None:
     return parts.score.first(min(asked.images, SCREENED_IMAGES) if few else asked.images)
 
 
+def judged_study(workspace: Workspace) -> tuple[Study | None, Recipe]:
+    """Return the study whose layers are judged, and the repairs that it is after.
+
+    It is the present model after the experiment's repairs of the float network. Repairs that learn
+    from images are left out, with all repairs, until a job has run them.
+    """
+    study = workspace.study
+    return (None, ()) if study is None else study_after_repairs(study, float_passes(workspace))
+
+
+def explain_judged_network(workspace: Workspace) -> str:
+    """Return a sentence on the repairs behind the scores; empty for an experiment without any."""
+    _, passes = judged_study(workspace)
+    left = [step for step in workspace.experiment.recipe if step not in passes]
+    words = [f"after {_pass_names(passes)}"] if passes else []
+    words += [f"before {_pass_names(left)}"] if left else []
+    if not words:
+        return ""
+    reason = ": a run has all repairs, so its numbers differ" if left else ", as in a run"
+    return f"Layers are judged {' and '.join(words)}{reason}"
+
+
+def _pass_names(passes: Sequence[Pass]) -> str:
+    return " and ".join(title_of_pass(step).lower() for step in passes)
+
+
 def requested_questions(workspace: Workspace, asked: SweepRequest) -> tuple[Question, ...]:
     """Return the cells of the request, layer by layer in the order of the network."""
-    study = workspace.study
+    study, _ = judged_study(workspace)
     if study is None:
         return ()
     sweep = asked.build_sweep(workspace.config)
@@ -46,9 +77,8 @@ def requested_questions(workspace: Workspace, asked: SweepRequest) -> tuple[Ques
 
 def instant_answers(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
     """Return the noise of tensors measured so far; the noise needs no forward."""
-    return workspace.sensitivity.instant.get(
-        _answer_key(workspace, asked.build_sweep(workspace.config))
-    )
+    sweep, (_, passes) = asked.build_sweep(workspace.config), judged_study(workspace)
+    return workspace.sensitivity.instant.get(_answer_key(workspace, sweep, passes))
 
 
 def prepare_tensor_noise(workspace: Workspace, asked: SweepRequest) -> bool:
@@ -57,7 +87,7 @@ def prepare_tensor_noise(workspace: Workspace, asked: SweepRequest) -> bool:
     Returns whether a job was queued. The job of an earlier question is cancelled.
     """
     network, sweep = workspace.network, asked.build_sweep(workspace.config)
-    question = f"noise {_answer_key(workspace, sweep)}"
+    question = f"noise {_answer_key(workspace, sweep, judged_study(workspace)[1])}"
     ready = _has_statistics(workspace) and _has_deeper_answers(workspace, asked)
     if network is None or question in workspace.asked or ready:
         return False
@@ -96,16 +126,18 @@ def _has_deeper_answers(workspace: Workspace, asked: SweepRequest) -> bool:
 
 def _has_statistics(workspace: Workspace) -> bool:
     """Whether the statistics are known, or never will be."""
-    study = workspace.study
+    study, _ = judged_study(workspace)
     return study is None or study.calibration is None or study.is_calibrated
 
 
 def _measure_tensor_noise(workspace: Workspace, asked: SweepRequest, sweep: Sweep) -> Steps[None]:
     """Calibrate, then measure the noise layer by layer; the page shows the layers as they come."""
-    study, key = workspace.study, _answer_key(workspace, sweep)
-    if study is None:
+    passes = float_passes(workspace)
+    key = _answer_key(workspace, sweep, passes)
+    if workspace.study is None:
         return
-    yield from part_of_progress(study.collect_statistics(), 0.0, 0.3)
+    steps = repaired_study(workspace.study, passes)
+    study = yield from part_of_progress(steps, 0.0, 0.3)
     if _has_deeper_answers(workspace, asked):
         # only the statistics were missing, to find again what the store has
         workspace.asked.discard(f"noise {key}")
@@ -122,19 +154,26 @@ def _measure_tensor_noise(workspace: Workspace, asked: SweepRequest, sweep: Swee
         workspace.sensitivity.instant[key] = replace(found, sweep=sweep, scores=tuple(scores))
 
 
-def _answer_key(workspace: Workspace, sweep: Sweep) -> str:
-    """Return a digest of the model, the calibration images, and the sweep without other bits."""
+def _answer_key(workspace: Workspace, sweep: Sweep, passes: Recipe = ()) -> str:
+    """Return a digest of the model after float passes, the images, and the sweep without bits."""
     network, parts = workspace.network, workspace.parts
     digest = network.digest if network else ""
     calibration = parts.calibration.digest if parts and parts.calibration else ""
     config = config_without_bits(network, sweep.config) if network else sweep.config
     what = (config.to_json(), sweep.bits, sweep.sides, sweep.view)
-    return hashlib.sha256(f"{digest} {calibration} {what!r}".encode()).hexdigest()[:32]
+    repaired = f" {passes!r}" if passes else ""
+    text = f"{digest} {calibration} {what!r}{repaired}"
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def screened_answers(workspace: Workspace, sweep: Sweep, images: int) -> Sensitivity | None:
-    """Return the screened sensitivities of a sweep, from memory or from the run store."""
-    key = screening_key(workspace, sweep, images)
+def screened_answers(
+    workspace: Workspace, sweep: Sweep, images: int, passes: Recipe = ()
+) -> Sensitivity | None:
+    """Return the screened sensitivities of a sweep, from memory or from the run store.
+
+    They are those of the network after the float passes `passes`.
+    """
+    key = screening_key(workspace, sweep, images, passes)
     memory = workspace.sensitivity.screened
     if key and key not in memory:
         raw = workspace.store.find_answer(key)
@@ -148,22 +187,23 @@ def screened_answers(workspace: Workspace, sweep: Sweep, images: int) -> Sensiti
 
 
 def screened_for_request(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
-    """Return the screened sensitivities of a request under the present configuration."""
-    return screened_answers(workspace, asked.build_sweep(workspace.config), asked.images)
+    """Return the screened sensitivities of a request under the present experiment."""
+    sweep, (_, passes) = asked.build_sweep(workspace.config), judged_study(workspace)
+    return screened_answers(workspace, sweep, asked.images, passes)
 
 
-def screening_key(workspace: Workspace, sweep: Sweep, images: int) -> str:
+def screening_key(workspace: Workspace, sweep: Sweep, images: int, passes: Recipe = ()) -> str:
     """Return the key of screened sensitivities in the store; empty without images."""
     parts = workspace.parts
     if parts is None:
         return ""
     data = parts.score.first(min(images, SCREENED_IMAGES)).digest
-    return f"screened {data} {_answer_key(workspace, sweep)}"
+    return f"screened {data} {_answer_key(workspace, sweep, passes)}"
 
 
 def exact_answers(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
     """Return the exact scores in the store; the function runs no network."""
-    study, data = workspace.study, request_images(workspace, asked)
+    (study, _), data = judged_study(workspace), request_images(workspace, asked)
     if study is None or data is None:
         return None
     return kept_sensitivity(study.with_scored_images(data), asked.build_sweep(workspace.config))
@@ -227,12 +267,13 @@ def start_sweep(workspace: Workspace, asked: SweepRequest) -> None:
 def _screen_and_sweep(
     workspace: Workspace, study: Study, asked: SweepRequest, sweep: Sweep
 ) -> Steps[Sensitivity]:
-    """Calibrate if necessary, screen for the order of the layers, then sweep."""
-    data = study.scored_images.first(asked.images)
-    key = screening_key(workspace, sweep, asked.images)
+    """Repair and calibrate, screen for the order of the layers, then sweep."""
+    data, passes = study.scored_images.first(asked.images), float_passes(workspace)
+    key = screening_key(workspace, sweep, asked.images, passes)
     alone = asked.depth is Depth.SCREENING
-    yield from part_of_progress(study.collect_statistics(), 0.0, CALIBRATION_SHARE)
-    quick = screened_answers(workspace, sweep, asked.images)
+    repairs = repaired_study(study, passes)
+    study = yield from part_of_progress(repairs, 0.0, CALIBRATION_SHARE)
+    quick = screened_answers(workspace, sweep, asked.images, passes)
     if quick is None:
         steps = screen_layers(study.with_scored_images(data.first(SCREENED_IMAGES)), sweep)
         quick = yield from part_of_progress(

@@ -48,8 +48,6 @@ def show_opening(workspace: Workspace, found: Sensitivity | None) -> None:
     notes = []
     if found.depth is Depth.SCREENING:
         notes.append("Expected from screening; an exact sweep measures it")
-    if workspace.experiment.recipe:
-        notes.append("Layers are judged before the repairs of the experiment")
     if loss.unknown:
         notes.append(f"{loss.unknown} tensors are not known at their bits: add these bits above")
     if notes:

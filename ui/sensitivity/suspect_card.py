@@ -73,8 +73,7 @@ def _repairs_note(passes: Recipe) -> None:
         names = " and ".join(title_of_pass(step).lower() for step in passes)
         st.caption(
             plain(
-                f"Causes and repairs below are those after the experiment's own repairs: {names}. "
-                "The number above was measured before them."
+                f"Causes and repairs below are those after the experiment's own repairs: {names}."
             )
         )
 

@@ -21,6 +21,7 @@ from figures.sensitivity.metrics_compared import noise_against_harm, views_again
 from figures.sensitivity.ranking import along_depth, worst_layers
 from figures.sensitivity.wording import cell_text, format_metric, metric_name, shown_title
 from quant.simulation.plan import Side
+from ui.answers.sensitivity import explain_judged_network
 from ui.sensitivity.form import ROLES
 from ui.sensitivity.lens import Lens, scores_by_harm, side_key, width_key
 from ui.sensitivity.tables import answer_table, layer_list_table
@@ -33,7 +34,9 @@ LIST_PX = 460
 
 
 def answers_note(workspace: Workspace, found: Sensitivity, asked_depth: Depth) -> None:
-    """Describe the numbers: their depth, their images, and the substitute for accuracy."""
+    """Describe the numbers: their network, depth, images, and the substitute for accuracy."""
+    if judged := explain_judged_network(workspace):
+        st.caption(plain(f"{judged}."))
     if found.depth is Depth.INSTANT:
         st.caption(
             "Instant: the noise of each weight and activation by itself. It says where an encoding "
