@@ -1,6 +1,7 @@
 import streamlit as st
 
 from analysis.runs.experiment import smooth_for
+from ui.model.task_facts import scored_by_text
 from ui.repair.form import recipe_form
 from ui.repair.recommend import show_recommendation
 from ui.repair.steps import show_steps
@@ -33,11 +34,7 @@ network, parts = needed_images(work, "A repair needs a model and images to measu
 st.markdown(
     f"**{plain(work.experiment.display_name)}** on **{plain(network.name)}** · repairs learn from "
     f"{len(parts.calibration or ())} images, without labels · {len(parts.score)} others are scored"
-    + (
-        ""
-        if parts.score.labelled
-        else ", without labels too: agreement with the float network and SQNR take accuracy's place"
-    )
+    + scored_by_text(network, parts)
 )
 show_recommendation(work)
 recipe = recipe_form(smooth_for(work.config))

@@ -42,35 +42,32 @@ except ValueError as error:
     st.stop()
 st.caption(describe_task(task))
 busy = is_training(work)
-left, middle, right = st.columns(3)
-if left.button(
+buttons = st.container(horizontal=True)
+if buttons.button(
     "What would it cost and gain?",
     key="train.ask",
     disabled=busy,
     icon=":material/help:",
-    width="stretch",
     help="Times three steps, scores repairs, and trains 50 steps as a probe",
 ):
     start_forecast(work, task)
     st.rerun()
-if middle.button(
+if buttons.button(
     "Find a rate",
     key="train.find",
     disabled=busy,
     icon=":material/speed:",
-    width="stretch",
     help="Trains 40 steps at growing rates and forgets them",
 ):
     start_rate_finder(work, task)
     work.notes.append(UNDER_WAY)
     st.rerun()
-if right.button(
+if buttons.button(
     "Train",
     type="primary",
     key="train.start",
     disabled=busy,
     icon=":material/school:",
-    width="stretch",
     help="Runs beside the page; a training that was stopped goes on",
 ):
     start_training(work, task)

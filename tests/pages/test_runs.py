@@ -144,7 +144,7 @@ def test_two_runs_are_compared_in_words_and_by_layer(done: Visit) -> None:
     told = [read(c.value) for c in done.at.main.caption if "now wrong" in c.value]
     assert told, "beside a picture"
     assert re.match(r"\w.* \d+ % → \w.* \d+ %, is \w", told[0]), "answers and confidences"
-    titles = [json.loads(c.proto.spec)["layout"]["title"]["text"] for c in charts(done)]
+    titles = [str(c.proto.alt) for c in charts(done)]
     assert len(titles) == 4
     assert "class" in titles[0] or "loses most" in titles[0], "the classes come before energy"
     facts = list(done.at.dataframe[1].value["what"])

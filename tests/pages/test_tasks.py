@@ -15,6 +15,7 @@ from tests.commands.test_tasks import METRIC, file_of
 from tests.model_io.onnx_files import model, node, saved
 from tests.pages.visit import CONFIGURE, MODEL, RUNS, Visit, leave_choices, read
 from tests.task_networks import TASKS
+from ui.navigation import REPAIR, SENSITIVITY
 from ui.widgets.metric_field import CLOSED, load_named_metric
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -71,6 +72,23 @@ def test_a_model_of_image_and_mask_from_file_to_run(visit: Visit, tmp_path: Path
     assert not [m for m in visit.at.metric if "top-1" in m.label or "Agreement" in m.label]
     assert visit.work.metric.endswith("mine.py:iou")
     visit.open(CONFIGURE)
+
+
+def test_a_metric_of_the_task_stands_for_accuracy_on_every_page(
+    visit: Visit, tmp_path: Path
+) -> None:
+    with_model(visit, file_of("segments", tmp_path))
+    with_data(visit, "segments", targets=np.random.default_rng(0).integers(0, 4, (30, 8, 8)))
+    assert visit.metric("Float mIoU").value == "?"
+    visit.open(RUNS).press("Run").wait()
+    told = visit.metric("Float mIoU").value
+    columns = list(visit.at.dataframe[0].value)
+    assert columns.index("metric") < columns.index("top-1 %")
+    assert visit.open(MODEL).metric("Float mIoU").value == told
+    assert "others are scored by mIoU" in visit.open(REPAIR).words
+    visit.open(SENSITIVITY).press("sensitivity.start").wait()
+    assert "SQNR stands for mIoU, which an exact sweep measures" in visit.words
+    assert "in mIoU at the present bits is told by an exact sweep" in visit.words
 
 
 def test_tokens_are_shown_in_words_and_score_as_classes(visit: Visit, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import streamlit as st
 
 from analysis.evaluation.evaluate import FloatScore, score_float_network
 from analysis.evaluation.sanity import SanityCheck, check_float_network
+from analysis.evaluation.user_metric import MetricScore
 from analysis.runs.json_values import plain_from_result, result_from_plain
 from quant.progress import Steps
 from ui.job_kind import JobKind
@@ -15,6 +16,19 @@ def find_float_score(workspace: Workspace) -> FloatScore | None:
     """Return the measured top-1 of the float network on the chosen images; None before."""
     kept = workspace.store.find_answer(_score_question(workspace))
     return result_from_plain(FloatScore, kept) if kept else None
+
+
+def find_float_metric(workspace: Workspace, name: str) -> MetricScore | None:
+    """Return the metric `name` of the newest run of the network on the chosen images, or None."""
+    network, parts = workspace.network, workspace.parts
+    if network is None or parts is None:
+        return None
+    for run in workspace.store.all_runs():
+        found = run.evaluation.metric
+        same = (run.model_digest, run.data_digest) == (network.digest, parts.score.digest)
+        if same and found is not None and found.name == name:
+            return found
+    return None
 
 
 def find_sanity_check(workspace: Workspace) -> SanityCheck | None:

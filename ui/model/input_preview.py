@@ -18,7 +18,11 @@ def show_first_images(workspace: Workspace) -> None:
     """Show a few images of the data as the network's input, with answers and numbers."""
     if (found := first_images(workspace)) is not None:
         image_strip(found.images)
-        st.caption("Images of the data as the model sees them, and what the float network answers.")
+        answers = any(image.answer for image in found.images)
+        st.caption(
+            "Images of the data as the model sees them"
+            + (", and what the float network answers." if answers else ".")
+        )
         _show_numbers(found)
 
 

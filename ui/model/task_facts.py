@@ -6,6 +6,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.evaluation.evaluate import FloatScore
+from analysis.evaluation.lost_score import metric_value_text
+from analysis.evaluation.tasks.task_metric import TaskMetric
 from analysis.network import Network
 from analysis.split import Split
 from figures.style.units import format_bytes, format_count
@@ -15,6 +17,7 @@ from model_io.onnx_import.load_onnx import CHECKED_INPUTS, check_onnx_agreement
 from quant.config import uniform_config
 from quant.inputs import Input, tensors_of_batch
 from quant.progress import Progress, Steps
+from ui.answers.float_score import find_float_metric
 from ui.job_kind import JobKind
 from ui.jobs import Job
 from ui.state.model_and_data import ModelChoice
@@ -37,9 +40,45 @@ def accuracy_substitute(network: Network, *, labelled: bool) -> str:
     return "" if labelled else NO_LABELS
 
 
+def scored_by_text(network: Network, parts: Split) -> str:
+    """Return what stands for accuracy, as the end of a sentence; empty for labelled classes."""
+    if parts.metric is not None:
+        return f" by {parts.metric.name}"
+    if not network.is_classifier:
+        return ": the output is no row of classes, so SQNR and cosine take accuracy's place"
+    if parts.score.labelled:
+        return ""
+    return ", without labels too: agreement with the float network and SQNR take accuracy's place"
+
+
+def float_metric_card(cards: DeltaGenerator, workspace: Workspace, metric: TaskMetric) -> None:
+    """Show the float network's metric as the newest run measured it, or that a run will."""
+    found = find_float_metric(workspace, metric.name)
+    ends = "a run measures it"
+    if found is not None and found.float_ci95 is not None:
+        interval = found.float_ci95
+        low, high = (metric_value_text(found, end) for end in (interval.low, interval.high))
+        ends = f"{low} to {high} (95 %)"
+    elif found is not None:
+        ends = "one number for all"
+    cards.metric(
+        f"Float {metric.name}",
+        "?" if found is None else metric_value_text(found, found.float_value),
+        border=True,
+        height="stretch",
+        delta=ends,
+        delta_color="off",
+        delta_arrow="off",
+        help="Measured by runs on these images",
+    )
+
+
 def float_score_card(cards: DeltaGenerator, workspace: Workspace, score: FloatScore | None) -> None:
-    """Show the float network's top-1, or the reason for a missing top-1."""
-    network = workspace.network
+    """Show the float network's top-1 or the task's metric, or the reason for a missing number."""
+    network, parts = workspace.network, workspace.parts
+    if parts is not None and parts.metric is not None:
+        float_metric_card(cards, workspace, parts.metric)
+        return
     if network is not None and not network.is_classifier:
         shapes = [shape_text(shape) or "1" for shape in network.graph.output_shapes]
         cards.metric(
@@ -65,11 +104,11 @@ def float_score_card(cards: DeltaGenerator, workspace: Workspace, score: FloatSc
             help=f"Measured on {score.samples} images; exact 95 % interval (Clopper and Pearson)",
         )
         return
-    labelled = workspace.parts is not None and workspace.parts.score.labelled
+    labelled = parts is not None and parts.score.labelled
     missing = (
         ("being measured" if workspace.runner.active_jobs else "stopped")
         if labelled
-        else ("needs labels" if workspace.parts else "needs images")
+        else ("needs labels" if parts else "needs images")
     )
     cards.metric(
         "Float top-1",

@@ -37,9 +37,9 @@ def select_runs(runs: Sequence[Run]) -> list[Run]:
         alt="All runs, those of this model first",
         placeholder="",
         column_config={
-            "name": st.column_config.TextColumn(pinned=True, width=160),
-            "recipe": st.column_config.TextColumn(width=100),
-            "machine": st.column_config.TextColumn(width=100),
+            "name": st.column_config.TextColumn(pinned=True, width=190),
+            "recipe": st.column_config.TextColumn(width=90),
+            "machine": st.column_config.TextColumn(width=90),
             **columns,
         },
     )

@@ -38,10 +38,7 @@ def show_opening(workspace: Workspace, found: Sensitivity | None) -> None:
         )
         return
     if loss is None:
-        st.caption(
-            "What each layer loses at the present bits is told where layers are quantized alone "
-            "and the network answers with classes."
-        )
+        st.caption(_why_no_loss(workspace))
         return
     figure = present_loss_bars(loss, name)
     show_figure(figure, "sensitivity.opening")
@@ -52,6 +49,20 @@ def show_opening(workspace: Workspace, found: Sensitivity | None) -> None:
         notes.append(f"{loss.unknown} tensors are not known at their bits: add these bits above")
     if notes:
         st.caption(plain(". ".join(notes) + "."))
+
+
+def _why_no_loss(workspace: Workspace) -> str:
+    """Return a sentence on when the loss of each layer is told."""
+    metric = None if workspace.parts is None else workspace.parts.metric
+    if metric is not None:
+        return (
+            f"What each layer loses in {plain(metric.name)} at the present bits is told by an "
+            "exact sweep of layers quantized alone; screening tells the noise at the output."
+        )
+    return (
+        "What each layer loses at the present bits is told where layers are quantized alone "
+        "and the network answers with classes."
+    )
 
 
 def _quantized_specs(config: LayerConfig) -> list[QuantSpec]:

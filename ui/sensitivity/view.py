@@ -52,7 +52,11 @@ def answers_note(workspace: Workspace, found: Sensitivity, asked_depth: Depth) -
         words.append("cells not reached yet are screened")
     parts = workspace.parts
     if workspace.network is not None and not workspace.network.is_classifier:
-        words.append("the output is no row of classes: SQNR stands for accuracy")
+        metric = None if parts is None else parts.metric
+        if metric is None:
+            words.append("the output is no row of classes: SQNR stands for accuracy")
+        elif HarmMetric.TASK not in available_metrics(found):
+            words.append(f"SQNR stands for {plain(metric.name)}, which an exact sweep measures")
     elif parts is not None and not parts.score.labelled:
         words.append("the images have no labels: agreement with float and SQNR stand for accuracy")
     st.caption(" · ".join(words))

@@ -109,6 +109,7 @@ def score_cards(run: Run) -> None:
     found = run.evaluation
     row = st.container(horizontal=True)
     _top1_cards(row, found)
+    user_metric_cards(row, found)  # stands for accuracy where there is no top-1
     if found.classes:
         row.metric(
             "Agreement with float",
@@ -131,7 +132,6 @@ def score_cards(run: Run) -> None:
             delta_arrow="off",
             help="Cosine similarity of both networks' outputs, the mean over images",
         )
-    user_metric_cards(row, found)
     row.metric(
         "Output SQNR",
         f"{found.sqnr_db:.1f} dB" if found.sqnr_db < 300 else "exact",

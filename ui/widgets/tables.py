@@ -159,13 +159,17 @@ def _task_cells(run: Run) -> dict[str, object]:
         text = f"{metric_value_text(metric, metric.quantized_value)} {metric.name}"
         loss = lost_metric(metric)
         lost = "" if loss is None else loss.lost_text
-    return {"cosine": run.evaluation.cosine, "metric": text, "lost": lost}
+    return {"metric": text, "lost": lost, "cosine": run.evaluation.cosine}
 
 
 def run_table(runs: Sequence[Run]) -> pd.DataFrame:
-    """Return a row for each run; with cosine and metric if a run has no classes, or a metric."""
+    """Return a row for each run; with cosine and metric if a run has no classes, or a metric.
+
+    Where the first run has no classes, what stands for accuracy comes before top-1.
+    """
     names = distinct_names(runs)
     tagged = any(run.tags for run in runs)
+    classes = bool(runs and runs[0].evaluation.classes)
     told = any(not run.evaluation.classes or run.evaluation.metric for run in runs)
     return pd.DataFrame(
         [
@@ -173,13 +177,14 @@ def run_table(runs: Sequence[Run]) -> pd.DataFrame:
                 "name": name,
                 "recipe": ", ".join(run.recipe) or "none",
                 "machine": machine_title(run.cost.machine),
+                **({} if classes else _task_cells(run)),
                 "top-1 %": to_percent(run.evaluation.quantized_top1),
                 "drop": to_percent(run.evaluation.top1_drop),
                 "agreement %": to_percent(run.evaluation.agreement)
                 if run.evaluation.classes
                 else None,
                 "SQNR dB": run.evaluation.sqnr_db,
-                **(_task_cells(run) if told else {}),
+                **(_task_cells(run) if told and classes else {}),
                 "energy": format_energy(run.cost.energy_pj),
                 **({"tags": ", ".join(run.tags)} if tagged else {}),
                 "latency": format_time(run.cost.latency_s),
