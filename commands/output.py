@@ -47,14 +47,15 @@ def watch_steps(steps: Steps[T]) -> T:
     while True:
         try:
             progress = next(steps)
-            remaining.add_progress(time.monotonic(), progress.fraction)
+            remaining.add_progress(time.monotonic(), progress.fraction, progress.stage)
         except StopIteration as stop:
             result: T = stop.value
             return result
         if time.monotonic() - told >= REPORT_EVERY_S:
             told = time.monotonic()
             left = remaining.seconds_left(told)
-            parts = (progress.text, progress.known, "" if left is None else time_left_text(left))
+            time_left = "" if left is None else time_left_text(left, of_stage=progress.is_of_stage)
+            parts = (progress.text, progress.known, time_left)
             print_line(", ".join(filter(None, parts)))
 
 

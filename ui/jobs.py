@@ -81,7 +81,7 @@ class Job:
 
     @property
     def remaining_s(self) -> float | None:
-        """Estimated seconds to go; None at the start, without enough progress for an estimate."""
+        """Estimated seconds to go, of the present stage in work with stages; None at the start."""
         if self.state is not JobState.RUNNING:
             return None
         return self._remaining.seconds_left(time.monotonic())
@@ -133,7 +133,8 @@ class Job:
             try:
                 self.progress = next(steps)
                 self.known = self.progress.known or self.known
-                self._remaining.add_progress(time.monotonic(), self.progress.fraction)
+                done, stage = self.progress.fraction, self.progress.stage
+                self._remaining.add_progress(time.monotonic(), done, stage)
             except StopIteration as stop:
                 self._deliver = stop.value
                 return

@@ -32,7 +32,8 @@ from quant.simulation.quant_graph import QuantGraph
 
 MOST_TRIED_RUNS = 8  # runs of an earlier start that are tried anew
 MOST_TRIES = 6  # of the cheapest choice within a loss
-REPAIR_SHARE = 0.2  # of the trials under a recipe: repairs and ranges
+REPAIR_SHARE = 0.1  # of the trials under a recipe: repairs and ranges
+LEARNED_SHARE = 0.8  # of a trial: repairs of the quantized network
 
 
 def learn_with_trials(
@@ -65,11 +66,12 @@ def front_with_trials(search: RecipeSearch, front: Front) -> Front:
 def try_proposals(study: Study, search: RecipeSearch, proposals: Iterable[Proposal]) -> Steps[None]:
     """Try proposals on the first scored images; the noises of the search keep the trials."""
     chosen = tuple(proposals)
-    for place, noise in enumerate(search.noises):
+    done, count = 0, max(1, len(chosen))
+    for noise in search.noises:
         configs = [one.config for one in chosen if one.recipe == noise.recipe]
         steps = try_configs(study, noise, configs)
-        count = len(search.noises)
-        yield from part_of_progress(steps, place / count, (place + 1) / count)
+        yield from part_of_progress(steps, done / count, (done + len(configs)) / count)
+        done += len(configs)
 
 
 def with_trial(search: RecipeSearch, proposal: Proposal) -> Proposal:
@@ -110,11 +112,13 @@ def try_configs(study: Study, noise: RecipeNoise, configs: Sequence[QuantConfig]
             study.network.forward_batch_size
         )
     ]
+    left = (1 - REPAIR_SHARE) / len(missing)
     for number, (cells, config) in enumerate(missing.items()):
-        share = REPAIR_SHARE + (1 - REPAIR_SHARE) * number / len(missing)
+        share = REPAIR_SHARE + left * number
         yield Progress(share, f"Trying {number + 1} of {len(missing)} on {TRIAL_IMAGES} images")
         stage = plain_quantized_stage(repaired.network, config, repaired.known_statistics)
-        whole = part_of_progress(apply_whole_recipe(stage, after, config, learning), share, share)
+        repairs = apply_whole_recipe(stage, after, config, learning)
+        whole = part_of_progress(repairs, share, share + LEARNED_SHARE * left)
         stage = yield from whole
         noise.trials[cells] = try_network(study.network, stage.quantized, batches)
 

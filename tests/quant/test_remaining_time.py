@@ -2,7 +2,8 @@
 
 import pytest
 
-from quant.remaining_time import GROWTH, RemainingTime
+from quant.progress import Progress, part_of_progress, stage_of_progress
+from quant.remaining_time import GROWTH, RemainingTime, time_left_text
 
 
 def test_even_work_is_foretold_exactly() -> None:
@@ -56,3 +57,42 @@ def test_a_resumed_job_tells_the_speed_of_what_is_left() -> None:
         left.add_progress(0.2 + second, 0.9 + 0.001 * second)
         told = left.seconds_left(0.2 + second)
         assert told is None if second < 3 else told == pytest.approx(100 - second)
+
+
+def test_a_stage_is_foretold_from_its_own_speed() -> None:
+    """Calibrating took 60 s for a tenth of the bar; ten minutes were told of 3 minutes' work.
+
+    The second stage takes 100 s for four tenths of the bar, and is foretold as that.
+    """
+    left = RemainingTime(0.0)
+    for second in range(1, 61):
+        left.add_progress(float(second), 0.1 * second / 60, (0.0, 0.1))
+        told = left.seconds_left(float(second))
+        assert told is None if second < 3 else told == pytest.approx(60 - second, abs=1e-6)
+    for second in range(1, 101):
+        now = 60.0 + second
+        left.add_progress(now, 0.1 + 0.4 * second / 100, (0.1, 0.5))
+        told = left.seconds_left(now)
+        assert told is None if second < 3 else told == pytest.approx(100 - second, rel=0.02)
+
+
+def test_a_slow_moment_counts_half_as_much_again_at_most() -> None:
+    left = RemainingTime(0.0)
+    for second in range(1, 21):
+        left.add_progress(float(second), second / 100)
+    left.add_progress(40.0, 0.201)  # a step of 20 s
+    mean = 39.0 / 0.191 * 0.799
+    told = left.seconds_left(40.0)
+    assert told is not None
+    assert told <= GROWTH * mean + 1e-9
+
+
+def test_the_time_of_a_stage_is_told_as_such() -> None:
+    assert time_left_text(42.4) == "about 42 s left"
+    assert time_left_text(42.4, of_stage=True) == "about 42 s left for this part"
+    inner = Progress(0.5, "", stage=(0.0, 1.0))
+    (step,) = part_of_progress(stage_of_progress(iter([inner]), 0.5, 1.0), 0.0, 0.5)  # type: ignore[arg-type]
+    assert step.stage == (0.25, 0.5)
+    assert step.fraction == pytest.approx(0.375)
+    assert step.is_of_stage
+    assert not Progress(0.5, "").is_of_stage

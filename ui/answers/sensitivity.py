@@ -19,7 +19,7 @@ from analysis.sensitivity.tensor_noise import tensor_noise_sensitivity
 from analysis.study import Study
 from data_io.dataset import Dataset
 from quant.passes.recipe import Pass, Recipe
-from quant.progress import Progress, Steps, part_of_progress
+from quant.progress import Progress, Steps, part_of_progress, stage_of_progress
 from ui.answers.range_book import float_passes, study_after_repairs
 from ui.job_kind import JobKind
 from ui.jobs import Job
@@ -272,11 +272,11 @@ def _screen_and_sweep(
     key = screening_key(workspace, sweep, asked.images, passes)
     alone = asked.depth is Depth.SCREENING
     repairs = repaired_study(study, passes)
-    study = yield from part_of_progress(repairs, 0.0, CALIBRATION_SHARE)
+    study = yield from stage_of_progress(repairs, 0.0, CALIBRATION_SHARE)
     quick = screened_answers(workspace, sweep, asked.images, passes)
     if quick is None:
         steps = screen_layers(study.with_scored_images(data.first(SCREENED_IMAGES)), sweep)
-        quick = yield from part_of_progress(
+        quick = yield from stage_of_progress(
             steps, CALIBRATION_SHARE, 1.0 if alone else SCREENING_SHARE
         )
         workspace.sensitivity.screened[key] = quick
@@ -287,7 +287,7 @@ def _screen_and_sweep(
     work = analyze_sensitivity(
         study.with_scored_images(data), sweep, Depth.EXACT, workers, layers_by_cost(quick)
     )
-    return (yield from part_of_progress(work, SCREENING_SHARE, 1.0))
+    return (yield from stage_of_progress(work, SCREENING_SHARE, 1.0))
 
 
 def remember_request(workspace: Workspace, asked: SweepRequest) -> None:

@@ -35,7 +35,7 @@ from figures.tradeoffs.wording import COST_NAMES, value_text
 from quant.assignment import bits_by_part
 from quant.config import QuantConfig
 from quant.errors import QuantError
-from quant.progress import Progress, Steps, part_of_progress
+from quant.progress import Progress, Steps, part_of_progress, stage_of_progress
 from ui.answers.forecast import eight_bit_config, hold_noises, present_foresight, sensitivity_key_at
 from ui.answers.recipe_noises import noises_of
 from ui.answers.stored_fronts import (
@@ -142,10 +142,10 @@ def start_front_search(workspace: Workspace, wish: FrontRequest) -> None:
         found = yield from _search_fronts(then, study, wish, machines, then.config)
         then.tradeoffs.early[key] = found  # the page shows the front while points are tried
         keep_fronts(then, key, found, parts)  # whether anybody looks or not
-        yield from part_of_progress(try_points(then, study, found), FRONT_SHARE, TRY_SHARE)
+        yield from stage_of_progress(try_points(then, study, found), FRONT_SHARE, TRY_SHARE)
         keep_fronts(then, key, found, parts)
-        yield from part_of_progress(_measure_some(then, study, found), TRY_SHARE, LAST_SHARE)
-        yield from part_of_progress(try_choices(then, study, found), LAST_SHARE, 1.0)
+        yield from stage_of_progress(_measure_some(then, study, found), TRY_SHARE, LAST_SHARE)
+        yield from stage_of_progress(try_choices(then, study, found), LAST_SHARE, 1.0)
         keep_fronts(then, key, found, parts)  # with the trials of what was measured
         return found
 
@@ -166,19 +166,19 @@ def _search_fronts(
     present: QuantConfig,
 ) -> Steps[Found]:
     network = study.network
-    yield from part_of_progress(study.collect_statistics(), 0.0, CALIBRATION_SHARE)
+    yield from stage_of_progress(study.collect_statistics(), 0.0, CALIBRATION_SHARE)
     steps_of_noise = noises_of(workspace, study, wish, present)
-    noises = yield from part_of_progress(steps_of_noise, CALIBRATION_SHARE, NOISE_SHARE)
+    noises = yield from stage_of_progress(steps_of_noise, CALIBRATION_SHARE, NOISE_SHARE)
     hold_noises(workspace, noises)
     searches, fronts = {}, {}
     share = (FRONT_SHARE - NOISE_SHARE) / len(machines)
     for place, machine in enumerate(machines):
         start = NOISE_SHARE + place * share
-        yield Progress(start, f"Costs on {machine.title}")
+        yield Progress(start, f"Costs on {machine.title}", stage=(start, start + share))
         search = RecipeSearch(noises, machine, wish.choice_rules(machine, network, present))
         front = find_pareto_front(search, wish.quantity, POINTS)
         searches[machine.name] = search
-        plain = yield from part_of_progress(front, start, start + share)
+        plain = yield from stage_of_progress(front, start, start + share)
         fronts[machine.name] = _name_points(plain, search)
     return Found(wish, network, noises, searches, fronts)
 

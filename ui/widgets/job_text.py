@@ -17,7 +17,6 @@ def job_state_text(runner: JobRunner, job: Job) -> str:
     if job.state is JobState.QUEUED:
         before = runner.job_before(job)
         return "starts now" if before is None else f"waits for: {before.title}"
-    left = job.remaining_s
-    return ", ".join(
-        filter(None, (job.progress.text, "" if left is None else time_left_text(left)))
-    )
+    left, now = job.remaining_s, job.progress
+    told = "" if left is None else time_left_text(left, of_stage=now.is_of_stage)
+    return ", ".join(filter(None, (now.text, told)))
