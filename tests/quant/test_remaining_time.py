@@ -73,7 +73,7 @@ def test_a_stage_is_foretold_from_its_own_speed() -> None:
         now = 60.0 + second
         left.add_progress(now, 0.1 + 0.4 * second / 100, (0.1, 0.5))
         told = left.seconds_left(now)
-        assert told is None if second < 3 else told == pytest.approx(100 - second, rel=0.02)
+        assert told is None if second < 4 else told == pytest.approx(100 - second, rel=0.02)
 
 
 def test_a_slow_moment_counts_half_as_much_again_at_most() -> None:
