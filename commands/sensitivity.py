@@ -58,6 +58,14 @@ def measure_sensitivity(
         Literal["instant", "screening", "exact"],
         typer.Option(help="No forward, one over the images, or one for each answer."),
     ] = "exact",
+    most_harmful: Annotated[
+        int | None,
+        typer.Option(
+            help="Name so many layers, the most harmful at the fewest bits: proven at 95 %, in a "
+            "fraction of the time.",
+            min=1,
+        ),
+    ] = None,
     stop_early: Annotated[
         bool, typer.Option("--stop-early", help="Stop a layer once its place is decided.")
     ] = False,
@@ -89,6 +97,6 @@ def measure_sensitivity(
         )
         network = open_network(model, builder, input_shape)
         found = watch_steps(
-            answer_sensitivity(model, network, choice, sweep, depth, runs, scheduler)
+            answer_sensitivity(model, network, choice, sweep, depth, runs, scheduler, most_harmful)
         )
         write_answer(out, add_warnings(found, steps.notes if steps else ()))

@@ -1,13 +1,16 @@
 """The answers of a sensitivity analysis as plain values for the JSON of the command line."""
 
 import math
+from collections.abc import Sequence
 
 from analysis.calibration import Calibrated
 from analysis.network import Network
 from analysis.runs.run_experiment import IdentifiedData, package_versions
+from analysis.sensitivity.exact.most_harmful import MostHarmful
 from analysis.sensitivity.sweep import CellScore, Depth, Sensitivity, View
 from commands.json_answers.float_weights import list_float_weights
 from commands.json_answers.plain_numbers import finite_or_none, interval_bounds
+from quant.config import QuantConfig
 
 IDENTICAL = "An SQNR of null is infinite: the outputs are those of the float network."
 PREDICTED = "Screening predicts SQNR and KL divergence to first order; it measures no accuracy."
@@ -44,6 +47,44 @@ def summarize_sensitivity(
         "seconds": round(found.seconds, 3),
         "forwards": found.forwards,
         "notes": [*notes, *_sweep_notes(found)],
+        "versions": package_versions(),
+    }
+
+
+def summarize_most_harmful(
+    found: Sequence[MostHarmful],
+    network: Network,
+    data: IdentifiedData,
+    calibrated: Calibrated,
+    config: QuantConfig,
+    notes: tuple[str, ...] = (),
+) -> dict[str, object]:
+    """Return the most harmful layers of each side for JSON, the worst first.
+
+    `images` is the number of images at which the last place was settled, `samples` the number of
+    the whole sweep, `layers` the scores of all layers, each on the images that it got.
+    """
+    return {
+        "model": network.name,
+        "model_digest": network.digest,
+        "data": {"name": data.name, "digest": data.digest},
+        "samples": max(one.population for one in found),
+        "calibration_images": calibrated.images,
+        "config": config.to_dict(),
+        "float_weights": list_float_weights(network),
+        "most_harmful": [
+            {
+                "role": str(one.side),
+                "bits": one.bits,
+                "layers": list(one.layers),
+                "images": one.images,
+                "confidence": one.confidence,
+                "forwards": one.forwards,
+            }
+            for one in found
+        ],
+        "layers": [_cell_values(score) for one in found for score in one.scores],
+        "notes": list(notes),
         "versions": package_versions(),
     }
 

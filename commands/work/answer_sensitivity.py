@@ -9,12 +9,14 @@ from analysis.runs.run_store import RunStore
 from analysis.sensitivity.analyze import analyze_sensitivity
 from analysis.sensitivity.exact.dask_executor import open_dask_cluster
 from analysis.sensitivity.exact.executors import Pool
+from analysis.sensitivity.exact.most_harmful import find_most_harmful
 from analysis.sensitivity.sweep import Depth, Sweep, View
 from analysis.sensitivity.tensor_noise import tensor_noise_sensitivity
 from analysis.split import ImageChoice, Split, choose_data_split
 from analysis.study import Study
-from commands.json_answers.sensitivity import summarize_sensitivity
+from commands.json_answers.sensitivity import summarize_most_harmful, summarize_sensitivity
 from quant.config import LayerConfig, QuantConfig
+from quant.errors import QuantError
 from quant.progress import Steps
 from quant.simulation.plan import TENSOR_SIDES, Side
 from quant.spec import FLOAT_BITS
@@ -51,12 +53,20 @@ def answer_sensitivity(
     depth: str,
     runs: Path | None,
     scheduler: str | None,
+    most_harmful: int | None = None,
 ) -> Steps[dict[str, object]]:
     """Choose images, calibrate for questions about activations, and answer for JSON.
+
+    With `most_harmful` the answer names so many layers, proven, instead of all scores.
 
     Raises:
         ValueError: data, labels or settings do not fit the network, or no scheduler answers.
     """
+    if most_harmful is not None and Depth(depth) is not Depth.EXACT:
+        raise QuantError(
+            f"The most harmful layers are proven by forwards; got the depth {depth}. "
+            f"Leave --depth at {Depth.EXACT}."
+        )
     quantizes_activations = any(side.includes_role(Side.ACTIVATIONS) for side in sweep.sides)
     if Depth(depth) is Depth.INSTANT and not quantizes_activations:  # needs no image
         found = tensor_noise_sensitivity(Study(network), sweep)
@@ -66,6 +76,11 @@ def answer_sensitivity(
     study = Study.of_split(network, images, RunStore(runs) if runs else None)
     if quantizes_activations:
         yield from study.collect_statistics()
+    if most_harmful is not None:
+        proven = yield from find_most_harmful(study, sweep, most_harmful, workers)
+        return summarize_most_harmful(
+            proven, network, images.score, study.known_statistics, sweep.config, images.notes
+        )
     found = yield from analyze_sensitivity(study, sweep, Depth(depth), workers)
     return summarize_sensitivity(found, network, images.score, study.known_statistics, images.notes)
 

@@ -440,6 +440,21 @@ def test_sensitivity_of_both_roles_in_the_whole_network(ask: Ask, pt2: Path, inp
     assert all(row["accuracy_drop"] is None for row in found["layers"])
 
 
+def test_the_most_harmful_layers_are_those_of_the_whole_sweep(
+    ask: Ask, pt2: Path, inputs: Path
+) -> None:
+    wanted = (*SWEPT, "--model", pt2, "--data", inputs)
+    found = ask(*wanted, "--most-harmful", "1")
+    whole = ask(*wanted)["layers"]
+    assert [one["role"] for one in found["most_harmful"]] == ["weights", "activations"]
+    for one in found["most_harmful"]:
+        rows = [row for row in whole if (row["role"], row["bits"]) == (one["role"], 3)]
+        assert one["layers"] == [min(rows, key=lambda row: row["sqnr_db"])["layer"]]
+        assert one["confidence"] in {0.95, 1.0}
+        assert one["images"] <= found["samples"] == 16
+    assert all(row["bits"] == 3 for row in found["layers"])
+
+
 def test_a_sensitivity_sweep_that_was_killed_goes_on_where_it_was(ask: Ask, tmp_path: Path) -> None:
     wanted = (
         *("sensitivity", "--model", MODEL, "--samples", "128", "--bits", "8,3"),
@@ -480,6 +495,8 @@ def cells(folder: Path) -> int:
         (("--bits", "8;4"), "--bits must be widths such as 8,4"),
         (("--bits", "1"), "must be 2 to 16; got 1"),
         (("--samples", "0"), "Samples must number at least 1"),
+        (("--most-harmful", "3", "--view", "all-but"), "where one layer alone is quantized"),
+        (("--most-harmful", "3", "--depth", "screening"), "proven by forwards"),
         (("--scheduler", "nowhere"), "A Dask scheduler must answer at nowhere"),
     ],
 )

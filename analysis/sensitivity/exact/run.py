@@ -51,14 +51,14 @@ def run_exact_sweep(
     for chunks in _chunk_rounds(asked):
         for layers in _layer_groups(left, ranking, staged=not asked.sweep.stop_when_decided):
             units = todo.yield_units(layers, chunks, workers.count)
-            yield from _compute_units(todo, cells, workers, units)
+            yield from compute_units(todo, cells, workers, units)
         if asked.sweep.stop_when_decided:
             decided = find_decided_layers(asked, cells)
             left = tuple(layer for layer in left if layer not in decided)
     return todo.macs
 
 
-def _compute_units(
+def compute_units(
     todo: "OpenWork", cells: Cells, workers: Workers, units: Iterator[Unit]
 ) -> Steps[None]:
     """Run units; store the answers at least every half second, and on errors."""
