@@ -26,6 +26,7 @@ from ui.answers.sensitivity import (
     deepest_answers,
     exact_answers,
     last_request,
+    proven_layers,
 )
 from ui.frame.workspace_registry import process_registry
 from ui.navigation import RANGES, SENSITIVITY
@@ -93,6 +94,27 @@ def pick(visit: Visit, layer: str) -> Visit:
 def imbalanced(runs: Path) -> Visit:
     leave_choices(runs, **IMBALANCED)
     return Visit()
+
+
+def test_the_most_harmful_layers_are_proven_and_all_their_scores_are_kept(visit: Visit) -> None:
+    ask(visit, Depth.EXACT)
+    visit.at.number_input(key="sensitivity.proven").set_value(3)
+    visit.run()
+    answered(visit)
+    (told,) = (box.value for box in visit.at.success if "Most harmful" in box.value)
+    work = visit.work
+    (found,) = proven_layers(work, last_request(work))
+    assert len(found.layers) == 3
+    assert f"Most harmful with 4-bit weights: {', '.join(found.layers)}." in told.replace("\\", "")
+    assert "24" in told
+    assert set(table(visit)["layer"][:3]) >= {found.layers[0]}
+    visit.at.number_input(key="sensitivity.proven").set_value(0)
+    visit.run()
+    assert not any("Most harmful" in box.value for box in visit.at.success)
+    kept = exact_answers(work, last_request(work))
+    assert kept is not None
+    assert {score.question.layer for score in kept.scores} > set(found.layers)
+    assert switch(visit, VIEW, View.ALL_BUT).at.button(key="sensitivity.start").label == "Start"
 
 
 def test_the_noise_of_tensors_is_there_without_a_click(visit: Visit) -> None:

@@ -11,6 +11,7 @@ from analysis.runs.json_values import plain_from_result, result_from_plain
 from analysis.sensitivity.analyze import analyze_sensitivity, kept_sensitivity
 from analysis.sensitivity.exact.dask_executor import open_dask_cluster
 from analysis.sensitivity.exact.executors import Pool, Workers
+from analysis.sensitivity.exact.most_harmful import MostHarmful, find_most_harmful
 from analysis.sensitivity.questions import questions_of_sweep
 from analysis.sensitivity.ranking import layers_by_cost, merge_deepest_answers
 from analysis.sensitivity.screening.screen import screen_layers
@@ -262,6 +263,50 @@ def start_sweep(workspace: Workspace, asked: SweepRequest) -> None:
             mark_finished,
         )
     )
+
+
+def proven_layers(workspace: Workspace, asked: SweepRequest) -> tuple[MostHarmful, ...]:
+    """Return the most harmful layers of each side, if the request seeks them and they are known."""
+    if not asked.seeks_most_harmful:
+        return ()
+    return workspace.sensitivity.proven.get(_proof_key(workspace, asked), ())
+
+
+def start_proof(workspace: Workspace, asked: SweepRequest) -> None:
+    """Queue the search for the most harmful layers; the search uses all stored scores."""
+    study = workspace.job_study
+    if study is None or study.scored is None:
+        return
+    _stop_noise_job(workspace)
+    remember_request(workspace, asked)
+    workspace.sensitivity.paused = False
+    key, proven = _proof_key(workspace, asked), workspace.sensitivity.proven
+    sweep, passes = asked.build_sweep(workspace.config), float_passes(workspace)
+    workspace.runner.submit(
+        Job(
+            JobKind.SENSITIVITY,
+            f"{JobKind.SENSITIVITY} {study.network.name}, most harmful layers",
+            lambda: _repair_and_prove(study, asked, sweep, passes),
+            lambda found: proven.update({key: found}),
+        )
+    )
+
+
+def _repair_and_prove(
+    study: Study, asked: SweepRequest, sweep: Sweep, passes: Recipe
+) -> Steps[tuple[MostHarmful, ...]]:
+    repaired = yield from part_of_progress(repaired_study(study, passes), 0.0, CALIBRATION_SHARE)
+    some = repaired.with_scored_images(study.scored_images.first(asked.images))
+    workers: Workers = open_dask_cluster(asked.scheduler) if asked.scheduler else Pool()
+    work = find_most_harmful(some, sweep, asked.most_harmful, workers)
+    return (yield from part_of_progress(work, CALIBRATION_SHARE, 1.0))
+
+
+def _proof_key(workspace: Workspace, asked: SweepRequest) -> str:
+    data = request_images(workspace, asked)
+    images = data.digest if data is not None else ""
+    sweep, passes = asked.build_sweep(workspace.config), float_passes(workspace)
+    return f"{asked.most_harmful} {images} {_answer_key(workspace, sweep, passes)}"
 
 
 def _screen_and_sweep(

@@ -2,14 +2,18 @@
 
 import streamlit as st
 
+from analysis.sensitivity.exact.most_harmful import MostHarmful
 from analysis.sensitivity.ranking import progress_in_words
 from analysis.sensitivity.sweep import Depth, Sensitivity, View
+from figures.sensitivity.wording import cell_text
 from quant.simulation.plan import Side
 from quant.spec import FLOAT_BITS
 from ui.answers.sensitivity import (
     SCREENED_IMAGES,
     active_sweep_job,
     last_request,
+    proven_layers,
+    start_proof,
     start_sweep,
     stop_sweep,
 )
@@ -22,6 +26,7 @@ from ui.widgets.markdown import plain
 from ui.widgets.tables import BIT_CHOICES
 
 BITS = tuple(bits for bits in BIT_CHOICES if bits != FLOAT_BITS)
+MOST_PROVEN = 100
 DEPTHS = {
     Depth.INSTANT: "Instant",
     Depth.SCREENING: "Screening",
@@ -88,6 +93,7 @@ def sweep_request_form(workspace: Workspace) -> SweepRequest:
     if depth is Depth.SCREENING and workspace.parts is not None and images > SCREENED_IMAGES:
         images_column.caption(f"Screening uses the first {SCREENED_IMAGES} of them.")
     stop_early, scheduler, memory = _further_fields(workspace, last)
+    most_harmful = _most_harmful_field(depth or last.depth, view or last.view, last)
     return SweepRequest(
         depth=depth or last.depth,
         view=view or last.view,
@@ -97,6 +103,27 @@ def sweep_request_form(workspace: Workspace) -> SweepRequest:
         stop_when_decided=stop_early,
         scheduler=scheduler,
         memory_mib=memory,
+        most_harmful=most_harmful,
+    )
+
+
+def _most_harmful_field(depth: Depth, view: View, last: SweepRequest) -> int:
+    """Show the field for the number of layers to prove, where a proof can be asked for."""
+    if (depth, view) != (Depth.EXACT, View.ONLY):
+        return 0
+    return int(
+        st.number_input(
+            "Prove only the most harmful layers",
+            0,
+            MOST_PROVEN,
+            last.most_harmful,
+            key="sensitivity.proven",
+            persist_state="session",
+            width=300,
+            help="0 measures every cell. Such as 10: the ten layers that add the most noise at the "
+            "fewest bits, proven at 95 %. Images go to the layers whose place is undecided, so it "
+            "takes a fraction of the time.",
+        )
     )
 
 
@@ -169,6 +196,9 @@ def sweep_buttons(
         done = found is not None and found.depth is Depth.SCREENING
         _start_button(workspace, asked, "Screen", "Seconds; nothing else stops", done=done)
         return
+    if asked.seeks_most_harmful:
+        _proof_button(workspace, asked)
+        return
     known = 0 if found is None else sum(score.depth is Depth.EXACT for score in found.scores)
     finished = found is not None and known >= total and _has_enough_images(workspace, asked, found)
     row = st.container(horizontal=True, vertical_alignment="center")
@@ -182,6 +212,34 @@ def sweep_buttons(
         row.caption(f"{state}: {progress_in_words(found, total)}. They are kept.")
     elif finished:
         row.caption(f"All {total} cells are known on {asked.images} images.")
+
+
+def _proof_button(workspace: Workspace, asked: SweepRequest) -> None:
+    proven = proven_layers(workspace, asked)
+    if st.button(
+        "Prove",
+        key="sensitivity.start",
+        type="primary",
+        icon=":material/play_arrow:",
+        disabled=bool(proven),
+        help="Runs beside the page; what is measured is kept",
+    ):
+        start_proof(workspace, asked)
+        st.rerun()  # the whole page, so that the frame shows the job
+    for one in proven:
+        st.success(proof_sentence(one), icon=":material/verified:")
+
+
+def proof_sentence(found: MostHarmful) -> str:
+    """Say which layers harm most, how sure that is, and of how many images."""
+    layers = ", ".join(plain(layer) for layer in found.layers)
+    taken = (
+        f"The proof took all {found.population} images, so it is certain."
+        if found.confidence == 1
+        else f"The set is that of all {found.population} images, proven at "
+        f"{100 * found.confidence:.0f} % with {found.images} of them."
+    )
+    return f"Most harmful with {cell_text(found.side, found.bits)}: {layers}. {taken}"
 
 
 def _has_enough_images(workspace: Workspace, asked: SweepRequest, found: Sensitivity) -> bool:

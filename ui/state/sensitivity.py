@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from analysis.diagnosis.try_remedy import RemedyTrial
+from analysis.sensitivity.exact.most_harmful import MostHarmful
 from analysis.sensitivity.memory_limit import MEMORY_BYTES
 from analysis.sensitivity.sweep import (
     DEFAULT_BITS,
@@ -22,7 +23,10 @@ ANY_BITS = 8
 
 @dataclass(frozen=True, slots=True)
 class SweepRequest:
-    """A question to a sweep: depth, view, sides, bits, and the number of images."""
+    """A question to a sweep: depth, view, sides, bits, and the number of images.
+
+    `most_harmful` asks for so many layers alone, proven at the fewest bits; 0 asks for all scores.
+    """
 
     depth: Depth = Depth.SCREENING
     view: View = View.ONLY
@@ -32,6 +36,12 @@ class SweepRequest:
     stop_when_decided: bool = False
     scheduler: str = ""
     memory_mib: int = MEMORY_BYTES // MIB
+    most_harmful: int = 0
+
+    @property
+    def seeks_most_harmful(self) -> bool:
+        """Whether a proof is asked for; it needs exact answers of layers quantized alone."""
+        return self.most_harmful > 0 and (self.depth, self.view) == (Depth.EXACT, View.ONLY)
 
     def build_sweep(self, config: QuantConfig) -> Sweep:
         """Return the sweep over the layers, with the granularity and the ranges of `config`."""
@@ -73,7 +83,8 @@ class SensitivityWork:
     `asked` holds the last question about a model, `instant` the noise of single tensors,
     `preparing` the question of the running measurement of noise, and `screened` the scores of
     screening. `paused` tells that the user stopped the sweep in order to go on later. `finished`
-    holds the model and the question of the last finished sweep.
+    holds the model and the question of the last finished sweep, `proven` the most harmful layers
+    by the question.
     """
 
     asked: dict[str, SweepRequest] = field(default_factory=dict)
@@ -83,3 +94,4 @@ class SensitivityWork:
     instant: dict[str, Sensitivity] = field(default_factory=dict)
     paused: bool = False
     finished: tuple[str, SweepRequest] | None = None
+    proven: dict[str, tuple[MostHarmful, ...]] = field(default_factory=dict)
