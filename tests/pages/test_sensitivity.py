@@ -21,12 +21,12 @@ from quant.progress import drain_steps
 from quant.simulation.plan import Side
 from quant.spec import Granularity
 from tests.pages.visit import PATIENCE_S, Visit, leave_choices
+from ui.answers.proof import proven_layers
 from ui.answers.sensitivity import (
     active_sweep_job,
     deepest_answers,
     exact_answers,
     last_request,
-    proven_layers,
 )
 from ui.frame.workspace_registry import process_registry
 from ui.navigation import RANGES, SENSITIVITY

@@ -11,7 +11,6 @@ from analysis.runs.json_values import plain_from_result, result_from_plain
 from analysis.sensitivity.analyze import analyze_sensitivity, kept_sensitivity
 from analysis.sensitivity.exact.dask_executor import open_dask_cluster
 from analysis.sensitivity.exact.executors import Pool, Workers
-from analysis.sensitivity.exact.most_harmful import MostHarmful, find_most_harmful
 from analysis.sensitivity.questions import questions_of_sweep
 from analysis.sensitivity.ranking import layers_by_cost, merge_deepest_answers
 from analysis.sensitivity.screening.screen import screen_layers
@@ -79,7 +78,7 @@ def requested_questions(workspace: Workspace, asked: SweepRequest) -> tuple[Ques
 def instant_answers(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
     """Return the noise of tensors measured so far; the noise needs no forward."""
     sweep, (_, passes) = asked.build_sweep(workspace.config), judged_study(workspace)
-    return workspace.sensitivity.instant.get(_answer_key(workspace, sweep, passes))
+    return workspace.sensitivity.instant.get(answer_key(workspace, sweep, passes))
 
 
 def prepare_tensor_noise(workspace: Workspace, asked: SweepRequest) -> bool:
@@ -88,11 +87,11 @@ def prepare_tensor_noise(workspace: Workspace, asked: SweepRequest) -> bool:
     Returns whether a job was queued. The job of an earlier question is cancelled.
     """
     network, sweep = workspace.network, asked.build_sweep(workspace.config)
-    question = f"noise {_answer_key(workspace, sweep, judged_study(workspace)[1])}"
+    question = f"noise {answer_key(workspace, sweep, judged_study(workspace)[1])}"
     ready = _has_statistics(workspace) and _has_deeper_answers(workspace, asked)
     if network is None or question in workspace.asked or ready:
         return False
-    _stop_noise_job(workspace)
+    stop_noise_job(workspace)
     workspace.asked.add(question)  # one that fails is not put again and again
     workspace.sensitivity.preparing = question
     title, then = f"{JobKind.TENSOR_NOISE} {network.name}", workspace.copy_for_job()
@@ -103,7 +102,7 @@ def prepare_tensor_noise(workspace: Workspace, asked: SweepRequest) -> bool:
     return True
 
 
-def _stop_noise_job(workspace: Workspace) -> None:
+def stop_noise_job(workspace: Workspace) -> None:
     """Cancel the measurement of the noise of tensors, which is asked for again where needed."""
     for job in workspace.runner.active_jobs:
         if job.kind is JobKind.TENSOR_NOISE:
@@ -134,7 +133,7 @@ def _has_statistics(workspace: Workspace) -> bool:
 def _measure_tensor_noise(workspace: Workspace, asked: SweepRequest, sweep: Sweep) -> Steps[None]:
     """Calibrate, then measure the noise layer by layer; the page shows the layers as they come."""
     passes = float_passes(workspace)
-    key = _answer_key(workspace, sweep, passes)
+    key = answer_key(workspace, sweep, passes)
     if workspace.study is None:
         return
     steps = repaired_study(workspace.study, passes)
@@ -155,7 +154,7 @@ def _measure_tensor_noise(workspace: Workspace, asked: SweepRequest, sweep: Swee
         workspace.sensitivity.instant[key] = replace(found, sweep=sweep, scores=tuple(scores))
 
 
-def _answer_key(workspace: Workspace, sweep: Sweep, passes: Recipe = ()) -> str:
+def answer_key(workspace: Workspace, sweep: Sweep, passes: Recipe = ()) -> str:
     """Return a digest of the model after float passes, the images, and the sweep without bits."""
     network, parts = workspace.network, workspace.parts
     digest = network.digest if network else ""
@@ -199,7 +198,7 @@ def screening_key(workspace: Workspace, sweep: Sweep, images: int, passes: Recip
     if parts is None:
         return ""
     data = parts.score.first(min(images, SCREENED_IMAGES)).digest
-    return f"screened {data} {_answer_key(workspace, sweep, passes)}"
+    return f"screened {data} {answer_key(workspace, sweep, passes)}"
 
 
 def exact_answers(workspace: Workspace, asked: SweepRequest) -> Sensitivity | None:
@@ -246,7 +245,7 @@ def start_sweep(workspace: Workspace, asked: SweepRequest) -> None:
         return
     digest, name = study.network.digest, study.network.name
     workspace.sensitivity.paused = False
-    _stop_noise_job(workspace)  # what nobody asked for yields to what a person starts
+    stop_noise_job(workspace)  # what nobody asked for yields to what a person starts
     remember_request(workspace, asked)
     sweep = asked.build_sweep(workspace.config)
     depth = "screening" if asked.depth is Depth.SCREENING else "exact sweep"
@@ -263,50 +262,6 @@ def start_sweep(workspace: Workspace, asked: SweepRequest) -> None:
             mark_finished,
         )
     )
-
-
-def proven_layers(workspace: Workspace, asked: SweepRequest) -> tuple[MostHarmful, ...]:
-    """Return the most harmful layers of each side, if the request seeks them and they are known."""
-    if not asked.seeks_most_harmful:
-        return ()
-    return workspace.sensitivity.proven.get(_proof_key(workspace, asked), ())
-
-
-def start_proof(workspace: Workspace, asked: SweepRequest) -> None:
-    """Queue the search for the most harmful layers; the search uses all stored scores."""
-    study = workspace.job_study
-    if study is None or study.scored is None:
-        return
-    _stop_noise_job(workspace)
-    remember_request(workspace, asked)
-    workspace.sensitivity.paused = False
-    key, proven = _proof_key(workspace, asked), workspace.sensitivity.proven
-    sweep, passes = asked.build_sweep(workspace.config), float_passes(workspace)
-    workspace.runner.submit(
-        Job(
-            JobKind.SENSITIVITY,
-            f"{JobKind.SENSITIVITY} {study.network.name}, most harmful layers",
-            lambda: _repair_and_prove(study, asked, sweep, passes),
-            lambda found: proven.update({key: found}),
-        )
-    )
-
-
-def _repair_and_prove(
-    study: Study, asked: SweepRequest, sweep: Sweep, passes: Recipe
-) -> Steps[tuple[MostHarmful, ...]]:
-    repaired = yield from part_of_progress(repaired_study(study, passes), 0.0, CALIBRATION_SHARE)
-    some = repaired.with_scored_images(study.scored_images.first(asked.images))
-    workers: Workers = open_dask_cluster(asked.scheduler) if asked.scheduler else Pool()
-    work = find_most_harmful(some, sweep, asked.most_harmful, workers)
-    return (yield from part_of_progress(work, CALIBRATION_SHARE, 1.0))
-
-
-def _proof_key(workspace: Workspace, asked: SweepRequest) -> str:
-    data = request_images(workspace, asked)
-    images = data.digest if data is not None else ""
-    sweep, passes = asked.build_sweep(workspace.config), float_passes(workspace)
-    return f"{asked.most_harmful} {images} {_answer_key(workspace, sweep, passes)}"
 
 
 def _screen_and_sweep(

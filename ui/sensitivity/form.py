@@ -8,12 +8,11 @@ from analysis.sensitivity.sweep import Depth, Sensitivity, View
 from figures.sensitivity.wording import cell_text
 from quant.simulation.plan import Side
 from quant.spec import FLOAT_BITS
+from ui.answers.proof import proven_layers, start_proof
 from ui.answers.sensitivity import (
     SCREENED_IMAGES,
     active_sweep_job,
     last_request,
-    proven_layers,
-    start_proof,
     start_sweep,
     stop_sweep,
 )
