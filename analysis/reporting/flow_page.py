@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.diagnosis.flow.contents import Diagnosis, FlowStep
+from analysis.diagnosis.flow.goal import read_goal
 from analysis.runs.run_store import Run
 from plain_files.read_json import JsonObject
 
@@ -56,7 +57,7 @@ def flow_page_of(found: Diagnosis, run: Run) -> FlowPage | None:
     ):
         return None
     return FlowPage(
-        found.goal.goal_text,
+        found.goal.in_words,
         found.met,
         found.sentence,
         found.advice,
@@ -116,7 +117,7 @@ def _read_flow_page(raw: JsonObject, run: Run) -> FlowPage:
                 f"{str(experiment[key])[:12]}, the run's is {own[:12]}). Make it anew."
             )
     return FlowPage(
-        str(raw["goal"]),
+        read_goal(str(raw["goal"])).in_words,
         bool(raw["met"]),
         str(raw["sentence"]),
         str(raw["advice"]),

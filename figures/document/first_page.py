@@ -30,7 +30,7 @@ def first_page(report: Report) -> Html:
         "section",
         _recommendation_box(verdict),
         *([html_element("p", report.note, class_="note")] if report.note else []),
-        *(plot_element(_enlarge_figure(figure)) for figure in main_figures(report)),
+        *(plot_element(figure, least_px=LARGE_PX) for figure in main_figures(report)),
         *([] if _shows_choices(report) else [paragraph(_NO_FRONT)]),
         paragraph(machine_sentence(report)),
         id="first-page",
@@ -73,10 +73,6 @@ def _accuracy_figure(report: Report) -> go.Figure | None:
             [(interval.low, interval.high) for interval in steps.intervals],
         )
     return accuracy_with_interval([report.run]) if report.run.evaluation.classes else None
-
-
-def _enlarge_figure(figure: go.Figure) -> go.Figure:
-    return figure.update_layout(height=max(LARGE_PX, int(figure.layout.height or 0)))
 
 
 def _recommendation_box(verdict: Verdict) -> Html:

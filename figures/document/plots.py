@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from figures.document.markup import Html, html_element
-from figures.style.layout import takeaway
+from figures.style.layout import takeaway, without_title
 
 TEMPLATE = "plotly_white"
 INK, GRID = "#1B2530", "#DFE5EC"
@@ -27,25 +27,31 @@ def library_element() -> Html:
     return html_element("script", Html(plotly_library()), type="application/gzip", id="plotly")
 
 
-def plot_element(figure: go.Figure, note: str = "") -> Html:
-    """Return a figure's place in the document with the figure's JSON; `note` stands below."""
-    figure = go.Figure(figure)
+def plot_element(figure: go.Figure, note: str = "", least_px: int = 0) -> Html:
+    """Return a figure's place in the document with the figure's JSON; `note` stands below.
+
+    The title is text above the figure, which wraps at the figure's width. Without the title the
+    figure has a height of `least_px` or more.
+    """
+    caption = takeaway(figure)
+    figure = without_title(figure)
+    figure.update_layout(height=max(least_px, int(figure.layout.height or 400)))
     figure.update_layout(template=TEMPLATE, font={"color": INK, "family": "sans-serif"})
     figure.update_xaxes(gridcolor=GRID, zerolinecolor=GRID)
     figure.update_yaxes(gridcolor=GRID, zerolinecolor=GRID)
-    caption = takeaway(figure)
+    title = html_element("p", caption, class_="takeaway")
     place = html_element(
         "div",
         class_="plot",
         role="img",
         aria_label=caption,
-        style=f"height:{int(figure.layout.height or 400)}px",
+        style=f"height:{figure.layout.height}px",
     )
     below = html_element("figcaption", note) if note else Html("")
     data = html_element(
         "script", script_json(_figure_json(figure)), type="application/json", class_="figure"
     )
-    return html_element("figure", place, below, data)
+    return html_element("figure", title, place, below, data)
 
 
 def _figure_json(figure: go.Figure) -> object:

@@ -53,7 +53,7 @@ def conclude_diagnosis(trials: Trials, state: FlowState) -> Diagnosis:
     limit = points_text(goal.points) if best.loss.labelled else f"{goal.points:g} % of the answers"
     name = best.experiment.content_name
     sentence = (
-        f"{name} keeps the goal ({goal.goal_text}): loses {best.loss.loss_text}."
+        f"{name} keeps the goal (at most {limit} lost): loses {best.loss.loss_text}."
         if met
         else f"No recipe here keeps {limit}; nearest is {name}: loses {best.loss.loss_text}."
     )

@@ -48,6 +48,11 @@ class Goal:
         """The goal in the words of the command line, such as "drop <= 1"."""
         return f"drop <= {self.points:g}"
 
+    @property
+    def in_words(self) -> str:
+        """The goal for a reader, such as "at most 1 point lost"."""
+        return f"at most {self.points:g} {'point' if self.points == 1 else 'points'} lost"
+
 
 @dataclass(frozen=True, slots=True)
 class Loss:

@@ -11,7 +11,7 @@ STEP = FlowLine(
     "Repair", "Equalize", "pass", "Brings 20 points.", "0.5 points", 3.0, 2e6, adopted=True
 )
 PAGE = FlowPage(
-    "drop <= 1.0",
+    "at most 1 point lost",
     met=True,
     sentence="Equalized keeps the goal.",
     advice="",
@@ -24,7 +24,7 @@ def test_the_flow_stands_between_the_first_page_and_the_notebook() -> None:
     text = render_report(replace(contents(), flow=PAGE))
     places = [text.index(f'id="{name}"') for name in ("recommendation", "diagnosis", "notebook")]
     assert places == sorted(places)
-    for told in ("Goal: drop", "Equalized keeps", "stays", "is not used", "unequal ranges"):
+    for told in ("Goal: at most", "Equalized keeps", "stays", "is not used", "unequal ranges"):
         assert told in text
     assert 'class="step go"' in text
     assert 'class="step no"' in text

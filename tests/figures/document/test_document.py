@@ -285,6 +285,9 @@ def test_the_first_page_recommends_and_shows_three_large_plots() -> None:
     titles = re.findall(r'aria-label="([^"]*)"', page)
     assert len(titles) == 3
     assert "37.00 points" in titles[0]
+    shown = re.findall(r'<p class="takeaway">(.*?)</p>', page)
+    assert len(shown) == 3, "titles are text that wraps at the plot's width"
+    assert "37.00" in shown[0]
     assert all(int(px) >= 430 for px in re.findall(r'style="height:(\d+)px"', page))
     machine = load_preset("bitfusion_like")
     assert f"{machine.technology_nm:g}" in page.partition("are estimates for")[2]
