@@ -11,6 +11,11 @@ from analysis.evaluation.measures import Interval
 from analysis.evaluation.user_metric import MetricScore
 
 
+def loss_digits(points: float) -> int:
+    """Return the digits behind the point of a told loss: 0.15 points are neither 0.1 nor 0.2."""
+    return 2 if abs(points) < 1 else 1
+
+
 @dataclass(frozen=True, slots=True)
 class LostScore:
     """Lost points of a metric with the 95 % interval in points, None without an interval.
@@ -30,10 +35,12 @@ class LostScore:
             >>> LostScore(3.1, Interval(2.2, 4.0), "points of mAP").lost_text
             '3.1 points of mAP (95 %: 2.2 to 4.0)'
         """
+        digits = loss_digits(self.points)
         ends = ""
         if self.interval is not None:
-            ends = f" (95 %: {self.interval.low:z.1f} to {self.interval.high:z.1f})"
-        return f"{self.points:z.1f} {self.unit}{ends}"
+            low, high = self.interval.low, self.interval.high
+            ends = f" (95 %: {low:z.{digits}f} to {high:z.{digits}f})"
+        return f"{self.points:z.{digits}f} {self.unit}{ends}"
 
     @property
     def loss_sentence(self) -> str:

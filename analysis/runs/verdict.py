@@ -12,7 +12,7 @@ from math import inf
 from analysis.evaluation.evaluate import Evaluation
 from analysis.evaluation.images_needed import images_needed
 from analysis.evaluation.intervals import paired_interval, proportion_interval
-from analysis.evaluation.lost_score import LostScore, lost_score
+from analysis.evaluation.lost_score import LostScore, loss_digits, lost_score
 from analysis.evaluation.measures import Interval
 from analysis.evaluation.stored_score import changed_answers
 from analysis.runs.run_store import Run
@@ -213,11 +213,15 @@ def _is_at_chance(top1: Interval | None, chance: float) -> bool:
 
 
 def _lost_points_text(loss: float, interval: Interval) -> str:
-    """Return the lost points of top-1, such as "Lost 79.6 points of top-1 (...)"."""
-    ends = f"95 %: {100 * interval.low:z.1f} to {100 * interval.high:z.1f}"
+    """Return the lost points of top-1, such as "Lost 79.6 points of top-1 (...)".
+
+    Less than one point has two digits, as on the cards.
+    """
+    digits = loss_digits(100 * loss)
+    ends = f"95 %: {100 * interval.low:z.{digits}f} to {100 * interval.high:z.{digits}f}"
     if loss < 0:
-        return f"Gained {-100 * loss:.1f} points of top-1 (loss, {ends})"
-    return f"Lost {100 * loss:z.1f} points of top-1 ({ends})"
+        return f"Gained {-100 * loss:.{digits}f} points of top-1 (loss, {ends})"
+    return f"Lost {100 * loss:z.{digits}f} points of top-1 ({ends})"
 
 
 def _images_to_decide(score: Evaluation) -> int | None:

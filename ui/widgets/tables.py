@@ -134,10 +134,14 @@ def effective_width_table(report: CostReport) -> pd.DataFrame:
             {
                 "layer": layer.layer,
                 "kind": str(layer.kind),
-                "requested W/A": f"{layer.requested_weight_bits}/{layer.requested_activation_bits}",
-                "computed W/A": f"{layer.compute_weight_bits}/{layer.compute_activation_bits}",
+                "requested W/A": _bits_pair(
+                    layer.requested_weight_bits, layer.requested_activation_bits
+                ),
+                "computed W/A": _bits_pair(
+                    layer.compute_weight_bits, layer.compute_activation_bits
+                ),
                 "passes": layer.passes,
-                "stored W/A": f"{layer.stored_weight_bits:.3g}/{layer.stored_activation_bits}",
+                "stored W/A": _bits_pair(layer.stored_weight_bits, layer.stored_activation_bits),
                 "MACs": layer.macs,
                 "cycles": layer.cycles,
                 "energy nJ": layer.energy_pj / 1e3,
@@ -149,6 +153,11 @@ def effective_width_table(report: CostReport) -> pd.DataFrame:
             for layer in report.layers
         ]
     )
+
+
+def _bits_pair(weights: float, activations: float) -> str:
+    """Return the bits of weights and activations; a dash for a layer without weights."""
+    return f"{f'{weights:.3g}' if weights else '-'}/{activations:.3g}"
 
 
 def _task_cells(run: Run) -> dict[str, object]:

@@ -24,9 +24,9 @@ def scored(score: Evaluation, *recipe: str) -> Run:
 @pytest.mark.parametrize(
     ("score", "level", "start"),
     [
-        (evaluation(5, 4, 10_000, 9000), Level.DEPLOYABLE, "Lost 0.0 points of top-1 (95 %: "),
-        (evaluation(4, 9, 1000), Level.DEPLOYABLE, "Gained 0.5 points of top-1 (loss, 95 %: "),
-        (evaluation(12, 4, 1000), Level.UNDECIDED, "Lost 0.8 points of top-1 (95 %: 0.0 to 1.7)"),
+        (evaluation(5, 4, 10_000, 9000), Level.DEPLOYABLE, "Lost 0.01 points of top-1 (95 %: "),
+        (evaluation(4, 9, 1000), Level.DEPLOYABLE, "Gained 0.50 points of top-1 (loss, 95 %: "),
+        (evaluation(12, 4, 1000), Level.UNDECIDED, "Lost 0.80 points of top-1 (95 %: "),
         (evaluation(60, 10, 1000), Level.REPAIR_FIRST, "Lost 5.0 points of top-1 (95 %: "),
         (evaluation(800, 4, 1000), Level.NOT_DEPLOYABLE, "Lost 79.6 points of top-1 (95 %: "),
         (
