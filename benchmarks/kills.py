@@ -1,4 +1,4 @@
-"""Kill work again and again with -9 and count what is lost: three commands, and a job of the app.
+"""Kill work again and again with -9 and count what is lost: four commands, and a job of the app.
 
 python -m benchmarks.kills [--kills 100] [--seed 0] prints a row for each kind of work.
 
@@ -69,14 +69,14 @@ class Row:
         )
 
 
-def run_command(*words: str) -> Callable[[Path], object]:
+def run_command(*words: str, model: str = MODEL) -> Callable[[Path], object]:
     """Return a command with an answer in JSON, as work in a folder."""
 
     def work(folder: Path) -> object:
         given = [word.replace("FOLDER", str(folder)) for word in words]
         written = StringIO()
         with redirect_stdout(written), redirect_stderr(StringIO()):
-            app([*given, "--model", MODEL], standalone_mode=False)
+            app([*given, "--model", model], standalone_mode=False)
         return json.loads(written.getvalue())
 
     return work
@@ -98,9 +98,12 @@ def run_app_job(folder: Path) -> object:
     runner = JobRunner()
     runner.submit(Job(JobKind.RUN, "run", steps, lambda _: None))
     while runner.active_jobs:
+        runner.take_results()  # as a page does
         time.sleep(0.01)
-    runs = store.all_runs()
-    return [] if not runs else [runs[0].evaluation.quantized_top1, runs[0].evaluation.sqnr_db]
+    if runner.last is not None and runner.last.problem is not None:
+        raise runner.last.problem
+    newest = store.all_runs()[0].evaluation
+    return [newest.quantized_top1, newest.sqnr_db]
 
 
 WORK: dict[str, Callable[[Path], object]] = {
@@ -115,6 +118,11 @@ WORK: dict[str, Callable[[Path], object]] = {
         "optimize", "--machine", "bitfusion_like", "--budget", "energy=0.9",
         "--relative-to", "w8a8", "--calibration", "32", "--samples", "200", "--measure",
         "--runs", "FOLDER",
+    ),
+    "train": run_command(
+        "train", "--weight-bits", "3", "--activation-bits", "4", "--steps", "60",
+        "--samples", "500", "--calibration", "32", "--write-every", "1", "--runs", "FOLDER",
+        model="letter-mlp",
     ),
     "app": run_app_job,
 }  # fmt: skip
@@ -153,9 +161,9 @@ def processor_s(child: int) -> float:
 
 
 def last_write(folder: Path) -> float:
-    """Return the time of the last write into a folder."""
+    """Return the time of the last write of results into a folder."""
     times = []
-    for path in folder.glob("*.sqlite*"):
+    for path in folder.rglob("*"):
         try:
             times.append(path.stat().st_mtime)
         except OSError:  # a journal that is gone by now
@@ -199,6 +207,8 @@ def kill_again_and_again(name: str, kills: int, draw: random.Random, place: Path
     begun = time.monotonic()
     watch(start(work, alone), alone, begun + PATIENCE_S)
     duration = time.monotonic() - begun
+    if not (alone / "answer").exists():
+        sys.exit(f"{name} failed by itself: {reason_of_end(alone)}")
     expected = steady(json.loads((alone / "answer").read_text()))
     folder, number = alone, 0
     while row.kills < kills or not (folder / "answer").exists():

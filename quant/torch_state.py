@@ -4,7 +4,8 @@ torch.export, torch.onnx.export and torch.export.load change modes and functions
 the whole process, and fail or mix up graphs when two threads run them at once. Meanwhile oneDNN is
 off, too: a forward of another thread then rounds otherwise, by 1e-6 of the output and by a whole
 step of a quantized output. So a thread that traces waits until the forwards end, and forwards wait
-until the tracing ends.
+until the tracing ends. Tracing replaces functions of Python's module math, too, so Numba must
+neither be imported nor compile meanwhile: whatever calls Numba waits like a forward.
 """
 
 import threading

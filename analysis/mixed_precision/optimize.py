@@ -46,6 +46,7 @@ from analysis.sensitivity.sweep import (
     sweeps_of_granularities,
 )
 from analysis.study import Study
+from analysis.unfinished_search import open_search
 from quant.assignment import bits_by_part, parts_of_graph
 from quant.config import QuantConfig
 from quant.errors import ConfigError
@@ -128,7 +129,7 @@ def optimize_bits(study: Study, task: Task, store: RunStore | None = None) -> St
 
     Without calibration images the sweep uses the scored images. Stored answers of the study are not
     computed again. Runs of the network in `store` on the scored images correct the predictions, and
-    `store` receives the new measurements.
+    `store` receives the new measurements. A search that was killed goes on (`UnfinishedSearch`).
 
     Raises:
         QuantError: no choice keeps the budgets, or a part of the task does not fit the network.
@@ -147,9 +148,9 @@ def optimize_bits(study: Study, task: Task, store: RunStore | None = None) -> St
     )
     noise = yield from part_of_progress(steps, 0.0, SWEEP_SHARE)
     yield Progress(SWEEP_SHARE, "Choosing bits")
-    runs = () if store is None else store.all_runs()
+    begun = open_search(store, study, task)
     foresight = yield from part_of_progress(
-        learn_with_trials(study, [noise], runs), SWEEP_SHARE, SWEEP_SHARE
+        learn_with_trials(study, [noise], begun.taught), SWEEP_SHARE, SWEEP_SHARE
     )
     search = RecipeSearch([noise], task.machine, rules, task.reference, foresight.predictor)
     proposal, front = (yield from _choose_tried_proposal(study, search, task)), None
@@ -160,8 +161,8 @@ def optimize_bits(study: Study, task: Task, store: RunStore | None = None) -> St
     found: tuple[Measured, ...] = ()
     if task.measured:
         queue = (proposal, search.reference)
-        keep = None if store is None else store.save_run
-        steps_of_runs = measure_proposals(search, study, queue, task.seed, keep)
+        kept = begun.keep_run, begun.find_run
+        steps_of_runs = measure_proposals(search, study, queue, task.seed, *kept)
         found = yield from part_of_progress(steps_of_runs, TRY_SHARE, 1.0)
         front = None if front is None else update_front(front, search.predictor)
     counted = [task.main_quantity, *(budget.quantity for budget in task.budgets)]
@@ -170,6 +171,7 @@ def optimize_bits(study: Study, task: Task, store: RunStore | None = None) -> St
         *explain_spared_bits(search.reference.cost, proposal.cost),
         *explain_handling(search, counted),
     )
+    begun.close()
     return Answer(
         task,
         noise.sensitivity,

@@ -105,11 +105,13 @@ def measure_proposals(
     proposals: Sequence[Proposal],
     seed: int = 0,
     keep: Callable[[Run], None] | None = None,
+    find_run: Callable[[Experiment], Run | None] | None = None,
 ) -> Steps[tuple[Measured, ...]]:
     """Measure proposals in order; a measurement corrects the search's predictor.
 
-    `keep` receives a finished run, so that a cancelled queue loses none. The recipe of a proposal
-    repairs the network before the score.
+    `keep` receives a finished run, so that a cancelled queue loses none; `find_run` gives the run
+    of an earlier attempt, which is not measured again. The recipe of a proposal repairs the network
+    before the score.
 
     Raises:
         QuantError: the calibration or the labels do not fit the network.
@@ -117,12 +119,16 @@ def measure_proposals(
     found: list[Measured] = []
     for number, proposal in enumerate(proposals):
         tried = Experiment(proposal.config, search.machine, proposal.recipe, seed=seed)
-        steps = measure_experiment(study, tried.with_name(proposal.name))
-        run = yield from part_of_progress(
-            steps, number / len(proposals), (number + 1) / len(proposals)
-        )
-        if keep is not None:
-            keep(run)
+        tried = tried.with_name(proposal.name)
+        run = None if find_run is None else find_run(tried)
+        if run is None:
+            run = yield from part_of_progress(
+                measure_experiment(study, tried),
+                number / len(proposals),
+                (number + 1) / len(proposals),
+            )
+            if keep is not None:
+                keep(run)
         search.predictor = search.predictor.learn_measurement(proposal.summed, run.evaluation)
         found.append(Measured(proposal, run))
     return tuple(found)

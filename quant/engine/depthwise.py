@@ -10,6 +10,7 @@ from torch import Tensor
 from quant.encoding import Encoding
 from quant.engine.fused_convolution import Clip, FusedConvolution, read_fused_convolution
 from quant.engine.portable import Portable, PortableOperation, Value
+from quant.torch_state import wait_while_tracing
 
 FEWEST_VALUES = 4096  # below, the call of a compiled loop costs more than torch's passes
 NO_LIMIT = float("inf")
@@ -38,6 +39,7 @@ class DepthwiseConvolution:
         """Return a weight (C, 1, kh, kw) in the kernel's order (kh, kw, C)."""
         return weight.detach()[:, 0].permute(1, 2, 0).contiguous()
 
+    @wait_while_tracing
     def __call__(
         self, x: Tensor, packed: Tensor, bias: Tensor | None, encoding: Encoding | None = None
     ) -> Tensor:
@@ -166,6 +168,7 @@ def is_plain(encoding: Encoding) -> bool:
     return encoding.scale.dim() == 0 and encoding.channel_bits is None
 
 
+@wait_while_tracing
 def encode_values(encoding: Encoding, x: Tensor, *, in_place: bool = False) -> Tensor:
     """Return `encoding.fake_quantize(x)`, of x's shape and with its bits, in one pass.
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from quant.engine.fused_convolution import FusedConvolution
+from quant.torch_state import wait_while_tracing
 
 Floats = NDArray[np.float32]
 Given = ParamSpec("Given")
@@ -31,6 +32,7 @@ def compile_loop(
     def decorate_loop(loop: Callable[Given, Made]) -> Callable[Given, Made]:
         made: list[Any] = []
 
+        @wait_while_tracing
         @wraps(loop)
         def call_compiled(*args: Given.args, **kwargs: Given.kwargs) -> Made:
             if not made:

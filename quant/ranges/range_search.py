@@ -8,6 +8,7 @@ from torch import Tensor
 
 from quant.encoding import Encoding, encode_range, integer_limits
 from quant.spec import QuantSpec, ScaleKind
+from quant.torch_state import wait_while_tracing
 
 # What the search tries: the whole range shrunk evenly; where the ends are free, each end by itself,
 # or one outlier would cost the other side; then small steps around the best. The tests hold it
@@ -18,6 +19,7 @@ FINE_BOTH = (0.91, 0.955, 1.045, 1.09, 0.97, 0.985, 1.015, 1.03)
 FINE_ONE = (0.84, 0.92, 1.08, 1.16, 0.94, 0.97, 1.03, 1.06, 0.98, 0.99, 1.01, 1.02)
 
 
+@wait_while_tracing
 def search_row_ranges(
     rows: Tensor, low: Tensor, high: Tensor, spec: QuantSpec
 ) -> tuple[Tensor, Tensor]:
@@ -40,6 +42,7 @@ def search_row_ranges(
     return least, greatest
 
 
+@wait_while_tracing
 def search_histogram_ranges(
     counts: Tensor, edges: Tensor, low: Tensor, high: Tensor, spec: QuantSpec
 ) -> tuple[Tensor, Tensor]:

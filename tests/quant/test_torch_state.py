@@ -6,8 +6,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from quant.encoding import Encoding
+from quant.engine.depthwise import encode_values
 from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
+from quant.ranges.range_search import search_row_ranges
+from quant.spec import QuantSpec
+from quant.torch_state import exclusive_torch
 
 
 def at_once(*work: Callable[[], None]) -> list[BaseException]:
@@ -78,3 +83,30 @@ def test_forwards_are_the_same_to_the_last_bit_while_another_thread_traces() -> 
     assert outputs
     assert all(torch.equal(output, expected) for output in outputs)
     assert torch.backends.mkldnn.enabled
+
+
+def test_machine_code_is_neither_imported_nor_compiled_while_another_thread_traces() -> None:
+    """torch.export replaces functions of math; Numba then finds lambdas where functions were."""
+    begun, over = threading.Event(), threading.Event()
+    seen: list[bool] = []
+
+    def trace() -> None:
+        with exclusive_torch():
+            begun.set()
+            over.wait(0.3)
+            over.set()
+
+    def choose_ranges() -> None:
+        begun.wait()
+        search_row_ranges(
+            torch.rand(2, 8), torch.zeros(2), torch.ones(2), QuantSpec(8, symmetric=False)
+        )
+        seen.append(over.is_set())
+
+    def encode() -> None:
+        begun.wait()
+        encode_values(Encoding(torch.tensor(0.1), torch.tensor(0.0), 0, 255), torch.rand(4096))
+        seen.append(over.is_set())
+
+    assert at_once(trace, choose_ranges, encode) == []
+    assert seen == [True, True]
