@@ -23,6 +23,7 @@ from ui.navigation import CONFIGURE, RUNS
 from ui.state.workspace import present_workspace
 from ui.widgets.markdown import plain
 from ui.widgets.network_view import show_layer_table, show_picked_layer
+from ui.widgets.prerequisites import say_only_looked_at
 
 work = present_workspace()
 network = work.network
@@ -31,7 +32,11 @@ st.title("Model")
 st.caption("What have I got? The network as it will be quantized, and the images it is judged on.")
 
 if network is None:
-    st.info("No model is loaded. Bring your own or choose a sample.")
+    if work.opened is not None:
+        say_only_looked_at()
+        st.caption("Loading a model here closes the session.")
+    else:
+        st.info("No model is loaded. Bring your own or choose a sample.")
     bring_model(work)
     sample_cards(work)
     st.stop()

@@ -38,7 +38,9 @@ work = present_workspace()
 st.title("Run and compare")
 st.caption("What happened? Accuracy is measured on your images; cost is estimated for the machine.")
 
-if work.network is None or work.parts is None:
+if work.opened is not None:
+    st.info(plain(work.data_problem), icon=":material/visibility:")
+elif work.network is None or work.parts is None:
     say_missing(work, "A run needs a model and images.")
 else:
     labelled = work.parts.score.labelled

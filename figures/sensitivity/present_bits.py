@@ -16,6 +16,8 @@ from figures.style.palette import ACTIVATION, WEIGHT
 
 MOST_LAYERS = 12
 BAR_PX = 22
+STANDS_OUT = 0.1
+"""Share of the loss from which one layer stands out of many."""
 LEAST_POINTS = 0.05
 """Points below which a loss is written as none."""
 LEAST_NATS = 1e-6
@@ -82,7 +84,10 @@ def present_loss_sentence(loss: PresentLoss, bits: str) -> str:
     if len(worst) == 1:
         return f"{name} {one} most of the {what} at {bits}: {amount} alone"
     if len(worst) > MOST_LAYERS:
-        return f"No few layers stand out at {bits}: {name} {one} most {what}, {amount} alone"
+        most = f"{name} {one} most {what}"
+        if top.total >= STANDS_OUT * loss.total:
+            return f"{most} at {bits}: {amount} alone"
+        return f"No few layers stand out at {bits}: {most}, {amount} alone"
     return (
         f"{count_word(len(worst))} of {len(loss.layers)} layers {several} most of the {what} at "
         f"{bits}, {name} first: {amount} alone"

@@ -106,6 +106,7 @@ def test_a_path_that_is_not_there_stays_in_its_field(visit: Visit) -> None:
     visit.press("data.use")
     (error,) = visit.errors
     assert "/nowhere/images" in error or "images" in error
+    assert "The data were not taken." in visit.at.toast[0].value, "in sight beside the button"
     assert visit.at.text_input(key=field(visit, "path")).value == "/nowhere/images"
     visit.press("data.bundled")
     assert visit.errors == []

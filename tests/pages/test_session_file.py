@@ -207,12 +207,13 @@ class TestOnAnotherMachine:
         opened(visit, self.elsewhere(saved_session)).open(SENSITIVITY)
         assert "This session holds no sensitivities" in visit.words
 
-    @pytest.mark.parametrize("page", [CONFIGURE, EXPORT, RANGES])
+    @pytest.mark.parametrize("page", [MODEL, CONFIGURE, EXPORT, RANGES])
     def test_pages_that_need_the_model_say_where_results_are(
         self, visit: Visit, saved_session: bytes, page: str
     ) -> None:
         opened(visit, self.elsewhere(saved_session)).open(page)
         assert "only looked at: its model is not loaded" in visit.words
+        assert visit.links() == ["See its runs"], "not a model to choose"
 
     def test_loading_a_model_ends_it(self, visit: Visit, saved_session: bytes) -> None:
         opened(visit, self.elsewhere(saved_session))

@@ -80,6 +80,8 @@ def bring_data(workspace: Workspace) -> None:
             workspace.take_data(
                 DataChoice(chosen, preprocess, calibration, samples, seed, targets=labels)
             )
+        if workspace.data_problem:  # told above the form, which may be out of sight
+            workspace.notes.append(f"The data were not taken. {plain(workspace.data_problem)}")
         st.rerun()
 
 

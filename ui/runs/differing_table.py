@@ -10,7 +10,7 @@ from accelerator.workload import FLOAT_BITS, WEIGHT_KINDS
 from analysis.runs.run_store import Run
 from ui.widgets.tables import run_table
 
-DIGITS = {"top-1 %": 2, "drop": 2, "agreement %": 2, "SQNR dB": 1}
+DIGITS = {"top-1 %": 2, "drop": 2, "agreement %": 2, "SQNR dB": 1, "cosine": 4}
 LEFT_OUT = ("name", "seconds", "when", "tags")
 FACT = "what"
 

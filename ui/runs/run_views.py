@@ -11,7 +11,7 @@ from ui.widgets.tables import effective_width_table, run_table
 
 LIST_PX = 300
 MOST_RUNS = 6
-DIGITS = {"top-1 %": 2, "drop": 2, "agreement %": 2, "SQNR dB": 1, "seconds": 1}
+DIGITS = {"top-1 %": 2, "drop": 2, "agreement %": 2, "SQNR dB": 1, "cosine": 4, "seconds": 1}
 
 
 def own_model_first(runs: Sequence[Run], network: Network | None) -> list[Run]:

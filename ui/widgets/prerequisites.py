@@ -5,7 +5,7 @@ import streamlit as st
 from analysis.network import Network
 from analysis.split import Split
 from analysis.study import Study
-from ui.navigation import MODEL
+from ui.navigation import MODEL, RUNS
 from ui.state.workspace import Workspace
 from ui.widgets.markdown import plain
 
@@ -20,7 +20,10 @@ def needed_network(workspace: Workspace) -> Network:
     """Return the model, with a fitting configuration; otherwise tell the problem and stop."""
     network = workspace.network
     if network is None:
-        _say_with_link(NO_MODEL if workspace.opened is None else ONLY_LOOKED_AT, "Choose one")
+        if workspace.opened is None:
+            _say_with_link(NO_MODEL, "Choose one")
+        else:
+            say_only_looked_at()
         st.stop()
     if problem := workspace.config_misfit():
         st.error(plain(problem))
@@ -47,7 +50,16 @@ def needed_images(workspace: Workspace, why: str) -> tuple[Network, Split]:
 
 def say_missing(workspace: Workspace, why: str) -> None:
     """Tell the missing model or images, or the problem with the images, and link the remedy."""
+    if workspace.opened is not None:
+        say_only_looked_at()
+        return
     _say_with_link(workspace.data_problem or why, "Choose them")
+
+
+def say_only_looked_at() -> None:
+    """Tell that a session is only looked at, and link what the session holds."""
+    st.info(ONLY_LOOKED_AT, icon=":material/visibility:")
+    st.page_link(RUNS, label="See its runs", icon=":material/play_circle:")
 
 
 def _say_with_link(text: str, link: str) -> None:

@@ -118,3 +118,7 @@ def test_an_even_loss_is_told_as_such() -> None:
     assert present_loss_sentence(loss, "W8A8") == (
         "No few layers stand out at W8A8: l0 is expected to lose most accuracy, 0.1 points alone"
     )
+    first = PresentLayerLoss("stem", 3.0, 0.0)
+    assert present_loss_sentence(replace(loss, layers=(first, *layers)), "W8A8") == (
+        "stem is expected to lose most accuracy at W8A8: 3.0 points alone"
+    )
