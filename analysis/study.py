@@ -55,6 +55,7 @@ class _Results:
     entropies: Entropies = field(default_factory=dict)
     pairs: tuple[Pair, ...] | None = None
     repaired: dict[tuple[object, ...], "Study"] = field(default_factory=dict)
+    trial_positions: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 class Study:
@@ -138,6 +139,11 @@ class Study:
     def figures_by_digest(self) -> dict[bytes, Figures]:
         """Figures of an exact sweep, by a digest of the rows behind the figures."""
         return self._results.figures
+
+    @property
+    def trial_positions(self) -> dict[str, tuple[int, ...]]:
+        """The positions of the scored images that trials see, by the digest of these images."""
+        return self._results.trial_positions
 
     def collect_statistics(self, config: QuantConfig | None = None) -> Steps[Calibrated]:
         """Return the statistics of activations, collected at the first need of a `config`.

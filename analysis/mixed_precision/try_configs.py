@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from analysis.evaluation.per_image import (
     compare_image_outputs,
@@ -18,10 +19,11 @@ from analysis.mixed_precision.recipe_noise import RecipeNoise, repaired_study
 from analysis.mixed_precision.recipe_search import RecipeSearch
 from analysis.mixed_precision.search import ROUNDING
 from analysis.network import Network, forward_all_outputs
-from analysis.prediction.trial import TRIAL_IMAGES, ConfigTrial, lost_lead
+from analysis.prediction.trial import TRIAL_IMAGES, ConfigTrial, lost_lead, representative_positions
 from analysis.runs.apply_recipe import apply_whole_recipe, plain_quantized_stage
 from analysis.runs.run_store import Run
 from analysis.study import Study
+from data_io.dataset import Dataset
 from quant.assignment import cells_of_config
 from quant.config import QuantConfig
 from quant.errors import QuantError
@@ -30,6 +32,7 @@ from quant.passes.recipe import is_float_pass
 from quant.progress import Progress, Steps, part_of_progress
 from quant.simulation.quant_graph import QuantGraph
 
+POOL_IMAGES = 1024  # of which trials take the most representative
 MOST_TRIED_RUNS = 8  # runs of an earlier start that are tried anew
 MOST_TRIES = 6  # of the cheapest choice within a loss
 REPAIR_SHARE = 0.1  # of the trials under a recipe: repairs and ranges
@@ -64,7 +67,7 @@ def front_with_trials(search: RecipeSearch, front: Front) -> Front:
 
 
 def try_proposals(study: Study, search: RecipeSearch, proposals: Iterable[Proposal]) -> Steps[None]:
-    """Try proposals on the first scored images; the noises of the search keep the trials."""
+    """Try proposals on a few scored images; the noises of the search keep the trials."""
     chosen = tuple(proposals)
     done, count = 0, max(1, len(chosen))
     for noise in search.noises:
@@ -100,27 +103,46 @@ def try_configs(study: Study, noise: RecipeNoise, configs: Sequence[QuantConfig]
         return
     before = tuple(filter(is_float_pass, noise.recipe))
     after = tuple(step for step in noise.recipe if not is_float_pass(step))
+    chosen = yield from part_of_progress(choose_trial_images(study), 0.0, REPAIR_SHARE / 2)
     steps = repaired_study(study, before)
-    repaired = yield from part_of_progress(steps, 0.0, REPAIR_SHARE)
+    repaired = yield from part_of_progress(steps, REPAIR_SHARE / 2, REPAIR_SHARE)
     learning = None if study.calibration is None else study.calibration.first(TRIAL_IMAGES)
     batches = [
         (
             batch.inputs,
             forward_all_outputs(study.network.graph, study.network.graph.batch, batch.inputs),
         )
-        for batch in study.scored_images.first(TRIAL_IMAGES).batches(
-            study.network.forward_batch_size
-        )
+        for batch in chosen.batches(study.network.forward_batch_size)
     ]
     left = (1 - REPAIR_SHARE) / len(missing)
     for number, (cells, config) in enumerate(missing.items()):
         share = REPAIR_SHARE + left * number
-        yield Progress(share, f"Trying {number + 1} of {len(missing)} on {TRIAL_IMAGES} images")
+        yield Progress(share, f"Trying {number + 1} of {len(missing)} on {len(chosen)} images")
         stage = plain_quantized_stage(repaired.network, config, repaired.known_statistics)
         repairs = apply_whole_recipe(stage, after, config, learning)
         whole = part_of_progress(repairs, share, share + LEARNED_SHARE * left)
         stage = yield from whole
         noise.trials[cells] = try_network(study.network, stage.quantized, batches)
+
+
+def choose_trial_images(study: Study) -> Steps[Dataset]:
+    """Return the scored images of trials: of a classifier's first 1024, those that stand for all.
+
+    A forward of the float network chooses them once; the study keeps the choice.
+    """
+    network, scored = study.network, study.scored_images
+    if not network.is_classifier or len(scored) <= TRIAL_IMAGES:
+        return scored.first(TRIAL_IMAGES)
+    known, pool = study.trial_positions, scored.first(POOL_IMAGES)
+    if scored.digest not in known:
+        outputs: list[Tensor] = []
+        for batch in pool.batches(network.forward_batch_size):
+            done = sum(map(len, outputs))
+            yield Progress(done / len(pool), f"Choosing images to try on: {done} of {len(pool)}")
+            found = forward_all_outputs(network.graph, network.graph.batch, batch.inputs)
+            outputs.append(first_output_of(found))
+        known[scored.digest] = representative_positions(torch.cat(outputs), TRIAL_IMAGES)
+    return scored.subset(known[scored.digest])
 
 
 def try_network(

@@ -83,6 +83,25 @@ def lost_lead(reference: Tensor, output: Tensor, chance: float) -> tuple[float, 
     return changed, min(1.0, lost), float(each.std(correction=0))
 
 
+def representative_positions(output: Tensor, count: int) -> tuple[int, ...]:
+    """Return the positions of `count` images that stand for all, from logits of shape (N, classes).
+
+    The images are sorted by the float network's answer, then by its confidence, and taken at even
+    distances: each class and each confidence has its share. A network that answers one class alone
+    is then judged by the share of that class in all images; the first 64 of 1000 images were 5
+    points off.
+
+    Example:
+        >>> import torch
+        >>> representative_positions(torch.eye(3)[[0, 0, 1, 1, 2, 2]], 3)
+        (1, 3, 5)
+    """
+    likely, answer = output.double().softmax(1).max(1)
+    order = np.lexsort((likely.numpy(), answer.numpy()))
+    chosen = (np.arange(min(count, len(order))) + 0.5) * len(order) / min(count, len(order))
+    return tuple(sorted(order[chosen.astype(int)].tolist()))
+
+
 def correct_by_measurements(
     value: float,
     deviation: float,

@@ -23,6 +23,7 @@ from analysis.mixed_precision.recipe_search import RecipeSearch
 from analysis.mixed_precision.try_configs import (
     cheapest_choice_after_trials,
     cheapest_tried_choice,
+    choose_trial_images,
     try_cheapest_choice,
     try_front,
 )
@@ -149,3 +150,14 @@ def test_trials_of_a_noise_outlive_a_record() -> None:
         again = restore_noise(result_from_plain(RecipeNoiseRecord, record), study())
         assert again.trials == noise.trials
     assert any(noise.trials for noise in search.noises)
+
+
+def test_trials_see_the_images_that_stand_for_all() -> None:
+    """Of 100 images 64 are tried, each class with its share; the study keeps the choice."""
+    small = case("kitchen", 100)
+    whole = Study(small.network, small.data, small.data, calibrated=small.calibrated)
+    chosen = drain_steps(choose_trial_images(whole))
+    assert len(chosen) == 64
+    assert drain_steps(choose_trial_images(whole)).indices == chosen.indices
+    assert chosen.indices != small.data.first(64).indices
+    assert drain_steps(choose_trial_images(study())).indices == study().scored_images.indices

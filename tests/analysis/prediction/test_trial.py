@@ -6,7 +6,12 @@ import torch
 
 from analysis.prediction.noise_table import NoiseSum
 from analysis.prediction.predictor import Predictor
-from analysis.prediction.trial import ConfigTrial, correct_by_measurements, lost_lead
+from analysis.prediction.trial import (
+    ConfigTrial,
+    correct_by_measurements,
+    lost_lead,
+    representative_positions,
+)
 from tests.analysis.results import evaluation
 
 
@@ -40,6 +45,27 @@ def test_a_network_that_answers_one_class_loses_everything_but_chance() -> None:
     trial = ConfigTrial(100, 0.0, *lost_lead(reference, output, chance=0.1))
     assert trial.expected_loss(0.8, labelled=True) == pytest.approx(0.8, abs=1e-3)
     assert trial.expected_loss(1.0, labelled=False) == pytest.approx(0.9)
+
+
+def test_representative_images_lose_what_all_images_lose() -> None:
+    """Twenty sets of 1000 images: the chosen 64 are off by less than half of what the first are."""
+    off: dict[str, list[float]] = {"first": [], "chosen": []}
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        reference = 8 * torch.randn(1000, 10, generator=generator)
+        collapsed = torch.zeros_like(reference)
+        collapsed[:, 3] = 1.0  # answers one class
+        places = {"first": list(range(64)), "chosen": list(representative_positions(reference, 64))}
+        _, whole, _ = lost_lead(reference, collapsed, chance=0.1)
+        for name, chosen in places.items():
+            _, lost, _ = lost_lead(reference[chosen], collapsed[chosen], chance=0.1)
+            off[name].append(abs(lost - whole))
+    assert np.mean(off["chosen"]) < 0.5 * np.mean(off["first"])
+
+
+def test_as_many_images_as_there_are_is_all_of_them() -> None:
+    output = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    assert representative_positions(output, 64) == (0, 1, 2, 3, 4)
 
 
 def test_a_measurement_corrects_similar_losses_and_leaves_others() -> None:
