@@ -20,7 +20,7 @@ def parse_json(content: str | bytes, most_bytes: int = MAX_BYTES) -> Any:
 
     Raises:
         JsonError: bad JSON or UTF-8, too long, nested too deeply, a whole number of more than
-            `MAX_DIGITS` digits, or half a character (a lone surrogate).
+            `MAX_DIGITS` digits, a name twice in an object, or half a character (a lone surrogate).
 
     >>> parse_json('{"bits": [8, 4]}')
     {'bits': [8, 4]}
@@ -29,7 +29,9 @@ def parse_json(content: str | bytes, most_bytes: int = MAX_BYTES) -> Any:
         raise JsonError(f"it must have at most {most_bytes} bytes, got {len(content)}")
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
-        value = json.loads(text, parse_int=_checked_whole_number)
+        value = json.loads(
+            text, parse_int=_checked_whole_number, object_pairs_hook=_object_of_pairs
+        )
         if _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
@@ -39,6 +41,16 @@ def parse_json(content: str | bytes, most_bytes: int = MAX_BYTES) -> Any:
     except json.JSONDecodeError as error:
         raise JsonError(str(error)) from None
     return value
+
+
+def _object_of_pairs(pairs: list[tuple[str, Any]]) -> JsonObject:
+    """Return an object; of a name that stands twice nobody knows which value is meant."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise JsonError(f"the name {twice[:60]!r} stands twice in an object of it")
+    return found
 
 
 def _checked_whole_number(digits: str) -> int:
