@@ -276,10 +276,10 @@ def _check_run_values(run: Run, number: int, seen: set[str]) -> None:
     except QuantError as error:
         raise SessionError(f"{where} has no configuration: {_error_in_words(error)}") from None
     score, cost = run.evaluation, run.cost
-    shares = (score.agreement, score.float_top1, score.quantized_top1)
+    shares = (score.agreement, score.float_top1, score.quantized_top1, abs(score.top1_drop or 0))
     if score.samples < 1 or not all(x is None or 0 <= x <= 1 for x in shares):
         raise SessionError(f"{where} must have images and shares between 0 and 1; it has not.")
-    prices: list[float] = [cost.energy_pj, cost.latency_s]
+    prices: list[float] = [cost.energy_pj, cost.latency_s, run.seconds]
     prices += [cost.weight_bytes, cost.peak_activation_bytes]
     prices += [x for layer in cost.layers for x in (layer.energy_pj, layer.latency_s)]
     if not all(math.isfinite(x) and x >= 0 for x in prices):

@@ -165,6 +165,7 @@ def test_the_file_is_plain_json_without_absolute_paths_but_as_references() -> No
         (b"{}", "something else"),
         (b'{"format": "quantscope-session"}', "version 1 or 2; got None"),
         (b"[" * 200_000, "nested too deeply"),
+        (b'{"format": "quantscope-session", "version": 1, "version": 2}', "'version' stands twice"),
         (b'{"format": "quantscope-session", "version": 1' + b" " * MAX_BYTES, "at most"),
     ],
 )
@@ -239,7 +240,10 @@ def _set(item: dict[str, Any], path: str, value: object) -> dict[str, Any]:
         ("evaluation.samples", 0, "images and shares"),
         ("evaluation.agreement", 1.5, "images and shares"),
         ("evaluation.quantized_top1", "nan", "images and shares"),
+        ("evaluation.top1_drop", "nan", "images and shares"),
+        ("evaluation.top1_drop", -3, "images and shares"),
         ("evaluation.agreement", "much", "cannot be read"),
+        ("seconds", "inf", "costs from 0 on"),
         ("cost.energy.dram_pj", "inf", "costs from 0 on"),
         ("cost.layers.0.latency_s", -1.0, "costs from 0 on"),
         ("cost.latency_s", "nan", "costs from 0 on"),
