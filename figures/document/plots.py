@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from figures.document.markup import Html, html_element
-from figures.style.layout import takeaway, without_title
+from figures.style.layout import set_height, takeaway, without_title
 
 TEMPLATE = "plotly_white"
 INK, GRID = "#1B2530", "#DFE5EC"
@@ -35,7 +35,8 @@ def plot_element(figure: go.Figure, note: str = "", least_px: int = 0) -> Html:
     """
     caption = takeaway(figure)
     figure = without_title(figure)
-    figure.update_layout(height=max(least_px, int(figure.layout.height or 400)))
+    if figure.layout.height is not None:
+        set_height(figure, max(least_px, int(figure.layout.height)))
     figure.update_layout(template=TEMPLATE, font={"color": INK, "family": "sans-serif"})
     figure.update_xaxes(gridcolor=GRID, zerolinecolor=GRID)
     figure.update_yaxes(gridcolor=GRID, zerolinecolor=GRID)
@@ -45,7 +46,7 @@ def plot_element(figure: go.Figure, note: str = "", least_px: int = 0) -> Html:
         class_="plot",
         role="img",
         aria_label=caption,
-        style=f"height:{figure.layout.height}px",
+        style=f"height:{int(figure.layout.height or 400)}px",
     )
     below = html_element("figcaption", note) if note else Html("")
     data = html_element(

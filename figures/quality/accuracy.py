@@ -22,6 +22,9 @@ from figures.style.units import energy_scale, format_count, format_energy, forma
 
 RUN_PX = 36
 SCATTER_PX = 400
+ONE_PLACE = 0.04
+"""Runs nearer than this share of the plot have one label."""
+MOST_NAMES = 3
 ACCURACY = "Top-1 accuracy (%), higher is better"
 AGREEMENT = "Same answer as the float network (%), higher is better"
 
@@ -76,7 +79,7 @@ def accuracy_against_energy(runs: Sequence[Run]) -> go.Figure:
         error_y=_interval_bars(points, BEFORE),
         mode="markers+text",
         marker={"color": AFTER, "size": 11},
-        text=[escape_markup(name) for name in shorten_names((run.name for run in runs), 22)],
+        text=_labels_of_points(runs, energies, [point.value for point in points]),
         textposition=[_name_position(energy, energies) for energy in energies],
         cliponaxis=False,
         showlegend=False,
@@ -97,6 +100,31 @@ def accuracy_against_energy(runs: Sequence[Run]) -> go.Figure:
     if labelled and len({_float_point(run).value for run in runs}) == 1:
         _add_float_line(figure, _float_point(runs[0]))
     return finish_figure(figure, _trade_title(runs, labelled), SCATTER_PX)
+
+
+def _labels_of_points(
+    runs: Sequence[Run], energies: Sequence[float], values: Sequence[float]
+) -> list[str]:
+    """Return a label for each run; runs at one place have one label, a line for each name."""
+    short = [escape_markup(name) for name in shorten_names((run.name for run in runs), 22)]
+    wide = ONE_PLACE * (max(energies) - min(energies))
+    high = ONE_PLACE * (max(values) - min(values))
+    labels: list[list[str]] = []
+    for place, name in enumerate(short):
+        labels.append([])
+        first = next(
+            other
+            for other in range(place + 1)
+            if abs(energies[other] - energies[place]) <= wide
+            and abs(values[other] - values[place]) <= high
+            and (labels[other] or other == place)
+        )
+        labels[first].append(name)
+    more = [f"and {len(names) - MOST_NAMES} more" for names in labels]
+    return [
+        "<br>".join([*names[:MOST_NAMES], *([rest] if len(names) > MOST_NAMES else [])])
+        for names, rest in zip(labels, more, strict=True)
+    ]
 
 
 def _check_runs(runs: Sequence[Run]) -> None:

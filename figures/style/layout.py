@@ -112,6 +112,17 @@ def without_title(figure: go.Figure) -> go.Figure:
     return copy
 
 
+def set_height(figure: go.Figure, height_px: int) -> go.Figure:
+    """Give a finished figure another height; a legend below keeps its distance in pixels."""
+    layout = figure.layout
+    sides = layout.margin.t + layout.margin.b
+    before, after = layout.height - sides, height_px - sides
+    figure.update_layout(height=height_px)
+    if layout.legend.y is not None and layout.legend.y < 0:
+        figure.update_layout(legend_y=layout.legend.y * before / after)
+    return figure
+
+
 def decade_axis(low: float, high: float) -> dict[str, object]:
     """Return a log axis over whole powers of ten from `low` to `high`, with SI prefixes."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))

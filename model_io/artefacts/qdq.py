@@ -14,6 +14,7 @@ from model_io.runtime.onnx_runtime import RuntimeSession, executed_operators, is
 from quant.inputs import tensors_of_batch
 from quant.simulation.quant_graph import QuantGraph
 
+FILE_BIASES = "with the file's biases, which are whole numbers"
 LEAST_DB = 10.0
 """Less than this is no rounding any more: the file computes something else."""
 
@@ -74,12 +75,12 @@ def _agreement_sentence(
     share = f"the same largest output on {same} of {wanted.argmax(-1).numel()}"
     if torch.equal(wanted, got):
         return (
-            f"In ONNX Runtime on {source.trial_description}: equal to the simulation to the last "
-            "bit."
+            f"In ONNX Runtime on {source.trial_description}: equal to the last bit to the "
+            f"simulation {FILE_BIASES}."
         )
     return (
-        f"In ONNX Runtime on {source.trial_description}: {decibels:.0f} dB beside the simulation, "
-        f"{share}."
+        f"In ONNX Runtime on {source.trial_description}: {decibels:.0f} dB beside the "
+        f"simulation {FILE_BIASES}, {share}."
     )
 
 

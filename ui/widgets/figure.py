@@ -6,7 +6,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from figures import Figure, takeaway
-from figures.style.layout import without_title
+from figures.style.layout import set_height, without_title
 from ui.widgets.markdown import plain
 
 
@@ -30,7 +30,7 @@ def show_figure(
         box.markdown(f"**{plain(title)}**")
     drawn = without_title(figure)
     if height_px is not None:
-        drawn.update_layout(height=height_px)
+        set_height(drawn, height_px)
     box.plotly_chart(
         drawn,
         key=key,

@@ -290,6 +290,14 @@ def test_one_run_without_labels_makes_agreement_the_measure(
     assert len(figure.data) == 1
 
 
+def test_names_of_runs_at_one_place_stand_below_each_other() -> None:
+    """Two names written over each other cannot be read."""
+    costs = (1, 1, 2, 1, 1)
+    runs = [run(f"run {n}", network(size)) for n, size in enumerate(costs)]
+    labels = accuracy_against_energy(runs).data[0].text
+    assert labels == ("run 0<br>run 1<br>run 3<br>and 1 more", "", "run 2", "", "")
+
+
 def test_accuracy_against_energy() -> None:
     cheap, middle, dear = (report(layer_cost("a", energy)) for energy in (1e6, 2e6, 4e6))
     runs = [

@@ -16,6 +16,7 @@ from figures.style.layout import (
     label_rows,
     rows_height_px,
     rows_with_label,
+    set_height,
     shorten_name,
     shorten_names,
     takeaway,
@@ -77,6 +78,14 @@ def test_without_its_title_a_figure_keeps_its_plot() -> None:
     assert layout.height - layout.margin.t - layout.margin.b == 100
     assert layout.margin.t == finish_figure(go.Figure(), "", 100).layout.margin.t - TITLE_LINE_PX
     assert takeaway(figure), "the figure itself keeps it"
+
+
+def test_an_enlarged_figure_keeps_its_legend_near_its_plot() -> None:
+    figure = set_height(finish_figure(go.Figure(), "t", 70, legend_below=True), 480)
+    layout = figure.layout
+    plot_px = layout.height - layout.margin.t - layout.margin.b
+    assert layout.height == 480
+    assert layout.legend.y * plot_px == pytest.approx(-52)
 
 
 def test_the_page_chooses_text_and_background() -> None:
