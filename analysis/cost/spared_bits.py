@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from accelerator.machine import machine_title
 from accelerator.report import CostReport, LayerCost
 
 MOST_NAMES = 3
@@ -46,8 +47,8 @@ def explain_spared_bits(before: CostReport, after: CostReport) -> tuple[str, ...
     gained = sum(one.cycles for one in spared if one.cycles > 0)
     share = gained / before.cycles if before.cycles else 0.0
     first = (
-        f"On {after.machine}, fewer weight bits gain cycles in {len(spared) - len(idle)} of "
-        f"{len(spared)} layers, {100 * share:.1f} % of the network's."
+        f"On {machine_title(after.machine)}, fewer weight bits gain cycles in "
+        f"{len(spared) - len(idle)} of {len(spared)} layers, {100 * share:.1f} % of the network's."
     )
     if not idle:
         return (first,)

@@ -31,7 +31,9 @@ def test_ne16_gains_cycles_in_proportion_to_weight_bits_but_in_no_1x1_layer() ->
 
 def test_the_layers_without_a_gain_are_named() -> None:
     (told,) = explain_spared_bits(report("ic", 8), report("ic", 4))
-    assert told.startswith("On gap9_ne16_like, fewer weight bits gain cycles in 7 of 10 layers")
+    assert told.startswith(
+        "On GAP9 with NE16 like, fewer weight bits gain cycles in 7 of 10 layers"
+    )
     assert "In conv 6, conv 10 and linear 13 they gain no cycles, only 1,600 bytes" in told
 
 
