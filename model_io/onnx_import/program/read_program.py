@@ -143,7 +143,8 @@ def check_known_operators(program: OnnxProgram, shown: str, *, but: tuple[str, .
         else f"{name} (the node {steps[0].name[:80]!r})"
         for name, steps in list(refused.items())[:10]
     )
-    first = next(iter(refused.values()))[0]
+    firsts = [steps[0] for steps in refused.values()]
+    first = next((step for step in firsts if step.operator in _CONTROL), firsts[0])
     raise ModelError(
         f"Every operator in {shown} must be one that can be quantized here, got {listed}. "
         f"{_operator_remedy(first)}"
@@ -173,7 +174,8 @@ def _operator_remedy(step: OnnxStep) -> str:
     if step.operator in _CONTROL:
         return (
             "Control flow that depends on values has no fixed graph: export with it decided "
-            "(torch.onnx.export traces one path), or fix the input's shape."
+            "(torch.onnx.export traces one path), or fix the input's shape. An EmbeddingBag of "
+            "torch is a loop in ONNX: bring a network with one as a .pt2 file."
         )
     return _REMEDIES.get(
         step.operator, "Cut it off with onnx.utils.extract_model, or write it in other operators."

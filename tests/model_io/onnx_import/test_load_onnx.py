@@ -438,3 +438,12 @@ def test_an_output_of_whole_numbers_is_refused(tmp_path: Path) -> None:
     made.graph.output[0].type.tensor_type.elem_type = TensorProto.INT64
     with pytest.raises(ModelError, match=r"must return real numbers.*such as ArgMax"):
         load_onnx_network(saved(tmp_path / "net.onnx", made))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_bag_that_the_exporter_writes_as_a_loop_is_refused_with_advice(tmp_path: Path) -> None:
+    bag = nn.Sequential(nn.EmbeddingBag(20, 8, mode="sum"), nn.Linear(8, 2)).eval()
+    path = tmp_path / "bag.onnx"
+    torch.onnx.export(bag, (torch.zeros(2, 3, dtype=torch.int64),), str(path), dynamo=False)
+    with pytest.raises(ModelError, match=r"EmbeddingBag of torch is a loop.*\.pt2 file"):
+        load_onnx_network(path)
