@@ -84,7 +84,7 @@ def find_known_fronts(workspace: Workspace, wish: FrontRequest) -> Found | None:
     """Return the fronts of a question from memory or from the run store; None without fronts."""
     key, work = front_key(workspace, wish), workspace.tradeoffs
     early = work.early.pop(key, None)
-    if early is not None and key not in work.found:
+    if early is not None:  # precedes a stored front: the trials of the running job join it
         hold_fronts(workspace, key, early)
     if key and key not in work.found and key not in work.missing:
         found = read_stored_fronts(workspace, key, wish)
