@@ -60,6 +60,9 @@ def test_a_click_brings_a_layer_into_sight_here_and_on_the_page_ranges(
     page.goto(f"{fresh_server}/sensitivity")
     heading(page, "Sensitivity")
     radio(page, "Instant")
+    expect(main(page)).to_contain_text("26 layers with 8-bit weights")  # the experiment's bits
+    idle(page)
+    radio(page, "4 bit")
     expect(main(page)).to_contain_text("26 layers with 4-bit weights")
     idle(page)  # rows move as long as layers come in
     table = table_of(page)
