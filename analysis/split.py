@@ -110,7 +110,7 @@ def choose_data_split(
         divided = _held_out_split(data, count, choice) if choice.held_out else None
         split = replace(divided or _divide_data(data, count, choice), input_range=limits)
     check_first_image(network, split.score)
-    split = replace(split, score=attach_targets(split.score, choice.task.targets))
+    split = replace(split, score=attach_targets(choice.task, network, split.score))
     metric = open_task(choice.task, network, split.score)
     return _limit_scored_images(replace(split, metric=metric), choice)
 

@@ -5,14 +5,16 @@ from pathlib import Path
 from data_io.dataset import Dataset
 from data_io.errors import DatasetError
 from data_io.targets.coco_boxes import with_boxes
+from data_io.targets.coco_masks import with_coco_masks
 from data_io.targets.mask_folder import with_masks
 from data_io.targets.yolo_folder import with_yolo_labels
 
 
-def with_targets(images: Dataset, path: Path) -> Dataset:
+def with_targets(images: Dataset, path: Path, mask_classes: int | None = None) -> Dataset:
     """Return the images with the targets at `path`.
 
-    A .json file is COCO; a folder with .txt files holds YOLO labels; another folder holds masks.
+    A .json file is COCO: boxes, or masks where the network has `mask_classes`. A folder with .txt
+    files holds YOLO labels; another folder holds masks.
 
     Raises:
         DatasetError: nothing lies at the path, or the targets do not fit the images.
@@ -23,6 +25,8 @@ def with_targets(images: Dataset, path: Path) -> Dataset:
             f"nothing of the name {path.name}. Correct the path."
         )
     if path.suffix.lower() == ".json":
+        if mask_classes is not None:
+            return with_coco_masks(images, path, mask_classes)
         return with_boxes(images, path)
     is_yolo = path.is_dir() and next(path.rglob("*.txt"), None) is not None
     return with_yolo_labels(images, path) if is_yolo else with_masks(images, path)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -59,27 +60,46 @@ class MaskedSource:
                         f"{path.name} has Pillow's mode {image.mode}. Convert the mask."
                     )
                 classes = np.array(image, np.uint8)
-            with Image.open(self.images.root / name) as original:
-                size = original.size
         except (OSError, SyntaxError, Image.DecompressionBombError) as error:
             raise DatasetError(
                 f"Each mask must be readable; {path.name} is not ({type(error).__name__}). "
                 "Replace the mask."
             ) from None
+        size = image_size(self.images.root / name)
         if classes.shape != size[::-1]:
             raise DatasetError(
                 f"A mask must have the size of its image, {size[0]} x {size[1]}; {path.name} has "
                 f"{classes.shape[1]} x {classes.shape[0]}. Use the masks of these images."
             )
-        steps = replace(
-            self.preprocess,
-            channels=1,
-            mean=(0.0,),
-            std=(1.0,),
-            layout=Layout.NCHW,
-            interpolation=Interpolation.NEAREST,
-        )
-        return steps.preprocess_image(classes)[0].round().long()
+        return fit_mask(classes, self.preprocess)
+
+
+def fit_mask(classes: NDArray[np.uint8], preprocess: Preprocess) -> Tensor:
+    """Return the mask (H, W), int64, of classes (h, w) in the geometry of a network's input."""
+    steps = replace(
+        preprocess,
+        channels=1,
+        mean=(0.0,),
+        std=(1.0,),
+        layout=Layout.NCHW,
+        interpolation=Interpolation.NEAREST,
+    )
+    return steps.preprocess_image(classes)[0].round().long()
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return (width, height) of an image file.
+
+    Raises:
+        DatasetError: the file cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DatasetError(
+            f"Each image must be readable; {path.name} is not ({type(error).__name__}). Replace it."
+        ) from None
 
 
 def with_masks(data: Dataset, root: Path) -> Dataset:

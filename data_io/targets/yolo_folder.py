@@ -6,13 +6,13 @@ from functools import cache
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from data_io.dataset import Dataset
 from data_io.errors import DatasetError
 from data_io.folder import FolderSource
 from data_io.targets.coco_boxes import BoxedSource, map_corners
+from data_io.targets.mask_folder import image_size
 
 NUMBERS = 5
 """Class, centre x and y, width and height as shares of the image."""
@@ -65,13 +65,7 @@ def _boxes_of_text(text: str, name: str, source: FolderSource) -> Tensor:
     lines = [line.split() for line in text.splitlines() if line.strip()]
     if not lines:
         return torch.zeros(0, 6)
-    try:
-        with Image.open(source.root / name) as image:
-            size = image.size
-    except (OSError, Image.DecompressionBombError) as error:
-        raise DatasetError(
-            f"Each image must be readable; {name} is not ({type(error).__name__}). Replace it."
-        ) from None
+    size = image_size(source.root / name)
     rows = []
     for number, line in enumerate(lines, 1):
         x, y, width, height = _shares_of_line(line, name, number)

@@ -1,7 +1,5 @@
 """The task of a network on data: its metric, and the targets of a folder of images."""
 
-from pathlib import Path
-
 from analysis.evaluation.tasks.choose_task import decide_task, metric_of
 from analysis.evaluation.tasks.kinds import TaskChoice, TaskKind
 from analysis.evaluation.tasks.task_metric import TaskMetric
@@ -24,6 +22,14 @@ def open_task(choice: TaskChoice, network: Network, data: Dataset) -> TaskMetric
     return metric_of(kind, choice.head, network.graph.input_shape, priors)
 
 
-def attach_targets(images: Dataset, path: Path | None) -> Dataset:
-    """Return the images with the masks or boxes at `path` as targets; None changes nothing."""
-    return images if path is None else with_targets(images, path)
+def attach_targets(choice: TaskChoice, network: Network, images: Dataset) -> Dataset:
+    """Return the images with the masks or boxes at the choice's path; without a path the images.
+
+    A COCO file holds boxes and masks: it gives masks where segmentation is chosen.
+    """
+    if choice.targets is None:
+        return images
+    segments = choice.kind is TaskKind.SEGMENTATION
+    return with_targets(
+        images, choice.targets, network.graph.output_shapes[0][0] if segments else None
+    )
