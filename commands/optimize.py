@@ -19,6 +19,7 @@ from commands.options import (
     LabelOption,
     ModelOption,
     PreprocessOption,
+    PriorsOption,
     SamplesOption,
     ShapeOption,
     TargetsOption,
@@ -47,6 +48,7 @@ def optimize_bits(
     task: TaskOption = TaskKind.AUTO,
     targets: TargetsOption = None,
     head: HeadOption = Head.AUTO,
+    priors: PriorsOption = None,
     budget: Annotated[
         list[str] | None,
         typer.Option(help="energy, latency, size, memory or bops, = and the most, as energy=0.6."),
@@ -110,7 +112,7 @@ def optimize_bits(
         )
         steps = open_preprocess(preprocess, label_column, model)
         choice = ImageChoice(
-            data, steps, samples, calibration, tried.seed, TaskChoice(task, head, targets)
+            data, steps, samples, calibration, tried.seed, TaskChoice(task, head, targets, priors)
         )
         network = open_network(model, builder, input_shape)
         images = choose_data_split(model, network, tried.config, choice, learning=True)

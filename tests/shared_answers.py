@@ -137,7 +137,11 @@ def identity(argument: object) -> Hashable:
     if isinstance(argument, Study):
         images = (argument.scored, argument.calibration)
         digests = [None if one is None else one.digest for one in images]
-        return repr((argument.network.digest, argument.network.graph_digest, *digests))
+        metric = argument.metric and (
+            argument.metric.task,
+            getattr(argument.metric.collect, "args", ()),
+        )
+        return repr((argument.network.digest, argument.network.graph_digest, *digests, metric))
     if hasattr(argument, "source_digest"):  # a dataset
         return str(argument.digest)  # type: ignore[attr-defined]
     try:

@@ -18,6 +18,7 @@ from commands.options import (
     LabelOption,
     ModelOption,
     PreprocessOption,
+    PriorsOption,
     SamplesOption,
     SeedOption,
     ShapeOption,
@@ -54,6 +55,7 @@ def count_needed_images(
     task: TaskOption = TaskKind.AUTO,
     targets: TargetsOption = None,
     head: HeadOption = Head.AUTO,
+    priors: PriorsOption = None,
     seed: SeedOption = None,
     score: Annotated[
         bool, typer.Option("--score", help="Measure the score at each number of images, too.")
@@ -76,7 +78,7 @@ def count_needed_images(
         how = open_preprocess(preprocess, label_column, model)
         config, first = record.experiment.config, record.experiment.seed
         choice = ImageChoice(
-            data, how, samples, calibration, first, TaskChoice(task, head, targets)
+            data, how, samples, calibration, first, TaskChoice(task, head, targets, priors)
         )
         network = open_network(model, builder, input_shape)
         split = choose_data_split(model, network, config, choice, learning=True)

@@ -15,6 +15,7 @@ from analysis.runs.json_values import plain_from_result
 from analysis.runs.run_experiment import package_versions
 from commands.json_answers.float_weights import list_float_weights
 from commands.json_answers.plain_numbers import finite_or_none, interval_bounds
+from commands.json_answers.run import metric_values
 from quant.assignment import bits_by_part, cells_of_config
 from quant.simulation.plan import Side
 
@@ -127,5 +128,6 @@ def _run_values(measured: Measured) -> dict[str, object]:
         "top1_drop": score.top1_drop,
         "top1_drop_ci95": interval_bounds(score.top1_drop_ci95),
         "agreement": score.agreement,
+        "metric": metric_values(score),
         "cost": {str(quantity): quantity.value_in(measured.run.cost) for quantity in Quantity},
     }

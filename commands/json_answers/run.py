@@ -52,7 +52,7 @@ def summarize_run(run: Run, network: Network, notes: tuple[str, ...] = ()) -> di
         },
         "drop": {"top1": score.top1_drop, "top1_ci95": interval_bounds(score.top1_drop_ci95)},
         "sides": [_side_values(one) for one in run.sides],
-        "metric": _metric_values(score),
+        "metric": metric_values(score),
         "layer_sqnr_db": {name: finite_or_none(value) for name, value in run.layer_sqnr_db.items()},
         "config": _config_values(config_from_dict(run.config), network),
         "recipe": list(run.recipe),
@@ -115,7 +115,7 @@ def _side_values(loss: SideLoss) -> dict[str, object]:
     }
 
 
-def _metric_values(score: Evaluation) -> dict[str, object] | None:
+def metric_values(score: Evaluation) -> dict[str, object] | None:
     """Return the user's metric of both networks, or the problem of the metric."""
     found, lost = score.metric, lost_score(score)
     if found is None:

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
+from analysis.evaluation.tasks.kinds import Head, TaskKind
 from model_io.onnx_import.operators import TABLE, Operator
 from quant.errors import QuantError
 from quant.inputs import tensors_of_batch
+from tests.commands.test_ssd_head import prior_boxes, write_ssd_files
 from tests.commands.test_tasks import METRIC, file_of
 from tests.model_io.onnx_files import model, node, saved
 from tests.pages.visit import CONFIGURE, MODEL, RUNS, Visit, leave_choices, read
@@ -206,3 +208,26 @@ def test_a_shape_of_one_input_is_remembered_for_an_upload(visit: Visit) -> None:
         assert visit.work.network is not None
         assert visit.work.network.graph.input_shape == (3, 6, 6), shape
     visit.open(MODEL)
+
+
+def test_the_page_takes_prior_boxes_of_an_ssd_head(visit: Visit, tmp_path: Path) -> None:
+    files = write_ssd_files(tmp_path)
+    visit.at.text_input(key="model.path.text").set_value(str(files["ssd.pt2"]))
+    visit.press("Load from path").wait()
+    visit.upload(f"data.{visit.work.data_choices}.npz", "d.npz", files["data.npz"].read_bytes())
+    visit.press("data.use").wait()
+    visit.at.selectbox(key=f"task.{visit.work.data_choices}.kind").set_value(TaskKind.DETECTION)
+    visit.run().wait()
+    visit.at.selectbox(key=f"task.{visit.work.data_choices}.head").set_value(Head.SSD)
+    visit.run().wait()
+    buffer = io.BytesIO()
+    np.save(buffer, prior_boxes())
+    key = f"task.{visit.work.data_choices}.priors.file"
+    visit.upload(key, "p.npy", buffer.getvalue()).wait()
+    assert visit.errors == []
+    choice, parts = visit.work.data, visit.work.parts
+    assert choice.head is Head.SSD
+    assert np.array_equal(np.load(choice.priors), prior_boxes())
+    assert parts is not None
+    assert parts.metric is not None
+    assert parts.metric.name == "mAP"

@@ -1,5 +1,6 @@
 """The task of the network on the data: its metric, a detector's head, and where targets lie."""
 
+import hashlib
 import shutil
 import uuid
 from collections.abc import Sequence
@@ -62,11 +63,42 @@ def task_form(workspace: Workspace) -> None:
             )
             or choice.head
         )
-    if (kind, head) != (choice.task, choice.head):
-        workspace.take_data(replace(choice, task=kind, head=head))
+    priors = _priors_field(workspace, place) if head is Head.SSD else choice.priors
+    if (kind, head, priors) != (choice.task, choice.head, choice.priors):
+        workspace.take_data(replace(choice, task=kind, head=head, priors=priors))
         st.rerun()
     if metric is not None:
         st.caption(f"Scored by {plain(metric.name)}, which takes top-1's place on every page.")
+
+
+def _priors_field(workspace: Workspace, place: str) -> str:
+    """Offer the prior boxes of an SSD head; return the path of the file, "" without one."""
+    current = workspace.data.priors
+    uploaded = st.file_uploader(
+        "Prior boxes of the SSD head (.npy)",
+        type=["npy"],
+        key=f"{place}.priors.file",
+        help="An array (M, 4): centre x, y, width and height of each prior as shares of the image",
+    )
+    if uploaded is not None:
+        return write_uploaded_priors(workspace, uploaded)
+    if not paths_open(workspace.settings):
+        return current
+    return st.text_input(
+        "Or a path to the prior boxes on this machine",
+        current,
+        key=f"{place}.priors.path",
+        placeholder="/data/priors.npy",
+    ).strip()
+
+
+def write_uploaded_priors(workspace: Workspace, file: Upload) -> str:
+    """Write uploaded prior boxes into the workspace's folder by their content; return the path."""
+    content = bytes(file.getbuffer())
+    path = workspace.folder / "priors" / f"{hashlib.sha256(content).hexdigest()[:32]}.npy"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return str(path)
 
 
 def targets_fields(workspace: Workspace, place: str) -> tuple[str, Sequence[Upload]]:

@@ -121,7 +121,7 @@ def _decode_ssd(outputs: Sequence[Tensor], priors: Tensor | None) -> tuple[Tenso
         got = "no priors" if priors is None else f"{len(priors)} priors"
         raise QuantError(
             f"An SSD head needs offsets (N, M, 4), scores (N, M, 1 + C) and M priors; got outputs "
-            f"{shapes} and {got}. Name the priors with --priors FILE.npy."
+            f"{shapes} and {got}. Name the priors: the field beside Head, or --priors FILE.npy."
         )
     offsets, scores = outputs[0].float(), outputs[1].float()
     centres = priors[:, :2] + offsets[..., :2] * VARIANCES[0] * priors[:, 2:]

@@ -163,5 +163,5 @@ def test_an_ssd_head_is_decoded_by_hand() -> None:
     assert (found.boxes[0] / 96).tolist() == pytest.approx(expected, abs=1e-5)
     assert found.scores[0].item() == pytest.approx(0.93624, abs=1e-4)
     assert found.classes.tolist() == [0, 1]
-    with pytest.raises(QuantError, match=r"got outputs .* and no priors. Name the priors with"):
+    with pytest.raises(QuantError, match=r"got outputs .* and no priors. Name the priors"):
         decode((offsets, scores), Head.SSD, SIZE)
