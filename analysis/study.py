@@ -44,6 +44,17 @@ class AnswerStore(Protocol):
         """Store a JSON value under `question`; the question names every input of the answer."""
 
 
+@dataclass(frozen=True, slots=True)
+class TrialImages:
+    """The positions of trial images among the scored, and the float accuracy on those they are of.
+
+    `float_top1` is a share of 1; None without labels.
+    """
+
+    positions: tuple[int, ...]
+    float_top1: float | None = None
+
+
 @dataclass(eq=False, slots=True)
 class _Results:
     """Results for a network and the calibration images."""
@@ -55,7 +66,7 @@ class _Results:
     entropies: Entropies = field(default_factory=dict)
     pairs: tuple[Pair, ...] | None = None
     repaired: dict[tuple[object, ...], "Study"] = field(default_factory=dict)
-    trial_positions: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    trial_images: dict[str, TrialImages] = field(default_factory=dict)
 
 
 class Study:
@@ -141,9 +152,9 @@ class Study:
         return self._results.figures
 
     @property
-    def trial_positions(self) -> dict[str, tuple[int, ...]]:
-        """The positions of the scored images that trials see, by the digest of these images."""
-        return self._results.trial_positions
+    def trial_images(self) -> dict[str, TrialImages]:
+        """The scored images that trials see, by the digest of the scored images."""
+        return self._results.trial_images
 
     def collect_statistics(self, config: QuantConfig | None = None) -> Steps[Calibrated]:
         """Return the statistics of activations, collected at the first need of a `config`.

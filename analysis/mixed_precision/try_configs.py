@@ -19,11 +19,15 @@ from analysis.mixed_precision.recipe_noise import RecipeNoise, repaired_study
 from analysis.mixed_precision.recipe_search import RecipeSearch
 from analysis.mixed_precision.search import ROUNDING
 from analysis.network import Network, forward_all_outputs
-from analysis.prediction.trial import TRIAL_IMAGES, ConfigTrial, lost_lead, representative_positions
+from analysis.prediction.trial import (
+    TRIAL_IMAGES,
+    ConfigTrial,
+    lost_lead,
+    representative_positions,
+)
 from analysis.runs.apply_recipe import apply_whole_recipe, plain_quantized_stage
 from analysis.runs.run_store import Run
-from analysis.study import Study
-from data_io.dataset import Dataset
+from analysis.study import Study, TrialImages
 from quant.assignment import cells_of_config
 from quant.config import QuantConfig
 from quant.errors import QuantError
@@ -103,7 +107,8 @@ def try_configs(study: Study, noise: RecipeNoise, configs: Sequence[QuantConfig]
         return
     before = tuple(filter(is_float_pass, noise.recipe))
     after = tuple(step for step in noise.recipe if not is_float_pass(step))
-    chosen = yield from part_of_progress(choose_trial_images(study), 0.0, REPAIR_SHARE / 2)
+    images = yield from part_of_progress(choose_trial_images(study), 0.0, REPAIR_SHARE / 2)
+    chosen = study.scored_images.subset(images.positions)
     steps = repaired_study(study, before)
     repaired = yield from part_of_progress(steps, REPAIR_SHARE / 2, REPAIR_SHARE)
     learning = None if study.calibration is None else study.calibration.first(TRIAL_IMAGES)
@@ -122,27 +127,33 @@ def try_configs(study: Study, noise: RecipeNoise, configs: Sequence[QuantConfig]
         repairs = apply_whole_recipe(stage, after, config, learning)
         whole = part_of_progress(repairs, share, share + LEARNED_SHARE * left)
         stage = yield from whole
-        noise.trials[cells] = try_network(study.network, stage.quantized, batches)
+        tried = try_network(study.network, stage.quantized, batches)
+        noise.trials[cells] = replace(tried, float_top1=images.float_top1)
 
 
-def choose_trial_images(study: Study) -> Steps[Dataset]:
+def choose_trial_images(study: Study) -> Steps[TrialImages]:
     """Return the scored images of trials: of a classifier's first 1024, those that stand for all.
 
     A forward of the float network chooses them once; the study keeps the choice.
     """
     network, scored = study.network, study.scored_images
-    if not network.is_classifier or len(scored) <= TRIAL_IMAGES:
-        return scored.first(TRIAL_IMAGES)
-    known, pool = study.trial_positions, scored.first(POOL_IMAGES)
+    if not network.is_classifier:
+        return TrialImages(tuple(range(min(TRIAL_IMAGES, len(scored)))))
+    known, pool = study.trial_images, scored.first(POOL_IMAGES)
     if scored.digest not in known:
         outputs: list[Tensor] = []
+        right = 0
         for batch in pool.batches(network.forward_batch_size):
             done = sum(map(len, outputs))
             yield Progress(done / len(pool), f"Choosing images to try on: {done} of {len(pool)}")
             found = forward_all_outputs(network.graph, network.graph.batch, batch.inputs)
             outputs.append(first_output_of(found))
-        known[scored.digest] = representative_positions(torch.cat(outputs), TRIAL_IMAGES)
-    return scored.subset(known[scored.digest])
+            if batch.labels is not None:
+                right += int((outputs[-1].argmax(1) == batch.labels).sum())
+        positions = representative_positions(torch.cat(outputs), TRIAL_IMAGES)
+        float_top1 = right / len(pool) if scored.labelled else None
+        known[scored.digest] = TrialImages(positions, float_top1)
+    return known[scored.digest]
 
 
 def try_network(

@@ -242,15 +242,22 @@ class _FittedPredictor:
             and (tried := self._trial_loss(one.summed.trial)) is not None
         ]
         expected, deviation = correct_by_measurements(*loss, known)
-        most, reach = self.predictor.most, Z95 * deviation
+        most, reach = self._most_loss(trial), Z95 * deviation
         expected = min(most, max(0.0, expected))
         bounds = Interval(max(0.0, expected - reach), min(most, expected + reach))
         return Prediction(level, ends, expected, bounds, labelled, trial.images)
 
     def _trial_loss(self, trial: ConfigTrial) -> tuple[float, float] | None:
         """Return the loss of a trial and its deviation; None without classes."""
-        loss = trial.expected_loss(self.predictor.most, labelled=self.predictor.labelled)
+        loss = trial.expected_loss(self._most_loss(trial), labelled=self.predictor.labelled)
         return None if loss is None else (loss, trial.loss_deviation(loss))
+
+    def _most_loss(self, trial: ConfigTrial) -> float:
+        """Return the largest possible loss; a sweep of few images misses it by points."""
+        predictor = self.predictor
+        if trial.float_top1 is None or predictor.networks or not predictor.labelled:
+            return predictor.most
+        return max(trial.float_top1 - predictor.chance, 0.0)
 
     def _predict_sum(self, summed: NoiseSum) -> Prediction:
         """Return SQNR and loss with intervals, from the sum over single layers."""
@@ -318,7 +325,8 @@ def predictor_from_sweep(sensitivity: Sensitivity, chance: float = 0.0) -> Predi
     points: list[Point] = []
     share = min(1.0, WORTH / max(1, len(scores)))
     for score in scores:
-        loss = score.accuracy_drop if labelled else _agreement_loss(score.agreement)
+        changed = None if score.agreement is None else 1 - score.agreement
+        loss = score.accuracy_drop if labelled else changed
         harm = _score_harm(score, by_divergence=by_divergence)
         if loss is not None and math.isfinite(harm):
             points.append(Point(harm, loss, score.images * share))
@@ -330,10 +338,6 @@ def _score_harm(score: CellScore, *, by_divergence: bool) -> float:
     if by_divergence:
         return max(score.kl or 0.0, 0.0)
     return db_to_energy(score.sqnr_db)
-
-
-def _agreement_loss(agreement: float | None) -> float | None:
-    return None if agreement is None else 1 - agreement
 
 
 __all__ = [

@@ -33,7 +33,8 @@ class ConfigTrial:
     `sqnr_db` is that of the output. For classes, `changed` is the share of images with another
     answer than the float network, and `lost` the share of the float network's lead over guessing
     that the new answers give up, by the float network's own probabilities; no label is used.
-    `deviation` is the standard deviation of one image's loss.
+    `deviation` is the standard deviation of one image's loss. `float_top1` is the accuracy of the
+    float network on the images of which those of the trial were taken; None without labels.
     """
 
     images: int
@@ -41,6 +42,7 @@ class ConfigTrial:
     changed: float | None = None
     lost: float | None = None
     deviation: float = 0.0
+    float_top1: float | None = None
 
     def expected_loss(self, most: float, *, labelled: bool) -> float | None:
         """Return the expected loss, a share of 1, if the largest possible loss is `most`.

@@ -27,6 +27,7 @@ from analysis.mixed_precision.try_configs import (
     try_cheapest_choice,
     try_front,
 )
+from analysis.network import forward_all_outputs
 from analysis.prediction.predictor import Prediction
 from analysis.runs.json_values import plain_from_result, result_from_plain
 from analysis.sensitivity.screening.screen import screen_layers
@@ -157,7 +158,12 @@ def test_trials_see_the_images_that_stand_for_all() -> None:
     small = case("kitchen", 100)
     whole = Study(small.network, small.data, small.data, calibrated=small.calibrated)
     chosen = drain_steps(choose_trial_images(whole))
-    assert len(chosen) == 64
-    assert drain_steps(choose_trial_images(whole)).indices == chosen.indices
-    assert chosen.indices != small.data.first(64).indices
-    assert drain_steps(choose_trial_images(study())).indices == study().scored_images.indices
+    assert len(chosen.positions) == 64
+    assert drain_steps(choose_trial_images(whole)) is chosen
+    assert chosen.positions != tuple(range(64))
+    (every,) = small.data.batches(100)
+    answers = forward_all_outputs(small.network.graph, None, every.inputs)[0].argmax(1)
+    assert every.labels is not None
+    assert chosen.float_top1 == float((answers == every.labels).double().mean())
+    few = drain_steps(choose_trial_images(study()))
+    assert few.positions == tuple(range(len(study().scored_images)))
