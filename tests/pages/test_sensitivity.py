@@ -150,7 +150,7 @@ def test_screening_is_one_click_and_is_kept(visit: Visit) -> None:
 def test_the_page_opens_with_the_layers_that_lose_most_at_the_present_bits(visit: Visit) -> None:
     answered(ask(visit, Depth.SCREENING, bits=(8, 4)))
     title = str(visit.at.get("plotly_chart")[0].proto.alt)
-    assert "expected to lose most of the accuracy at W8A8 per-channel" in title
+    assert "is expected to lose most accuracy at W8A8 per-channel" in title
     visit.work.set_config(uniform_config(4, 8))
     other = str(visit.run().at.get("plotly_chart")[0].proto.alt)
     assert "at W4A8 per-channel" in other
