@@ -8,6 +8,7 @@ import importlib
 import pkgutil
 import uuid
 from collections.abc import Callable, Hashable, Sequence
+from copy import copy
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
@@ -25,7 +26,7 @@ from analysis.evaluation.evaluate import score_float_network
 from analysis.mixed_precision.choices import Rules
 from analysis.mixed_precision.pareto_front import find_pareto_front
 from analysis.mixed_precision.recipe_noise import RecipeNoise
-from analysis.mixed_precision.recipe_search import RecipeSearch
+from analysis.mixed_precision.recipe_search import RecipeSearch, _undominated_searches
 from analysis.mixed_precision.search import BitSearch
 from analysis.runs.run_experiment import measure_experiment
 from analysis.sensitivity.recheck import recheck_loud_layers
@@ -102,7 +103,18 @@ def recipe_search_once(
     question = repr((asked, machine.name, rules, rest))
     if question not in _RECIPE_SEARCHES:
         _RECIPE_SEARCHES[question] = RecipeSearch(noises, machine, rules, *rest)
-    return _RECIPE_SEARCHES[question]
+    return with_noises(_RECIPE_SEARCHES[question], noises)
+
+
+def with_noises(search: RecipeSearch, noises: Sequence[RecipeNoise]) -> RecipeSearch:
+    """Return a search with other noises of the same values: trials join these noises alone."""
+    other = copy(search)
+    other.noises = tuple(noises)
+    other.searches = tuple(copy(one) for one in search.searches)
+    for one, noise in zip(other.searches, noises, strict=True):
+        one.table = replace(one.table, trials=noise.trials)
+    other._best = _undominated_searches(other.searches)
+    return other
 
 
 class Runs(Answers):
