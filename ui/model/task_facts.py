@@ -62,7 +62,7 @@ def float_metric_card(cards: DeltaGenerator, workspace: Workspace, metric: TaskM
     elif found is not None:
         ends = "one number for all"
     cards.metric(
-        f"Float {metric.name}",
+        f"Float {plain(metric.name)}",
         "?" if found is None else metric_value_text(found, found.float_value),
         border=True,
         height="stretch",

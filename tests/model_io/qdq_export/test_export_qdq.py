@@ -15,7 +15,7 @@ from data_io.bundled import fashion_test_set, fashion_train_part
 from model_io.errors import ModelError
 from model_io.onnx_import.load_onnx import load_onnx_network
 from model_io.onnx_import.reading.remove_qdq import NARROW_KEY
-from model_io.qdq_export.export_qdq import QdqOnnx, export_qdq_onnx
+from model_io.qdq_export.export_qdq import QdqOnnx, _check_file, export_qdq_onnx
 from model_io.qdq_export.int32_biases import bias_scale, raise_weight_scales
 from model_io.qdq_export.simulate_file import simulate_written_file
 from model_io.qdq_export.stored_encoding import store_activation
@@ -389,13 +389,33 @@ def test_what_the_exporter_lacks_is_exported(run: Any) -> None:
     torch.testing.assert_close(torch.tensor(got), quantized(inputs), rtol=1e-3, atol=0.02)
 
 
-def test_a_loop_that_pairs_cannot_enter_is_refused_in_a_sentence() -> None:
+def test_bags_with_a_padding_are_exported() -> None:
     def bags(m: Any, x: torch.Tensor) -> Any:
         return m.head(nn.functional.embedding_bag(x, m.table, mode="max", padding_idx=1))
 
+    torch.manual_seed(0)
     network = Written(bags, table=torch.randn(9, 8), head=nn.Linear(8, 3)).eval()
     graph = capture_graph(network, (Input("x", (4,), "int64", 9),))
     batch = torch.randint(0, 9, (4, 4))
     quantized = quantize_graph(graph, config(8, 8), drain_steps(Calibrate()(graph, [batch])))
+    session = ort.InferenceSession(export_qdq_onnx(quantized).model.SerializeToString())
+    got = session.run(None, {session.get_inputs()[0].name: batch.numpy()})[0]
+    torch.testing.assert_close(torch.tensor(got), quantized(batch), rtol=1e-3, atol=0.02)
+
+
+def test_a_loop_that_pairs_cannot_enter_is_refused_in_a_sentence() -> None:
+    """A body that reads a value nowhere computed, as where pairs renamed it outside alone."""
+    names = [helper.make_tensor_value_info("i", TensorProto.INT64, []),
+             helper.make_tensor_value_info("go", TensorProto.BOOL, [])]  # fmt: skip
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["renamed"], ["out"])], "body", names,
+        [names[1], helper.make_tensor_value_info("out", TensorProto.FLOAT, [])],
+    )  # fmt: skip
+    loop = helper.make_node("Loop", ["count", "go"], ["y"], body=body)
+    graph = helper.make_graph(
+        [loop], "loop",
+        [helper.make_tensor_value_info("count", TensorProto.INT64, []), names[1]],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None])],
+    )  # fmt: skip
     with pytest.raises(ModelError, match=r"must be valid ONNX, got a file with Loop"):
-        export_qdq_onnx(quantized)
+        _check_file(helper.make_model(graph))
