@@ -28,12 +28,16 @@ from analysis.mixed_precision.pareto_front import find_pareto_front
 from analysis.mixed_precision.recipe_noise import RecipeNoise
 from analysis.mixed_precision.recipe_search import RecipeSearch, _undominated_searches
 from analysis.mixed_precision.search import BitSearch
+from analysis.mixed_precision.try_configs import try_configs
+from analysis.prediction.noise_table import Trials
 from analysis.runs.run_experiment import measure_experiment
 from analysis.sensitivity.recheck import recheck_loud_layers
 from analysis.sensitivity.screening.corrected_noise import corrected_shares
 from analysis.sensitivity.screening.screen import screen_layers
 from analysis.study import Study
 from model_io.onnx_export.float_onnx import MarkedOnnx, export_marked_onnx
+from quant.assignment import cells_of_config
+from quant.config import QuantConfig
 from quant.graph.float_graph import FloatGraph
 from quant.progress import Steps
 from quant.simulation.quant_graph import QuantGraph
@@ -63,6 +67,7 @@ def modules() -> list[ModuleType]:
 _SEARCHES: dict[Hashable, tuple[BitSearch, object]] = {}
 _RECIPE_SEARCHES: dict[str, RecipeSearch] = {}
 _MARKED: dict[str, MarkedOnnx] = {}
+_TRIALS: dict[Hashable, Trials] = {}
 
 
 class Answers:
@@ -104,6 +109,17 @@ def recipe_search_once(
     if question not in _RECIPE_SEARCHES:
         _RECIPE_SEARCHES[question] = RecipeSearch(noises, machine, rules, *rest)
     return with_noises(_RECIPE_SEARCHES[question], noises)
+
+
+def tried_once(study: Study, noise: RecipeNoise, configs: Sequence[QuantConfig]) -> Steps[None]:
+    """Try configurations; the trials of other tests join the noise first."""
+    question = identity(study), noise.recipe
+    known = _TRIALS.setdefault(question, {})
+    graph = noise.network.graph
+    wanted = {cells_of_config(config, graph) for config in configs}
+    noise.trials.update({cells: known[cells] for cells in wanted & known.keys()})
+    yield from try_configs(study, noise, configs)
+    known.update(noise.trials)
 
 
 def with_noises(search: RecipeSearch, noises: Sequence[RecipeNoise]) -> RecipeSearch:
@@ -178,5 +194,6 @@ SHARED: tuple[tuple[object, Callable[..., Any]], ...] = (
     (measure_experiment, Runs(measure_experiment)),
     (BitSearch, search_once),
     (RecipeSearch, recipe_search_once),
+    (try_configs, tried_once),
     (export_marked_onnx, marked_once),
 )

@@ -186,7 +186,7 @@ def test_the_report_marks_measured_points(opened: Visit) -> None:
 
 
 def test_a_point_is_loaded_under_its_name_and_undone(opened: Visit) -> None:
-    found(opened)
+    found_without_extras(opened)
     opened.choose("tradeoffs.against", Against.EIGHT)
     before = opened.work.experiment
     opened.press("tradeoffs.load")
@@ -262,7 +262,7 @@ def test_the_front_is_shown_while_its_points_are_still_measured(
 
 
 def test_out_of_reach_is_one_sentence_with_what_is_within(opened: Visit) -> None:
-    found(opened)
+    found_without_extras(opened)
     opened.choose("tradeoffs.against", Against.EIGHT)
     opened.at.number_input(key=f"tradeoffs.most.{Against.EIGHT}").set_value(5.0)
     opened.run()
@@ -280,7 +280,7 @@ def test_a_fixed_machine_gains_only_storage_and_stands_beside(visit: Visit) -> N
     assert "fewer bits gain only what storage gives" in visit.words  # before any click
     assert "There is nothing to trade here" in visit.words
     visit.at.multiselect(key="tradeoffs.others").set_value(["bitfusion_like"])
-    found(visit.run())
+    found_without_extras(visit.run())
     assert set(front_of(visit).fronts) == {"edge_systolic_8b", "bitfusion_like"}
     assert "There is nothing to trade here" not in visit.words
 
@@ -298,7 +298,7 @@ def test_pinned_layers_keep_their_bits_and_edges_obey(opened: Visit) -> None:
     names = [layer.name for layer in network.graph.layers if layer.weight is not None]
     opened.at.multiselect(key=f"tradeoffs.pinned.{network.digest[:8]}").set_value([names[3]])
     opened.at.selectbox(key="tradeoffs.edge").set_value(8)
-    found(opened.run())
+    found_without_extras(opened.run())
     for proposal in front_of(opened).fronts["bitfusion_like"].proposals:
         bits = {name: width for (name, side), width in bits_by_part(
             proposal.config, network.graph).items() if side == "weights"}  # fmt: skip
@@ -394,7 +394,7 @@ def test_what_teaches_most_is_measured_first(opened: Visit) -> None:
 
 
 def test_a_point_with_the_same_bits_everywhere_is_not_called_mixed(opened: Visit) -> None:
-    front = front_of(found(opened)).fronts["bitfusion_like"]
+    front = front_of(found_without_extras(opened)).fronts["bitfusion_like"]
     network = opened.work.network
     assert network is not None
     for point in front.proposals:
