@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+import analysis.mixed_precision.try_configs as try_module
 import tests.operator_registry  # noqa: F401  built once a process
 from accelerator.machine import Machine
 from analysis.calibration import calibrate_network
@@ -113,7 +114,7 @@ def recipe_search_once(
 
 def tried_once(study: Study, noise: RecipeNoise, configs: Sequence[QuantConfig]) -> Steps[None]:
     """Try configurations; the trials of other tests join the noise first."""
-    question = identity(study), noise.recipe
+    question = identity(study), noise.recipe, try_module.TRIAL_IMAGES
     known = _TRIALS.setdefault(question, {})
     graph = noise.network.graph
     wanted = {cells_of_config(config, graph) for config in configs}

@@ -36,11 +36,15 @@ from ui.state.tradeoffs import Against, TradeoffWork
 from ui.tradeoffs.jobs import find_known_fronts, start_measuring
 from ui.tradeoffs.view import load_proposal
 
+TRIED = 16
+
 
 @pytest.fixture(autouse=True)
 def _short_fronts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half the points: the search is tested below the page, and each point asks every repair."""
+    """Half the points and a quarter of the images of a trial: both are tested below the page."""
     monkeypatch.setattr("ui.tradeoffs.jobs.POINTS", 6)
+    monkeypatch.setattr("analysis.mixed_precision.try_configs.TRIAL_IMAGES", TRIED)
+    monkeypatch.setattr("analysis.mixed_precision.try_configs.MOST_TRIES", 2)
 
 
 @pytest.fixture
@@ -95,9 +99,11 @@ def test_a_front_is_one_click_and_outlives_the_page(opened: Visit) -> None:
     assert noises == sorted(noises, reverse=True)
     tried = sum(len(noise.trials) for noise in front_of(opened).noises)
     assert tried >= len(answer.proposals)
-    told = f"{tried} whole configurations were tried on 64 of the images (each point of the front"
+    told = (
+        f"{tried} whole configurations were tried on {TRIED} of the images (each point of the front"
+    )
     assert told in opened.words
-    assert "(a trial on 64 images)" in opened.words  # of the choice within the bound
+    assert f"(a trial on {TRIED} images)" in opened.words  # of the choice within the bound
     opened.open(CONFIGURE).open(TRADEOFFS)
     assert "tradeoffs.find" not in keys(opened)
     assert len(opened.at.get("plotly_chart")) == 2
@@ -117,7 +123,7 @@ def test_a_front_outlives_a_restart(opened: Visit) -> None:
     assert [p.cost for p in after.proposals] == [p.cost for p in before.proposals]
     noises = [p.noise_energy_sum for p in before.proposals]
     assert [p.noise_energy_sum for p in after.proposals] == pytest.approx(noises, rel=1e-12)
-    assert {p.prediction.tried for p in after.proposals} == {64}
+    assert {p.prediction.tried for p in after.proposals} == {TRIED}
     assert front_of(opened).noises[0].trials == trials
 
 
@@ -254,7 +260,7 @@ def test_the_front_is_shown_while_its_points_are_still_measured(
         opened.run()
         assert opened.work.runner.active_of(JobKind.FRONT) is not None
         assert len(table(opened)) > 3
-        assert "tried on 64 of the images (each point of the front" in opened.words
+        assert f"tried on {TRIED} of the images (each point of the front" in opened.words
     finally:
         go_on.set()
         opened.wait()
