@@ -114,7 +114,7 @@ def recipe_search_once(
 
 def tried_once(study: Study, noise: RecipeNoise, configs: Sequence[QuantConfig]) -> Steps[None]:
     """Try configurations; the trials of other tests join the noise first."""
-    question = identity(study), noise.recipe, try_module.TRIAL_IMAGES
+    question = identity(study), noise.recipe, vars(try_module)["TRIAL_IMAGES"]
     known = _TRIALS.setdefault(question, {})
     graph = noise.network.graph
     wanted = {cells_of_config(config, graph) for config in configs}

@@ -30,7 +30,12 @@ from analysis.prediction.loss_curve import (
     fit_loss_curve,
 )
 from analysis.prediction.noise_table import NoiseSum
-from analysis.prediction.trial import LEVEL_REACH_DB, ConfigTrial, correct_by_measurements
+from analysis.prediction.trial import (
+    LEVEL_REACH_DB,
+    ConfigTrial,
+    correct_by_measurements,
+    guessing_reach,
+)
 from analysis.sensitivity.sweep import CellScore, Sensitivity
 from quant.errors import QuantError
 
@@ -244,6 +249,8 @@ class _FittedPredictor:
         expected, deviation = correct_by_measurements(*loss, known)
         most, reach = self._most_loss(trial), Z95 * deviation
         expected = min(most, max(0.0, expected))
+        images = max([trial.images, *(one.images for one in self.predictor.networks)])
+        most = min(1.0, most + guessing_reach(self.predictor.chance, images))
         bounds = Interval(max(0.0, expected - reach), min(most, expected + reach))
         return Prediction(level, ends, expected, bounds, labelled, trial.images)
 
@@ -338,13 +345,3 @@ def _score_harm(score: CellScore, *, by_divergence: bool) -> float:
     if by_divergence:
         return max(score.kl or 0.0, 0.0)
     return db_to_energy(score.sqnr_db)
-
-
-__all__ = [
-    "NoiseSum",
-    "Point",
-    "Prediction",
-    "Predictor",
-    "measured_loss_share",
-    "predictor_from_sweep",
-]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from analysis.evaluation.measures import Array
+from analysis.evaluation.measures import Z95, Array
 
 TRIAL_IMAGES = 64
 # Tuned on the front and on drawn configurations of five sample networks, seed 1
@@ -102,6 +102,18 @@ def representative_positions(output: Tensor, count: int) -> tuple[int, ...]:
     order = np.lexsort((likely.numpy(), answer.numpy()))
     chosen = (np.arange(min(count, len(order))) + 0.5) * len(order) / min(count, len(order))
     return tuple(sorted(order[chosen.astype(int)].tolist()))
+
+
+def guessing_reach(chance: float, images: int) -> float:
+    """Return how far below `chance` a guessing network may score on `images`, 95 %, a share.
+
+    A network that answers one class alone gets the share of this class among the images right.
+
+    Example:
+        >>> round(guessing_reach(0.1, 1000), 3)
+        0.019
+    """
+    return min(chance, Z95 * math.sqrt(chance * (1 - chance) / images))
 
 
 def correct_by_measurements(
