@@ -1,5 +1,6 @@
 """The time that a job still needs, from the speed measured so far."""
 
+import threading
 from collections import deque
 
 GROWTH = 1.5
@@ -20,9 +21,11 @@ class RemainingTime:
     The estimate is the longer of two: at the mean speed since the start, and at the speed of the
     last ten seconds, but at most 1.5 times the former. Where the work has stages, the estimate is
     that of the present stage, from its speed alone: fractions of the work are no fractions of time.
+    The thread that works adds progress while the thread that draws a page asks.
     """
 
     def __init__(self, start_s: float) -> None:
+        self._lock = threading.Lock()
         self._stage, self._last_s = WHOLE, start_s
         self._start_stage(start_s, 0.0)
 
@@ -34,6 +37,10 @@ class RemainingTime:
 
     def add_progress(self, now_s: float, fraction: float, stage: Stage | None = None) -> None:
         """Take in the share of work that is done at a time, and the stage (begin, end)."""
+        with self._lock:
+            self._add_progress(now_s, fraction, stage)
+
+    def _add_progress(self, now_s: float, fraction: float, stage: Stage | None) -> None:
         if stage is not None and stage != self._stage:
             self._stage = stage
             self._start_stage(self._last_s, stage[0])
@@ -49,6 +56,10 @@ class RemainingTime:
 
     def seconds_left(self, now_s: float) -> float | None:
         """Return the seconds to go in the stage, or None before the speed tells something."""
+        with self._lock:
+            return self._seconds_left(now_s)
+
+    def _seconds_left(self, now_s: float) -> float | None:
         base_s, base = self._base
         done, elapsed, end = self._recent[-1][1], now_s - base_s, self._stage[1]
         if now_s - self._start_s < LEAST_S or done - base < LEAST_SHARE * (end - base):

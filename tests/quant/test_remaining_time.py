@@ -1,5 +1,8 @@
 """The time left: from measured speed, and never growing more than one and a half times."""
 
+import threading
+from collections import deque
+
 import pytest
 
 from quant.progress import Progress, part_of_progress, stage_of_progress
@@ -96,3 +99,20 @@ def test_the_time_of_a_stage_is_told_as_such() -> None:
     assert step.fraction == pytest.approx(0.375)
     assert step.is_of_stage
     assert not Progress(0.5, "").is_of_stage
+
+
+def test_a_page_may_ask_while_the_job_tells_its_progress() -> None:
+    """A page was drawn between two steps of one update once, and ended as an error page."""
+    left, told = RemainingTime(0.0), list[float | None]()
+    page = threading.Thread(target=lambda: told.append(left.seconds_left(5.0)))
+
+    class Interrupted(deque[tuple[float, float]]):
+        def clear(self) -> None:
+            super().clear()
+            page.start()
+            page.join(0.2)
+
+    left._recent = Interrupted(left._recent)
+    left.add_progress(0.5, 0.1)
+    page.join()
+    assert told == [None]
