@@ -4,12 +4,14 @@ from pathlib import Path
 
 import streamlit as st
 
+from analysis.idle_threads import let_idle_threads_sleep
 from ui.frame.first_paint import wait_for_imports
 from ui.navigation import list_pages
 from ui.request_guard import check_request
 
 # a file of our own: an icon by name would be asked of another server
 ICON = str(Path(__file__).parent / "ui" / "frame" / "icon.png")
+let_idle_threads_sleep()
 st.set_page_config(page_title="QuantScope", page_icon=ICON, layout="wide")
 check_request()
 page = st.navigation(list_pages())

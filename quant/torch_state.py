@@ -6,6 +6,9 @@ off, too: a forward of another thread then rounds otherwise, by 1e-6 of the outp
 step of a quantized output. So a thread that traces waits until the forwards end, and forwards wait
 until the tracing ends. Tracing replaces functions of Python's module math, too, so Numba must
 neither be imported nor compile meanwhile: whatever calls Numba waits like a forward.
+
+A traced graph holds no Python stacks: to collect the stacks took a quarter of an ONNX export, and a
+file would tell the folders of the machine that made it.
 """
 
 import threading
@@ -13,6 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from typing import ParamSpec, TypeVar
+
+import torch.fx.config as fx_config
 
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
@@ -59,9 +64,11 @@ class _Gate:
             self._change.wait_for(lambda: not self._tracer and self._computing <= own)
             self._waiting -= 1
             self._tracer = threading.get_ident()
+        stackless, fx_config.do_not_emit_stack_traces = fx_config.do_not_emit_stack_traces, True
         try:
             yield
         finally:
+            fx_config.do_not_emit_stack_traces = stackless
             with self._change:
                 self._tracer = 0
                 self._change.notify_all()

@@ -1,14 +1,22 @@
 """What every test gets: one thread, the same random numbers; and the order of the whole suite."""
 
 import gc
+import os
 from pathlib import Path
 
 import pytest
-import torch
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from analysis.process_settings import keep_freed_memory
+from analysis.idle_threads import let_idle_threads_sleep
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # servers and commands that tests start inherit both
+let_idle_threads_sleep()
+
+import torch  # noqa: E402  OpenMP reads its settings when torch is imported
+
+from analysis.process_settings import keep_freed_memory  # noqa: E402
+from tests.random_numbers import restart_random_numbers  # noqa: E402
 
 keep_freed_memory()
 torch.set_num_threads(1)
@@ -73,6 +81,18 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Begin the random numbers anew, before the fixtures that a test is the first to need."""
+    _restart_random_numbers()
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
+    """Begin anew once more: a fixture of the file may have drawn numbers for the first test."""
+    _restart_random_numbers()
+
+
+def _restart_random_numbers() -> None:
     torch.manual_seed(0)
+    restart_random_numbers()

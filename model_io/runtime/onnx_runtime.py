@@ -102,6 +102,7 @@ def _open_session(
     options = ort.SessionOptions()
     options.graph_optimization_level = level
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = _SILENT
     if path is not None:
         options.optimized_model_filepath = str(path)

@@ -11,9 +11,9 @@ from data_io.errors import DatasetError
 from data_io.open_dataset import open_dataset
 from data_io.preprocessing import Preprocess
 from quant.inputs import first_output_of
+from tests.random_numbers import RANDOM
 
 GREY = Preprocess(channels=1, mean=(2.0,), std=(4.0,))
-RNG = np.random.default_rng(0)
 
 
 def save(path: Path, compressed: bool = False, **arrays: Any) -> Path:
@@ -24,7 +24,7 @@ def save(path: Path, compressed: bool = False, **arrays: Any) -> Path:
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("form", ["NHW", "NHWC", "NCHW"])
 def test_images_are_preprocessed(tmp_path: Path, compressed: bool, form: str) -> None:
-    images = RNG.integers(0, 256, (7, 5, 6), np.uint8)
+    images = RANDOM.integers(0, 256, (7, 5, 6), np.uint8)
     shaped = {"NHW": images, "NHWC": images[..., None], "NCHW": images[:, None]}[form]
     labels = np.arange(7, dtype=np.uint8)
     path = save(tmp_path / "d.npz", compressed, inputs=shaped, labels=labels)
@@ -37,7 +37,7 @@ def test_images_are_preprocessed(tmp_path: Path, compressed: bool, form: str) ->
 
 
 def test_images_are_resized_and_converted(tmp_path: Path) -> None:
-    images = RNG.integers(0, 256, (2, 6, 8, 3), np.uint8)
+    images = RANDOM.integers(0, 256, (2, 6, 8, 3), np.uint8)
     steps = Preprocess(channels=1, resize=4, crop=4, mean=(0.0,), std=(1.0,))
     dataset = open_dataset(save(tmp_path / "d.npz", inputs=images), steps)
     batch = next(dataset.batches(2))
@@ -48,14 +48,14 @@ def test_images_are_resized_and_converted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ">f4"])
 def test_floats_are_taken_as_they_are(tmp_path: Path, dtype: str, compressed: bool) -> None:
-    values = RNG.normal(size=(5, 4, 2)).astype(dtype)
+    values = RANDOM.normal(size=(5, 4, 2)).astype(dtype)
     dataset = open_dataset(save(tmp_path / "d.npz", compressed, inputs=values), GREY)
     inputs = torch.cat([first_output_of(b.inputs) for b in dataset.batches(2)])
     assert torch.equal(inputs, torch.from_numpy(values.astype(np.float32)))
 
 
 def test_fortran_order(tmp_path: Path) -> None:
-    values = np.asfortranarray(RNG.normal(size=(5, 4, 2)).astype(np.float32))
+    values = np.asfortranarray(RANDOM.normal(size=(5, 4, 2)).astype(np.float32))
     dataset = open_dataset(save(tmp_path / "d.npz", inputs=values), GREY)
     assert torch.equal(
         first_output_of(next(dataset.batches(5)).inputs), torch.from_numpy(values.copy("C"))
@@ -69,7 +69,7 @@ def test_memory_does_not_hold_the_array(tmp_path: Path) -> None:
 
 
 def test_digest(tmp_path: Path) -> None:
-    values = RNG.normal(size=(5, 4)).astype(np.float32)
+    values = RANDOM.normal(size=(5, 4)).astype(np.float32)
     first = open_dataset(save(tmp_path / "a.npz", inputs=values), GREY).digest
     assert (
         open_dataset(save(tmp_path / "b.npz", compressed=True, inputs=values), GREY).digest == first
@@ -162,7 +162,7 @@ def test_labels_beyond_the_outputs(tmp_path: Path) -> None:
 
 
 def test_damaged_files(tmp_path: Path) -> None:
-    path = save(tmp_path / "d.npz", compressed=True, inputs=RNG.normal(size=(50, 20)))
+    path = save(tmp_path / "d.npz", compressed=True, inputs=RANDOM.normal(size=(50, 20)))
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(DatasetError, match=r"d\.npz must be a readable \.npz"):

@@ -13,8 +13,8 @@ from data_io.errors import DatasetError
 from data_io.open_dataset import open_dataset
 from data_io.preprocessing import Preprocess
 from quant.inputs import Input
+from tests.random_numbers import RANDOM
 
-RANDOM = np.random.default_rng(0)
 IMAGE, MASK = Input("image", (3, 4, 4)), Input("mask", (4, 4), "bool")
 IDS = Input("ids", (5,), "int32", 9)
 SCALED = Preprocess(mean=(0.0,) * 3, std=(255.0,) * 3)

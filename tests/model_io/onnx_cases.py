@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from tests.random_numbers import RANDOM
+
 Array = NDArray[Any]
-RANDOM = np.random.default_rng(0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
+from tests.random_numbers import RANDOM
+
 Array = NDArray[Any]
-RANDOM = np.random.default_rng(1)
 
 
 def weight(*shape: int) -> Array:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 
 import torch
+import torch.fx.config
 from torch import Tensor
 
 from quant.encoding import Encoding
@@ -110,3 +111,10 @@ def test_machine_code_is_neither_imported_nor_compiled_while_another_thread_trac
 
     assert at_once(trace, choose_ranges, encode) == []
     assert seen == [True, True]
+
+
+def test_a_traced_graph_holds_no_stack_of_the_machine_that_traced_it() -> None:
+    with exclusive_torch():
+        program = torch.export.export(torch.nn.Linear(3, 2), (torch.ones(1, 3),))
+    assert not any("stack_trace" in node.meta for node in program.graph.nodes)
+    assert not torch.fx.config.do_not_emit_stack_traces
