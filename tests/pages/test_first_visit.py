@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.analysis.results import layer_cost, report, run
-from tests.pages.visit import CONFIGURE, MODEL, RUNS, Visit, leave_choices
+from tests.pages.visit import CONFIGURE, MODEL, RUNS, Visit, held_jobs, leave_choices
 from ui.frame.workspace_registry import process_registry
 from ui.state.last_choices import SNAPSHOT
 
@@ -12,14 +12,15 @@ DEFAULT = "W8A8 per-channel"
 
 
 def test_opening_the_app_lands_on_a_sample_ready_to_run() -> None:
-    visit = Visit()
+    with held_jobs():
+        visit = Visit()
+        assert visit.work.runner.active_jobs, "the frame must show the measurement, not only a card"
     assert [title.value for title in visit.at.title] == ["Model"]
     assert visit.work.network is not None
     assert visit.work.network.name == "fashion-mobilenet"
     assert visit.work.parts is not None
     assert len(visit.work.parts.score) == 2000
     assert "being measured" in visit.metric("Float top-1").delta
-    assert visit.work.runner.active_jobs, "the frame must show the measurement, not only the card"
     assert "Run it and see" in visit.links()
     visit.open(RUNS)
     assert not next(b for b in visit.at.button if b.label == "Run").disabled
@@ -38,12 +39,13 @@ def test_the_float_accuracy_appears_by_itself_and_is_kept(runs: Path) -> None:
 
 
 def test_a_cancelled_measurement_does_not_start_again(runs: Path) -> None:
-    # images that no other test scores, so many that the job still runs when it is called off
-    leave_choices(runs, data={"source": "fashion", "calibration": 32, "samples": 5000})
-    visit = Visit()
-    for job in visit.work.runner.active_jobs:
-        job.cancel()
-    visit.wait()
+    # images that no other test scores
+    leave_choices(runs, data={"source": "fashion", "calibration": 32, "samples": 300})
+    with held_jobs():
+        visit = Visit()
+        for job in visit.work.runner.active_jobs:
+            job.cancel()
+        visit.wait()
     visit.run()
     assert visit.metric("Float top-1").value == "?"
     assert visit.metric("Float top-1").delta == "stopped"

@@ -8,7 +8,7 @@ from quant.passes.equalize import Equalize
 from quant.passes.reconstruct.reconstruct import Reconstruct
 from quant.progress import drain_steps
 from quant.spec import Granularity
-from tests.pages.visit import Visit, leave_choices
+from tests.pages.visit import Visit, held_jobs, leave_choices
 from ui.navigation import REPAIR, RUNS
 from ui.repair.form import ABSORB, BLOCKS, CORRECT, EQUALIZE, ROUND
 from ui.repair.view import is_repairing
@@ -146,10 +146,11 @@ def test_results_of_another_configuration_are_marked(visit: Visit) -> None:
 
 
 def test_a_cancelled_recipe_keeps_what_was_there(visit: Visit) -> None:
-    visit.press("repair.run")
-    for job in visit.work.runner.active_jobs:
-        job.cancel()
-    visit.wait()
+    with held_jobs():
+        visit.press("repair.run")
+        for job in visit.work.runner.active_jobs:
+            job.cancel()
+        visit.wait()
     assert visit.work.repaired is None
     visit.press("repair.run").wait()
     assert visit.work.repaired is not None

@@ -2,9 +2,13 @@
 
 import json
 import re
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Element
@@ -137,6 +141,23 @@ def wait_idle(work: Workspace) -> None:
         assert time.monotonic() < deadline, [j.title for j in work.runner.active_jobs]
         time.sleep(0.01)
         work.runner.take_results()
+
+
+@contextmanager
+def held_jobs() -> Iterator[None]:
+    """Hold jobs before their first step, so that a test sees them run; a cancelled job ends."""
+    go_on, drive = threading.Event(), Job._drive_steps
+
+    def wait_and_drive(job: Job, steps: Any) -> None:
+        while not go_on.wait(0.01) and not job._must_stop():
+            pass
+        drive(job, steps)
+
+    with patch.object(Job, "_drive_steps", wait_and_drive):
+        try:
+            yield
+        finally:
+            go_on.set()
 
 
 def submit(work: Workspace, job: Job) -> Job:
