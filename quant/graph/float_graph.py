@@ -43,9 +43,14 @@ class FloatGraph:
     batch: int | None = None
     normals: dict[str, ChannelNormal] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    _nodes: dict[str, fx.Node] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.layers = tuple(find_layers(self.module))
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return what a copy takes over: a copy has nodes of its own."""
+        return {**self.__dict__, "_nodes": {}}
 
     def __call__(self, inputs: Inputs) -> Tensor:
         """Run the network on inputs (N, *input_shape); return the first output (N, ...)."""
@@ -101,9 +106,19 @@ class FloatGraph:
         return tuple(node for node in values if isinstance(node, fx.Node))
 
     def node_named(self, name: str) -> fx.Node:
-        """Return the node with a name."""
-        nodes: list[fx.Node] = list(self.module.graph.nodes)
-        return next(node for node in nodes if node.name == name)
+        """Return the node with a name.
+
+        Raises:
+            KeyError: no node of the graph has the name.
+        """
+        node = self._nodes.get(name)
+        if node is None or not self._still_has(node, name):
+            self._nodes = {node.name: node for node in self.module.graph.nodes}
+        return self._nodes[name]
+
+    def _still_has(self, node: fx.Node, name: str) -> bool:
+        """Return whether no pass has renamed, erased or replaced a node since it was found."""
+        return node.name == name and node.graph is self.module.graph and not node._erased  # noqa: SLF001
 
     def stored_tensor(self, target: str) -> Tensor:
         """Return the parameter or buffer at a target in the stored shape, as (O, I, kh, kw)."""

@@ -164,3 +164,22 @@ def test_a_copy_has_weights_and_a_graph_of_its_own() -> None:
 def test_an_unknown_layer_is_an_error_that_names_the_known_ones() -> None:
     with pytest.raises(KeyError, match=r"No layer 'conv9'; there are \['input', 'conv1'"):
         graph_of("kitchen")["conv9"]
+
+
+def test_a_node_is_found_by_its_present_name_after_every_change_of_the_graph() -> None:
+    graph = capture_graph(nn.Sequential(nn.Linear(3, 3), nn.ReLU()), (3,))
+    layer = graph.layers[-1]
+    node = graph.node_named(layer.node)
+    other = copy.deepcopy(graph)
+    assert other.node_named(layer.node) in other.module.graph.nodes
+    with graph.module.graph.inserting_after(node):
+        new = graph.module.graph.call_function(torch.abs, (node,))
+    assert graph.node_named(new.name) is new
+    name = new.name
+    new._rename("renamed")
+    assert graph.node_named("renamed") is new
+    with pytest.raises(KeyError):
+        graph.node_named(name)
+    graph.module.graph.erase_node(new)
+    with pytest.raises(KeyError):
+        graph.node_named("renamed")
