@@ -39,6 +39,9 @@ COMPANIES = {
     "quant/passes/test_repaired_accuracy": "trained",
 }
 ORDER = list(dict.fromkeys(COMPANIES.values()))
+# These watch other threads and processes on a machine that may be busy. A test of theirs that fails
+# runs once more; the end of the output shows the first failure, which may be a race of the product.
+UNSTEADY = ("browser", "fronts", "pages", "commands")
 
 
 def company(path: Path) -> str:
@@ -70,7 +73,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort the tests, the slow companies first."""
     names = {item: company(item.path) for item in items}
     for item, name in names.items():
-        if name == "browser":  # a busy machine draws a page late now and then
+        if name in UNSTEADY:
             item.add_marker(pytest.mark.flaky(reruns=1))
     items.sort(key=lambda item: ORDER.index(names[item]) if names[item] in ORDER else len(ORDER))
 
@@ -79,6 +82,13 @@ def pytest_collection_finish() -> None:
     """Hide what is imported from the garbage collector: its walks were an eighth of the time."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the failures of tests that passed when they ran once more: someone must read them."""
+    for report in terminalreporter.stats.get("rerun", ()):
+        terminalreporter.section(f"failed at first: {report.nodeid}")
+        terminalreporter.write_line(report.longreprtext)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -73,8 +73,9 @@ class FallbackStore(RunStore):
 
     def find_answer(self, question: str) -> Any:
         """Return the JSON value kept under `question`; None without a value."""
-        if question in self._unwritten:
-            return self._unwritten[question]
+        unwritten = self._unwritten.get(question)  # another thread may write it to the file now
+        if unwritten is not None:
+            return unwritten
         return self._try_file(lambda disk: disk.find_answer(question), lambda: None)
 
     def keep_answer(self, question: str, answer: Any) -> None:
