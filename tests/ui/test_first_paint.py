@@ -20,7 +20,7 @@ HEAVY = ("torch", "onnx", "onnxruntime", "numba", "scipy")
 def lines_before_waiting() -> list[str]:
     """Return the statements of app.py up to the wait for the imports."""
     statements = ast.parse((ROOT / "app.py").read_text(encoding="utf-8")).body
-    place = next(n for n, one in enumerate(statements) if "wait_for" in ast.unparse(one) and n > 3)
+    place = [ast.unparse(one) for one in statements].index("wait_for_imports()")
     return [ast.unparse(one) for one in statements[:place]]
 
 
