@@ -24,6 +24,7 @@ import tests.operator_registry  # noqa: F401  built once a process
 from accelerator.machine import Machine
 from analysis.calibration import calibrate_network
 from analysis.evaluation.evaluate import score_float_network
+from analysis.evaluation.sanity import check_float_network
 from analysis.mixed_precision.choices import Rules
 from analysis.mixed_precision.pareto_front import find_pareto_front
 from analysis.mixed_precision.recipe_noise import RecipeNoise
@@ -185,6 +186,7 @@ SHARED: tuple[tuple[object, Callable[..., Any]], ...] = (
         (real, Answers(real))
         for real in (
             score_float_network,
+            check_float_network,
             calibrate_network,
             screen_layers,
             recheck_loud_layers,

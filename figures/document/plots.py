@@ -34,7 +34,7 @@ def plot_element(figure: go.Figure, note: str = "", least_px: int = 0) -> Html:
     figure has a height of `least_px` or more.
     """
     caption = takeaway(figure)
-    figure = without_title(figure)
+    figure = go.Figure(without_title(figure))
     if figure.layout.height is not None:
         set_height(figure, max(least_px, int(figure.layout.height)))
     figure.update_layout(template=TEMPLATE, font={"color": INK, "family": "sans-serif"})
