@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from accelerator.machine import Machine
 from accelerator.report import CostReport
-from analysis.evaluation.measures import Interval
+from analysis.evaluation.told_score import ToldScore
 from analysis.ranges.findings import ExaminedTensor
 from analysis.reporting.flow_page import FlowPage
 from analysis.reporting.trade_off import TradeOff
@@ -48,13 +48,10 @@ class LayerChoice:
 
 @dataclass(frozen=True, slots=True)
 class Repairs:
-    """The effect of each repair of a recipe: scores as shares of 1, plain quantization first."""
+    """The effect of each repair of a recipe: scores of one measure, plain quantization first."""
 
     titles: tuple[str, ...]
-    scores: tuple[float, ...]
-    intervals: tuple[Interval, ...]
-    reference: float | None
-    unit: str
+    scores: tuple[ToldScore, ...]
     verdicts: tuple[str, ...]
 
 

@@ -19,8 +19,8 @@ from analysis.reporting.flow_page import FlowPage
 from analysis.reporting.missing import list_unmeasured
 from analysis.reporting.trade_off import TradeOff
 from analysis.runs.experiment_file import record_of_run
-from analysis.runs.recipe_steps import score_with_interval
-from analysis.runs.repair import RepairStep, repair_verdict
+from analysis.runs.recipe_steps import told_steps
+from analysis.runs.repair import RepairStep, repair_verdict, told_of_steps
 from analysis.runs.run_store import Run, RunStore
 from analysis.sensitivity.screening.screen import screen_layers
 from analysis.sensitivity.stored import output_noise_by_layer, stored_sensitivity
@@ -243,14 +243,9 @@ def _recipe_repairs(run: Run, steps: Sequence[RepairStep]) -> Repairs | None:
     """Return the effects of a measured recipe, if the last step is the run."""
     if not steps or steps[-1].evaluation != run.evaluation:
         return None
-    scores = [score_with_interval(step.evaluation) for step in steps]
-    first = steps[0].evaluation
     return Repairs(
         titles=tuple(step.title for step in steps),
-        scores=tuple(score for score, _ in scores),
-        intervals=tuple(interval for _, interval in scores),
-        reference=first.float_top1 if first.labelled else 1.0,
-        unit="Top-1" if first.labelled else "Agreement with float",
+        scores=told_of_steps(steps),
         verdicts=tuple(repair_verdict(before, after) for before, after in pairwise(steps)),
     )
 
@@ -259,14 +254,8 @@ def _repairs_of_run(run: Run) -> Repairs | None:
     """Return the effect of each repair as the run keeps the steps."""
     if not run.steps:
         return None
-    labelled = run.evaluation.labelled
     return Repairs(
-        titles=tuple(step.title for step in run.steps),
-        scores=tuple(step.score for step in run.steps),
-        intervals=tuple(step.interval for step in run.steps),
-        reference=run.evaluation.float_top1 if labelled else 1.0,
-        unit="Top-1" if labelled else "Agreement with float",
-        verdicts=(),
+        titles=tuple(step.title for step in run.steps), scores=told_steps(run), verdicts=()
     )
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from accelerator.machine import machine_title
 from accelerator.report import LayerCost
 from accelerator.workload import FLOAT_BITS, WEIGHT_KINDS
-from analysis.evaluation.intervals import paired_interval
 from analysis.evaluation.measures import Interval
-from analysis.evaluation.stored_score import changed_between
+from analysis.evaluation.score_change import lost_top1_share, score_change_clause
+from analysis.evaluation.told_score import unequal_measures_sentence
 from analysis.runs.run_store import Run
 from plain_files.read_json import JsonObject
 
@@ -125,7 +125,7 @@ def describe_run_change(before: Run, after: Run) -> tuple[str, ...]:
     if same_machine:
         clauses.append(_lost_share_clause("energy", before.cost.energy_pj, after.cost.energy_pj))
     if same_model and same_data:
-        clauses.append(_quality_clause(before, after))
+        clauses.append(score_change_clause(before.evaluation, after.evaluation))
     sentences = []
     if clauses:
         subject = (
@@ -135,6 +135,9 @@ def describe_run_change(before: Run, after: Run) -> tuple[str, ...]:
         )
         sentences.append(f"{subject} {' and '.join(clauses)}.")
     sentences += _comparison_caveats(before, after)
+    if same_model and same_data:
+        measures = unequal_measures_sentence((before.evaluation, after.evaluation))
+        sentences += [measures] if measures else []
     if same_machine:
         sentences += _cost_sentences(before, after)
     if same_model:
@@ -145,29 +148,12 @@ def describe_run_change(before: Run, after: Run) -> tuple[str, ...]:
 def lost_accuracy_share(before: Run, after: Run) -> tuple[float, Interval] | None:
     """Return the share of top-1 that `after` loses against `before`, with the 95 % interval.
 
-    The interval is that of pairs of images, as a gate decides by; for runs of older versions, which
-    hold pairs with the float network only, the widest that both intervals allow for every
-    correlation of the losses. The result is None without labels or with different images.
+    The result is None without labels or with different images.
     """
-    old, new = before.evaluation, after.evaluation
     images = [(run.model_digest, run.data_digest) for run in (before, after)]
-    comparable = images[0] == images[1]
-    if not comparable or old.top1_drop is None or new.top1_drop is None:
+    if images[0] != images[1]:
         return None
-    if old.top1_drop_ci95 is None or new.top1_drop_ci95 is None:
-        return None
-    pairs = changed_between(old, new)
-    if pairs is not None:
-        return (pairs[0] - pairs[1]) / old.samples, paired_interval(*pairs, old.samples)
-    first = Interval(0.0, 0.0) if _is_float_run(before) else old.top1_drop_ci95
-    second = Interval(0.0, 0.0) if _is_float_run(after) else new.top1_drop_ci95
-    difference = new.top1_drop - old.top1_drop
-    return difference, Interval(second.low - first.high, second.high - first.low)
-
-
-def _is_float_run(run: Run) -> bool:
-    """Whether the run equals the float network by construction, without any error."""
-    return run.evaluation.sqnr_db == math.inf
+    return lost_top1_share(before.evaluation, after.evaluation)
 
 
 def _changed_widths_subject(before: Run, after: Run) -> str:
@@ -261,42 +247,6 @@ def _lost_share_clause(what: str, before: float, after: float) -> str:
 
 def _percent_text(share: float) -> str:
     return f"{100 * share:.1f} %" if share < 0.0995 else f"{100 * share:.0f} %"
-
-
-def _quality_clause(before: Run, after: Run) -> str:
-    lost = lost_accuracy_share(before, after)
-    if lost is None:
-        return _agreement_clause(before, after)
-    points, interval = 100 * lost[0], lost[1]
-    low, high = 100 * interval.low, 100 * interval.high
-    if low > 0:
-        return f"costs {points:.1f} points (95 % interval {low:.1f} to {high:.1f})"
-    if high < 0:
-        return f"gains {-points:.1f} points (95 % interval {-high:.1f} to {-low:.1f})"
-    return (
-        "makes no measurable difference in accuracy "
-        f"(95 % interval of the loss {low:.1f} to {high:.1f} points)"
-    )
-
-
-SAME_DB = 0.05  # what would be written as 0.0 dB
-
-
-def _agreement_clause(before: Run, after: Run) -> str:
-    """Compare the agreement with the float network, or the outputs, for runs without labels."""
-    old, new = before.evaluation, after.evaluation
-    if not (old.classes and new.classes):
-        gained = new.sqnr_db - old.sqnr_db
-        if not math.isfinite(gained) or abs(gained) < SAME_DB:
-            return "makes no difference in the SQNR of the output"
-        word = "raises" if gained > 0 else "lowers"
-        return f"{word} the SQNR of the output by {abs(gained):.1f} dB (to {new.sqnr_db:.1f} dB)"
-    shares = f"{100 * old.agreement:.1f} % and {100 * new.agreement:.1f} %"
-    if new.agreement_ci95.high < old.agreement_ci95.low:
-        return f"agrees less often with the float network ({shares} of the images)"
-    if new.agreement_ci95.low > old.agreement_ci95.high:
-        return f"agrees more often with the float network ({shares} of the images)"
-    return f"makes no measurable difference in agreement with the float network ({shares})"
 
 
 def _comparison_caveats(before: Run, after: Run) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,14 +10,13 @@ from torch import Tensor
 
 from analysis.cost.estimate import estimate_config_cost
 from analysis.evaluation.evaluate import (
-    Data,
     Evaluation,
     FloatScore,
     evaluate_network,
     score_float_network,
 )
 from analysis.evaluation.layer_sqnr import LAYER_IMAGES, measure_layer_sqnr
-from analysis.evaluation.measures import Interval
+from analysis.evaluation.told_score import ScoreUnit, ToldScore, told_scores
 from analysis.network import Network
 from analysis.runs.apply_recipe import (
     Outcome,
@@ -73,9 +72,8 @@ def repair_and_measure(
     """
     check_recipe_order(recipe)
     count = len(recipe) + 1
-    network, data = study.network, study.scored_images
-    stage = plain_quantized_stage(network, config, study.known_statistics)
-    measured = _measure_step(network, stage, data, None, None)
+    stage = plain_quantized_stage(study.network, config, study.known_statistics)
+    measured = _measure_step(study, stage, None, None)
     done = [(yield from part_of_progress(measured, 0.0, 1 / count))]
     tell = on_step or (lambda _: None)
     tell(tuple(done))
@@ -84,7 +82,7 @@ def repair_and_measure(
         middle = (number + 0.6) / count
         work = apply_recipe_pass(stage, step, config, study.calibration, study.folder)
         stage, outcome = yield from part_of_progress(work, number / count, middle)
-        measured = _measure_step(network, stage, data, step, outcome)
+        measured = _measure_step(study, stage, step, outcome)
         result = yield from part_of_progress(measured, middle, (number + 1) / count)
         done.append(replace(result, seconds=time.monotonic() - start))
         tell(tuple(done))
@@ -92,10 +90,11 @@ def repair_and_measure(
 
 
 def _measure_step(
-    original: Network, stage: Stage, data: Data, step: Pass | None, outcome: Outcome | None
+    study: Study, stage: Stage, step: Pass | None, outcome: Outcome | None
 ) -> Steps[RepairStep]:
     start = time.monotonic()
-    evaluation = yield from evaluate_network(original, stage.quantized, data)
+    original, data = study.network, study.scored_images
+    evaluation = yield from evaluate_network(original, stage.quantized, data, study.metric)
     float_score = None
     if isinstance(step, Equalize | AbsorbBias) and _changes_network_function(step, outcome):
         float_score = yield from score_float_network(stage.network, data)
@@ -156,24 +155,26 @@ def weight_channel_ranges(network: Network) -> dict[str, Tensor]:
     return found
 
 
+def told_of_steps(steps: Sequence[RepairStep]) -> tuple[ToldScore, ...]:
+    """Return the scores of measured steps in the one measure that all of them have."""
+    return told_scores([step.evaluation for step in steps])
+
+
 def repair_verdict(before: RepairStep, after: RepairStep) -> str:
     """Return the effect of a pass on the score in a sentence, with the place of harm."""
-    old, new = _comparable_score(before.evaluation), _comparable_score(after.evaluation)
-    unit = "top-1" if after.evaluation.labelled else "agreement with float"
-    change = 100 * (new - old)
-    if abs(change) < 0.005:
-        return f"{after.title} leaves {unit} at {100 * new:.2f} %."
-    if change > 0:
-        return f"{after.title} brings {change:.2f} points of {unit}, to {100 * new:.2f} %."
-    return (
-        f"{after.title} costs {-change:.2f} points of {unit}, down to {100 * new:.2f} %. "
-        f"{_likely_harm_reason(before, after)}"
-    )
-
-
-def _comparable_score(evaluation: Evaluation) -> float:
-    found = evaluation.quantized_top1
-    return evaluation.agreement if found is None else found
+    old, new = told_of_steps((before, after))
+    if new.is_same_value(old.value):
+        return f"{after.title} leaves {new.name} at {new.value_text}."
+    gain = new.gain_over(old)
+    if new.unit is ScoreUnit.OWN:
+        verb = "raises" if new.value > old.value else "lowers"
+        size = new.amount_text(abs(gain))
+        effect = f"{after.title} {verb} {new.name} by {size}, to {new.value_text}."
+    elif gain > 0:
+        effect = f"{after.title} brings {new.step_text(gain)}, to {new.value_text}."
+    else:
+        effect = f"{after.title} costs {new.step_text(gain)}, down to {new.value_text}."
+    return effect if gain > 0 else f"{effect} {_likely_harm_reason(before, after)}"
 
 
 def _likely_harm_reason(before: RepairStep, after: RepairStep) -> str:
@@ -182,7 +183,7 @@ def _likely_harm_reason(before: RepairStep, after: RepairStep) -> str:
         lost = 100 * (before.evaluation.float_top1 - after.float_score.top1)
         if lost > 0.05:
             return f"The float network itself loses {lost:.2f} points: the pass changed it."
-    if _is_within_noise(before.evaluation, after.evaluation):
+    if _is_within_noise(before, after):
         return "The difference is smaller than the interval of the score: it may be chance."
     falls = _largest_sqnr_fall(before.layer_sqnr_db, after.layer_sqnr_db)
     if falls:
@@ -191,13 +192,11 @@ def _likely_harm_reason(before: RepairStep, after: RepairStep) -> str:
     return "No layer's own SQNR fell; the error lies in how they add up."
 
 
-def _is_within_noise(before: Evaluation, after: Evaluation) -> bool:
-    interval = after.quantized_top1_ci95 or after.agreement_ci95
-    return _is_inside_interval(_comparable_score(before), interval)
-
-
-def _is_inside_interval(value: float, interval: Interval) -> bool:
-    return interval.low <= value <= interval.high
+def _is_within_noise(before: RepairStep, after: RepairStep) -> bool:
+    """Whether the score before lies in the interval of the score after."""
+    old, new = told_of_steps((before, after))
+    ends = new.interval
+    return ends is not None and ends.low <= old.value <= ends.high
 
 
 def _largest_sqnr_fall(

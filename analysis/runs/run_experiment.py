@@ -11,7 +11,7 @@ import torch
 
 from analysis.calibration import Calibrated
 from analysis.cost.estimate import estimate_config_cost
-from analysis.evaluation.evaluate import Data, Metric, evaluate_network
+from analysis.evaluation.evaluate import Data, Evaluation, Metric, evaluate_network
 from analysis.evaluation.layer_sqnr import LAYER_IMAGES, measure_layer_sqnr
 from analysis.network import Network
 from analysis.runs.apply_recipe import (
@@ -75,11 +75,11 @@ def measure_experiment(
     known, statistics = study.is_calibrated, study.collect_statistics(config)
     calibrated = yield from part_of_progress(statistics, 0.0, CALIBRATION_SHARE)
     begun = 0.0 if known or not calibrated.images else CALIBRATION_SHARE
-    recipe = experiment.all_passes
+    recipe, metric = experiment.all_passes, metric or study.metric
     share = REPAIR_SHARE if recipe else begun
-    repairs = _repair_stage(study, experiment, calibrated, with_steps=with_steps)
+    repairs = _repair_stage(study, experiment, calibrated, metric, with_steps=with_steps)
     stage, before = yield from part_of_progress(repairs, begun, share)
-    stored, metric = _partial_scores(study, stage.quantized), metric or study.metric
+    stored = _partial_scores(study, stage.quantized)
     scored = evaluate_network(network, stage.quantized, data, metric, stored)
     end = 1 - SIDES_SHARE * (1 - share) * with_sides
     evaluation = yield from part_of_progress(scored, share, end)
@@ -102,13 +102,22 @@ def measure_experiment(
         seed=experiment.seed,
         seconds=time.monotonic() - start,
         recipe=tuple(map(title_of_pass, recipe)),
-        steps=(*before, describe_step(title_of_pass(recipe[-1]), evaluation)) if before else (),
+        steps=_with_last_step(before, experiment, evaluation),
         experiment=experiment_to_plain(experiment.on_model_and_data(network.digest, data.digest)),
     )
     if not with_sides:
         return run
     by_side = _with_side_losses(run, study, stage.quantized, metric)
     return (yield from part_of_progress(by_side, end, 1.0))
+
+
+def _with_last_step(
+    before: tuple[RunStep, ...], experiment: Experiment, evaluation: Evaluation
+) -> tuple[RunStep, ...]:
+    """Return the steps with that of the last pass; none where no step was scored."""
+    if not before:
+        return ()
+    return (*before, describe_step(title_of_pass(experiment.all_passes[-1]), evaluation))
 
 
 def _with_side_losses(
@@ -124,13 +133,18 @@ def _with_side_losses(
 
 
 def _repair_stage(
-    study: Study, experiment: Experiment, calibrated: Calibrated, *, with_steps: bool
+    study: Study,
+    experiment: Experiment,
+    calibrated: Calibrated,
+    metric: Metric | None,
+    *,
+    with_steps: bool,
 ) -> Steps[tuple[Stage, tuple[RunStep, ...]]]:
     """Quantize and repair; return the repaired stage, and the scores on the way if asked for."""
     recipe, config = experiment.all_passes, experiment.config
     stage = plain_quantized_stage(study.network, config, calibrated)
     if with_steps and recipe:
-        return (yield from apply_recipe_in_steps(study, stage, recipe, config))
+        return (yield from apply_recipe_in_steps(study, stage, recipe, config, metric))
     repaired = apply_whole_recipe(stage, recipe, config, study.calibration, study.folder)
     return (yield from repaired), ()
 

@@ -13,6 +13,7 @@ from accelerator.report import CostReport
 from analysis.evaluation.evaluate import Evaluation
 from analysis.evaluation.measures import Interval
 from analysis.evaluation.stored_score import with_present_intervals
+from analysis.evaluation.told_score import ToldScore
 from analysis.runs.database import Database
 from analysis.runs.json_values import plain_from_result, result_from_plain
 from plain_files.read_json import parse_json
@@ -39,13 +40,15 @@ class RunStep:
     """A network on the way of a recipe: plain quantization first, then after each pass.
 
     `score` is top-1, or without labels the agreement with the float network, a share of 1;
-    `interval` is the 95 % interval of the score, `sqnr_db` that of the output.
+    `interval` is the 95 % interval of the score, `sqnr_db` that of the output. `told` is the score
+    in the task's measure; None in a run of an older version.
     """
 
     title: str
     score: float
     interval: Interval
     sqnr_db: float
+    told: ToldScore | None = None
 
 
 @dataclass(frozen=True, slots=True)

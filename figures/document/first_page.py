@@ -3,6 +3,7 @@
 import plotly.graph_objects as go
 
 from accelerator.machine import machine_title
+from analysis.evaluation.told_score import ScoreMeasure, told_score
 from analysis.reporting.contents import Report
 from analysis.runs.verdict import Level, Verdict, judge_run
 from figures.cost.energy import energy_by_component
@@ -65,14 +66,9 @@ def _shows_choices(report: Report) -> bool:
 def _accuracy_figure(report: Report) -> go.Figure | None:
     steps = report.repairs
     if steps is not None:
-        return repair_waterfall(
-            steps.titles,
-            steps.scores,
-            steps.reference,
-            steps.unit,
-            [(interval.low, interval.high) for interval in steps.intervals],
-        )
-    return accuracy_with_interval([report.run]) if report.run.evaluation.classes else None
+        return repair_waterfall(steps.titles, steps.scores)
+    told = told_score(report.run.evaluation)
+    return None if told.measure is ScoreMeasure.SQNR else accuracy_with_interval([report.run])
 
 
 def _recommendation_box(verdict: Verdict) -> Html:

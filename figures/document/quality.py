@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from accelerator.machine import machine_title
 from analysis.cost.quantity import Quantity
+from analysis.evaluation.told_score import ScoreMeasure, told_score
 from analysis.evaluation.user_metric import MetricScore
 from analysis.reporting.contents import LayerChoice, Report
 from analysis.reporting.trade_off import TradePoint
@@ -72,7 +73,9 @@ def accuracy_section(report: Report) -> Html:
         "section",
         html_element("h2", "Accuracy", id="accuracy"),
         html_table(("Figure", "Value", "Interval", "How"), rows, numeric=(1,)),
-        plot_element(accuracy_with_interval([run])) if found.classes else Html(""),
+        Html("")
+        if told_score(found).measure is ScoreMeasure.SQNR
+        else plot_element(accuracy_with_interval([run])),
     )
 
 
@@ -196,15 +199,7 @@ def _repair_steps(report: Report) -> Iterator[Html]:
     found = report.repairs
     if found is None:
         return
-    yield plot_element(
-        repair_waterfall(
-            found.titles,
-            found.scores,
-            found.reference,
-            found.unit,
-            [(interval.low, interval.high) for interval in found.intervals],
-        )
-    )
+    yield plot_element(repair_waterfall(found.titles, found.scores))
     yield bullet_list(found.verdicts)
 
 

@@ -8,6 +8,7 @@ from accelerator.report import CostReport
 from accelerator.workload import FLOAT_BITS
 from analysis.evaluation.lost_score import lost_metric, metric_value_text
 from analysis.evaluation.measures import Interval
+from analysis.evaluation.user_metric import MetricScore
 from analysis.reporting.contents import LayerChoice, Report
 from figures.cost.wording import trust_text
 from figures.document.markup import (
@@ -55,22 +56,15 @@ def summary_paragraph(report: Report) -> Html:
 
 def _summary_sentences(report: Report) -> Iterator[str]:
     run, found = report.run, report.run.evaluation
-    if found.top1_drop is not None and found.top1_drop_ci95 is not None:
+    if found.metric is not None:
+        yield from _metric_sentences(found.metric, found.samples)
+    elif found.top1_drop is not None and found.top1_drop_ci95 is not None:
         yield _accuracy_sentence(found.top1_drop, found.top1_drop_ci95, found.samples)
     elif not found.classes:
         yield (
             f"On {found.samples} samples the outputs of the quantized network have an SQNR of "
             f"{found.sqnr_db:.1f} dB beside the float network's."
         )
-        if found.metric is not None:
-            metric, lost = found.metric, lost_metric(found.metric)
-            yield (
-                f"{metric.name} goes from {metric_value_text(metric, metric.float_value)} to "
-                f"{metric_value_text(metric, metric.quantized_value)} "
-                f"({'higher' if metric.higher_is_better else 'lower'} is better)."
-            )
-            if lost is not None:
-                yield f"{lost.loss_sentence}."
     else:
         yield (
             f"On {found.samples} images without labels the quantized network answers as the float "
@@ -83,6 +77,18 @@ def _summary_sentences(report: Report) -> Iterator[str]:
         f"{format_time(cost.latency_s)} on {machine_title(cost.machine)}"
         f"{_energy_comparison(cost, report)}."
     )
+
+
+def _metric_sentences(metric: MetricScore, samples: int) -> Iterator[str]:
+    lost = lost_metric(metric)
+    yield (
+        f"On {samples} samples, {metric.name} goes from "
+        f"{metric_value_text(metric, metric.float_value)} to "
+        f"{metric_value_text(metric, metric.quantized_value)} "
+        f"({'higher' if metric.higher_is_better else 'lower'} is better)."
+    )
+    if lost is not None:
+        yield f"{lost.loss_sentence}."
 
 
 def _accuracy_sentence(drop: float, interval: Interval, samples: int) -> str:

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from accelerator.machine import machine_title
 from analysis.evaluation.measures import Interval
+from analysis.evaluation.told_score import ScoreMeasure, ScoreUnit, ToldScore, told_scores
 from analysis.runs.run_store import Run
 from figures.style.layout import (
     count_word,
@@ -25,13 +26,11 @@ SCATTER_PX = 400
 ONE_PLACE = 0.04
 """Runs nearer than this share of the plot have one label."""
 MOST_NAMES = 3
-ACCURACY = "Top-1 accuracy (%), higher is better"
-AGREEMENT = "Same answer as the float network (%), higher is better"
 
 
 @dataclass(frozen=True, slots=True)
 class _Point:
-    """A share in percent with interval and hover text."""
+    """A score on the axis with interval and hover text."""
 
     value: float
     low: float
@@ -42,34 +41,34 @@ class _Point:
 def accuracy_with_interval(runs: Sequence[Run]) -> go.Figure:
     """Return a point with 95 % interval for each run, the float network in grey.
 
-    For runs without labels, the chart shows the agreement with the float network.
+    The chart shows the measure that all runs have, such as mAP, top-1, or agreement with float.
 
     Raises:
         ValueError: `runs` is empty.
     """
-    _check_runs(runs)
-    labelled = _all_labelled(runs)
+    scores = _told_scores(runs)
+    known = _has_float_points(scores)
     figure = go.Figure()
-    if labelled:
-        _add_rows(figure, "Float", [_float_point(run) for run in runs], FLOAT, 0.16)
-    points = [_quantized_point(run, labelled) for run in runs]
-    _add_rows(figure, "Quantized", points, AFTER, -0.08 if labelled else 0.0)
+    if known:
+        points = [_float_point(run, told) for run, told in zip(runs, scores, strict=True)]
+        _add_rows(figure, "Float", points, FLOAT, 0.16)
+    points = [_quantized_point(run, told) for run, told in zip(runs, scores, strict=True)]
+    _add_rows(figure, "Quantized", points, AFTER, -0.08 if known else 0.0)
     label_rows(figure, [run.name for run in runs])
-    figure.update_xaxes(title=f"{ACCURACY if labelled else AGREEMENT}; bars: 95 % interval")
-    title = _accuracy_title(runs) if labelled else _agreement_title(runs)
+    figure.update_xaxes(title=f"{scores[0].axis_title}; bars: 95 % interval")
+    title = _loss_title(runs, scores) if known else _lowest_title(runs, scores)
     return finish_figure(figure, title, rows_height_px(len(runs), RUN_PX), legend_below=True)
 
 
 def accuracy_against_energy(runs: Sequence[Run]) -> go.Figure:
-    """Return accuracy (or agreement, without labels) over energy, with a named point for each run.
+    """Return the measure that all runs have over energy, with a named point for each run.
 
     Raises:
         ValueError: `runs` is empty.
     """
-    _check_runs(runs)
-    labelled = _all_labelled(runs)
+    scores = _told_scores(runs)
     factor, unit = energy_scale(max(run.cost.energy_pj for run in runs))
-    points = [_quantized_point(run, labelled) for run in runs]
+    points = [_quantized_point(run, told) for run, told in zip(runs, scores, strict=True)]
     energies = [factor * run.cost.energy_pj for run in runs]
     figure = go.Figure()
     figure.add_scatter(
@@ -96,10 +95,10 @@ def accuracy_against_energy(runs: Sequence[Run]) -> go.Figure:
         ),
     )
     figure.update_xaxes(title=f"Energy per image ({unit}), lower is better")
-    figure.update_yaxes(title=ACCURACY if labelled else AGREEMENT)
-    if labelled and len({_float_point(run).value for run in runs}) == 1:
-        _add_float_line(figure, _float_point(runs[0]))
-    return finish_figure(figure, _trade_title(runs, labelled), SCATTER_PX)
+    figure.update_yaxes(title=scores[0].axis_title)
+    if _has_float_points(scores) and len({told.float_value for told in scores}) == 1:
+        _add_float_line(figure, _float_point(runs[0], scores[0]))
+    return finish_figure(figure, _trade_title(runs, scores), SCATTER_PX)
 
 
 def _labels_of_points(
@@ -127,35 +126,45 @@ def _labels_of_points(
     ]
 
 
-def _check_runs(runs: Sequence[Run]) -> None:
+def _told_scores(runs: Sequence[Run]) -> tuple[ToldScore, ...]:
+    """Return the scores of runs in the measure that all of them have.
+
+    Raises:
+        ValueError: `runs` is empty.
+    """
     if not runs:
         raise ValueError("A figure of runs needs a run; got none. Make one first.")
+    return told_scores([run.evaluation for run in runs])
 
 
-def _all_labelled(runs: Sequence[Run]) -> bool:
-    return all(run.evaluation.quantized_top1 is not None for run in runs)
+def _has_float_points(scores: Sequence[ToldScore]) -> bool:
+    """Whether the float network was scored too: agreement of float with itself is no score."""
+    known = all(told.float_value is not None for told in scores)
+    return known and scores[0].measure is not ScoreMeasure.AGREEMENT
 
 
-def _quantized_point(run: Run, labelled: bool) -> _Point:
-    found = run.evaluation
-    if labelled:
-        return _share_point(run, "quantized", found.quantized_top1, found.quantized_top1_ci95)
-    return _share_point(run, "agreement with float", found.agreement, found.agreement_ci95)
+def _quantized_point(run: Run, told: ToldScore) -> _Point:
+    what = ScoreMeasure.AGREEMENT.value if told.measure is ScoreMeasure.AGREEMENT else "quantized"
+    return _told_point(run, told, what, told.value, told.interval)
 
 
-def _float_point(run: Run) -> _Point:
-    found = run.evaluation
-    return _share_point(run, "float", found.float_top1, found.float_top1_ci95)
+def _float_point(run: Run, told: ToldScore) -> _Point:
+    return _told_point(run, told, "float", told.float_value or 0.0, told.float_interval)
 
 
-def _share_point(run: Run, what: str, share: float | None, interval: Interval | None) -> _Point:
-    value = 100 * (share or 0.0)
-    low, high = (100 * interval.low, 100 * interval.high) if interval else (value, value)
+def _told_point(
+    run: Run, told: ToldScore, what: str, value: float, interval: Interval | None
+) -> _Point:
+    ends = interval or Interval(value, value)
+    spread = ""
+    if interval is not None:
+        low, high = (told.amount_text(end, 1) for end in (ends.low, ends.high))
+        spread = f" (95 % interval {low.removesuffix(' %')} to {high.removesuffix(' %')})"
     text = (
-        f"<b>{escape_markup(run.name)}</b><br>{what}: {value:.1f} % (95 % interval {low:.1f} to "
-        f"{high:.1f})<br>{format_count(run.evaluation.samples)} images of {escape_markup(run.data)}"
+        f"<b>{escape_markup(run.name)}</b><br>{what}: {told.amount_text(value, 1)}{spread}"
+        f"<br>{format_count(run.evaluation.samples)} images of {escape_markup(run.data)}"
     )
-    return _Point(value, low, high, text)
+    return _Point(told.scale * value, told.scale * ends.low, told.scale * ends.high, text)
 
 
 def _interval_bars(points: Sequence[_Point], color: str) -> dict[str, object]:
@@ -204,56 +213,68 @@ def _name_position(energy: float, energies: Sequence[float]) -> str:
     return "top right" if energy <= middle else "top left"
 
 
-def loses_measurably(run: Run) -> bool:
-    """Whether the 95 % interval of the lost accuracy lies above zero."""
-    interval = run.evaluation.top1_drop_ci95
-    return interval is not None and interval.low > 0
+def _loss_words(told: ToldScore) -> tuple[str, str, str]:
+    """Return the words of a loss: verb for one run, verb for several, and what is lost."""
+    if not told.higher_is_better:
+        return "raises", "raise", escape_markup(told.name)
+    what = "accuracy" if told.measure is ScoreMeasure.TOP1 else escape_markup(told.name)
+    return "loses", "lose", what
 
 
-def _accuracy_title(runs: Sequence[Run]) -> str:
+def _loss_title(runs: Sequence[Run], scores: Sequence[ToldScore]) -> str:
     if len(runs) == 1:
-        return _single_title(runs[0])
-    losing = sum(loses_measurably(run) for run in runs)
+        return _single_title(runs[0], scores[0])
+    losing = sum(told.loses_measurably for told in scores)
+    one, several, what = _loss_words(scores[0])
     both = len(runs) == 2
     if not losing:
         none = "Neither run" if both else f"None of {len(runs)} runs"
-        return f"{none} loses accuracy measurably"
+        return f"{none} {one} {what} measurably"
     if losing == len(runs):
-        return f"{'Both' if both else f'All {len(runs)}'} runs lose accuracy measurably"
-    verb = "loses" if losing == 1 else "lose"
-    return f"{count_word(losing)} of {len(runs)} runs {verb} accuracy measurably"
+        return f"{'Both' if both else f'All {len(runs)}'} runs {several} {what} measurably"
+    verb = one if losing == 1 else several
+    return f"{count_word(losing)} of {len(runs)} runs {verb} {what} measurably"
 
 
-def _single_title(run: Run) -> str:
-    drop, interval = run.evaluation.top1_drop, run.evaluation.top1_drop_ci95
-    name = shorten_name(run.name, 40)
-    if drop is None or interval is None or interval.low <= 0 <= interval.high:
+def _single_title(run: Run, told: ToldScore) -> str:
+    ends, name = told.loss_interval, shorten_name(run.name, 40)
+    if ends is None or ends.low <= 0 <= ends.high:
         return f"{name}: no measurable difference from float"
-    low, high = sorted((100 * abs(interval.low), 100 * abs(interval.high)))
-    verb = "loses" if interval.low > 0 else "gains"
-    return (
-        f"{name} {verb} {abs(100 * drop):.1f} points of accuracy "
-        f"(95 % interval {low:.1f} to {high:.1f})"
-    )
+    low, high = sorted((abs(ends.low), abs(ends.high)))
+    change = told.value - (told.float_value or 0.0)
+    *_, what = _loss_words(told)
+    if told.unit is ScoreUnit.PERCENT:
+        size = f"{100 * abs(change):.1f} points of {what}"
+        spread = f"{100 * low:.1f} to {100 * high:.1f}"
+    else:
+        size = f"{told.amount_text(abs(change))} of {what}"
+        spread = f"{told.amount_text(low)} to {told.amount_text(high)}"
+    worse, better = ("loses", "gains") if told.higher_is_better else ("adds", "saves")
+    return f"{name} {worse if ends.low > 0 else better} {size} (95 % interval {spread})"
 
 
-def _agreement_title(runs: Sequence[Run]) -> str:
-    worst = min(runs, key=lambda run: run.evaluation.agreement)
-    share = format_share(worst.evaluation.agreement)
-    name = shorten_name(worst.name, 30)
+def _lowest_title(runs: Sequence[Run], scores: Sequence[ToldScore]) -> str:
+    place = min(range(len(runs)), key=lambda number: scores[number].value)
+    told, name = scores[place], shorten_name(runs[place].name, 30)
+    if told.measure is not ScoreMeasure.AGREEMENT:
+        what = escape_markup(told.axis_title.partition(" (")[0])
+        return f"{what} is lowest in {name}, {told.value_text}"
+    share = format_share(told.value)
     if len(runs) == 1:
         return f"No labels: {name} agrees with float on {share} of the images"
     return f"No labels: agreement with float is lowest in {name}, {share} of the images"
 
 
-def _trade_title(runs: Sequence[Run], labelled: bool) -> str:
-    if not labelled:
-        return _agreement_title(runs)
-    good = [run for run in runs if not loses_measurably(run)]
+def _trade_title(runs: Sequence[Run], scores: Sequence[ToldScore]) -> str:
+    if not _has_float_points(scores):
+        return _lowest_title(runs, scores)
+    good = [run for run, told in zip(runs, scores, strict=True) if not told.loses_measurably]
     if good:
         cheapest = min(good, key=lambda run: run.cost.energy_pj)
         energy = format_energy(cheapest.cost.energy_pj)
         name = shorten_name(cheapest.name, 30)
         return f"{name} is the cheapest run without a measurable loss: {energy} per image"
-    best = max(runs, key=lambda run: run.evaluation.quantized_top1 or 0.0)
-    return f"Every run loses accuracy measurably; {shorten_name(best.name, 30)} keeps the most"
+    best = max(range(len(runs)), key=lambda number: scores[number].gain_over(scores[0]))
+    verb, _, what = _loss_words(scores[0])
+    kept = "keeps the most" if scores[0].higher_is_better else "adds the least"
+    return f"Every run {verb} {what} measurably; {shorten_name(runs[best].name, 30)} {kept}"

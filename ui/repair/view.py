@@ -6,9 +6,16 @@ from itertools import pairwise
 
 import streamlit as st
 
+from analysis.evaluation.told_score import ScoreMeasure
 from analysis.network import Network
 from analysis.runs.experiment import Experiment
-from analysis.runs.repair import RepairStep, repair_and_measure, repair_verdict, run_from_steps
+from analysis.runs.repair import (
+    RepairStep,
+    repair_and_measure,
+    repair_verdict,
+    run_from_steps,
+    told_of_steps,
+)
 from analysis.study import Study
 from figures.repair.before_after import (
     bias_shift,
@@ -31,7 +38,6 @@ from ui.repair.pairs import show_equalized_pairs
 from ui.state.choices_history import PickedLayer
 from ui.state.results import Repaired
 from ui.state.workspace import Workspace
-from ui.widgets.cards import interval_text
 from ui.widgets.figure import show_figure
 from ui.widgets.markdown import plain
 from ui.widgets.tables import to_percent
@@ -93,39 +99,28 @@ def is_of_present_work(workspace: Workspace, repaired: Repaired) -> bool:
     return workspace.network is repaired.study.network and same
 
 
-def step_score(step: RepairStep) -> float:
-    """Return top-1, or agreement with the float network for images without labels; a share of 1."""
-    found = step.evaluation.quantized_top1
-    return step.evaluation.agreement if found is None else found
-
-
 def repair_step_table(steps: Sequence[RepairStep]) -> list[dict[str, object]]:
     """Return a row for each step: score with interval, worst layer, time in seconds."""
     rows: list[dict[str, object]] = []
-    for step in steps:
-        interval = step.evaluation.quantized_top1_ci95 or step.evaluation.agreement_ci95
+    for step, told in zip(steps, told_of_steps(steps), strict=True):
+        score = step.evaluation
         worst = min(step.layer_sqnr_db, key=lambda name: step.layer_sqnr_db[name])
-        rows.append(
-            {
-                "step": step.title,
-                "top-1 %": to_percent(step.evaluation.quantized_top1),
-                "agreement %": to_percent(step.evaluation.agreement),
-                "interval": interval_text(interval),
-                "output SQNR dB": step.evaluation.sqnr_db,
-                "worst layer": worst,
-                "its SQNR dB": step.layer_sqnr_db[worst],
-                "float top-1 %": to_percent(step.float_score.top1 if step.float_score else None),
-                "seconds": step.seconds,
-            }
-        )
+        row = {
+            "step": step.title,
+            told.unit_label: told.scale * told.value,
+            "agreement %": to_percent(score.agreement) if score.classes else None,
+            "interval": told.interval_text or None,
+            "output SQNR dB": score.sqnr_db,
+            "worst layer": worst,
+            "its SQNR dB": step.layer_sqnr_db[worst],
+            "float top-1 %": to_percent(step.float_score.top1 if step.float_score else None),
+            "seconds": step.seconds,
+        }
+        if told.measure is ScoreMeasure.AGREEMENT:
+            del row["agreement %"]
+        rows.append(row)
     known = {name for row in rows for name, value in row.items() if value is not None}
     return [{name: value for name, value in row.items() if name in known} for row in rows]
-
-
-def step_intervals(steps: Sequence[RepairStep]) -> list[tuple[float, float]]:
-    """Return the 95 % interval (low, high) of the score of each step, as shares of 1."""
-    found = [s.evaluation.quantized_top1_ci95 or s.evaluation.agreement_ci95 for s in steps]
-    return [(interval.low, interval.high) for interval in found]
 
 
 def step_verdicts(steps: Sequence[RepairStep]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
+from analysis.evaluation.told_score import ScoreMeasure, told_scores, unequal_measures_sentence
 from analysis.runs.compare_runs import describe_run_change, differences_by_layer, merge_layer_order
 from analysis.runs.json_values import plain_from_result
 from analysis.runs.run_answers import class_changes
@@ -35,6 +36,9 @@ def show_comparison(workspace: Workspace, runs: Sequence[Run]) -> None:
         sentences = describe_run_change(first, after)
         for sentence in sentences if not subject else sentences[:1]:
             st.markdown(f"- {subject}{plain(sentence)}")
+    measures = unequal_measures_sentence([run.evaluation for run in runs])
+    if measures and len(runs) > 2:  # two runs: among the sentences
+        st.markdown(f"- {plain(measures)}")
     st.dataframe(
         differing_table(runs),
         hide_index=True,
@@ -65,7 +69,8 @@ def _show_class_changes(workspace: Workspace, before: Run, after: Run) -> None:
 
 def _figures(runs: Sequence[Run]) -> list[Figure]:
     found = []
-    if all(run.evaluation.classes for run in runs):
+    scores = [run.evaluation for run in runs]
+    if told_scores(scores)[0].measure is not ScoreMeasure.SQNR:
         found.append(accuracy_with_interval(runs))
         if len(runs) > 2:
             found.append(accuracy_against_energy(runs))

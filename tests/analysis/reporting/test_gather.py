@@ -100,7 +100,7 @@ class TestRepairedRun:
         assert run.steps[-1].score == run.evaluation.quantized_top1
         found = gathered(back).repairs
         assert found is not None
-        assert found.scores == tuple(step.score for step in run.steps)
+        assert [one.value for one in found.scores] == [step.score for step in run.steps]
 
     def test_sensitivity_and_suspects_are_those_of_the_repaired_network(
         self, equalized: tuple[Study, Run]
@@ -220,7 +220,7 @@ class TestGather:
         found = gathered(repaired, steps=steps).repairs
         assert found is not None
         assert found.titles == ("Plain quantization", "Equalize")
-        assert found.scores[-1] == repaired.evaluation.quantized_top1
+        assert found.scores[-1].value == repaired.evaluation.quantized_top1
         assert len(found.verdicts) == 1
         changed = replace(repaired.evaluation, sqnr_db=1.0)
         other = replace(repaired, evaluation=changed, steps=())

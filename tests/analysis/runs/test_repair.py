@@ -8,6 +8,7 @@ from accelerator.machine import load_preset
 from analysis.calibration import Calibrated, calibrate_network
 from analysis.evaluation.evaluate import Evaluation, FloatScore
 from analysis.evaluation.measures import Interval
+from analysis.evaluation.user_metric import MetricScore
 from analysis.network import Network
 from analysis.runs.apply_recipe import (
     apply_whole_recipe,
@@ -16,7 +17,14 @@ from analysis.runs.apply_recipe import (
     title_of_pass,
 )
 from analysis.runs.experiment import Experiment
-from analysis.runs.repair import RepairStep, repair_and_measure, repair_verdict, run_from_steps
+from analysis.runs.recipe_steps import told_steps
+from analysis.runs.repair import (
+    RepairStep,
+    repair_and_measure,
+    repair_verdict,
+    run_from_steps,
+    told_of_steps,
+)
 from analysis.runs.run_experiment import measure_experiment
 from analysis.runs.run_store import RunStore
 from analysis.study import Study
@@ -182,3 +190,43 @@ def test_without_labels_a_verdict_speaks_of_agreement() -> None:
     step = replace(step_with(0.8), evaluation=unlabelled)
     better = replace(step, evaluation=replace(unlabelled, agreement=0.9))
     assert "10.00 points of agreement with float" in repair_verdict(step, better)
+
+
+def test_a_verdict_speaks_of_the_metric_of_the_task() -> None:
+    share = MetricScore(
+        "mAP", higher_is_better=True, float_value=0.9, quantized_value=0.8, change=-0.1,
+        quantized_ci95=Interval(0.78, 0.82), share=True,
+    )  # fmt: skip
+    error = MetricScore(
+        "MAE", higher_is_better=False, float_value=0.01, quantized_value=0.0135, change=0.0035
+    )
+    start = step_with(0.5).evaluation
+
+    def with_metric(metric: MetricScore, value: float) -> RepairStep:
+        score = replace(start, metric=replace(metric, quantized_value=value))
+        return replace(step_with(0.5), evaluation=score)
+
+    assert repair_verdict(with_metric(share, 0.8), with_metric(share, 0.9)) == (
+        "AdaRound brings 10.00 points of mAP, to 90.00 %."
+    )
+    assert repair_verdict(with_metric(error, 0.0135), with_metric(error, 0.0123)) == (
+        "AdaRound lowers MAE by 0.0012, to 0.0123."
+    )
+    assert repair_verdict(with_metric(error, 0.0123), with_metric(error, 0.0135)).startswith(
+        "AdaRound raises MAE by 0.0012, to 0.0135. No layer"
+    )
+
+
+def test_steps_of_an_older_run_are_told_in_what_they_keep() -> None:
+    study = Study(network(), scored(), seen(), calibrated=calibrated())
+    experiment = Experiment(CONFIG, load_preset("edge_systolic_8b"), RECIPE)
+    run = run_from_steps(steps(), study, experiment)
+    assert told_steps(run) == told_of_steps(steps())
+    older = replace(run, steps=tuple(replace(step, told=None) for step in run.steps))
+    assert [(one.name, one.value) for one in told_steps(older)] == [
+        ("top-1", step.score) for step in run.steps
+    ]
+    plain = replace(run.evaluation, labelled=False, quantized_top1=None, classes=False)
+    assert [one.value_text for one in told_steps(replace(older, evaluation=plain))] == [
+        f"{step.sqnr_db:.1f} dB" for step in run.steps
+    ]

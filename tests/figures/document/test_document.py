@@ -14,6 +14,7 @@ from accelerator.machine import Machine, load_preset
 from accelerator.report import CostReport, Energy
 from analysis.cost.quantity import Quantity
 from analysis.evaluation.measures import Interval
+from analysis.evaluation.told_score import ScoreMeasure, ToldScore
 from analysis.reporting.contents import LayerChoice, ModelFacts, Repairs, Report, ReportOrigin
 from analysis.reporting.trade_off import TradeOff, TradePoint
 from analysis.runs.run_store import Run
@@ -209,7 +210,9 @@ class TestHostileNames:
                     "rules": [{"select": HOSTILE, "weight": {"bits": 4}, "activation": {}}]},
         )  # fmt: skip
         repairs = Repairs(
-            ("Plain", HOSTILE), (0.5, 0.6), (Interval(0.4, 0.6),) * 2, 0.7, HOSTILE, (HOSTILE,)
+            ("Plain", HOSTILE),
+            (ToldScore(ScoreMeasure.METRIC, HOSTILE, 0.5, interval=Interval(0.4, 0.6)),) * 2,
+            (HOSTILE,),
         )
         return Elements(
             render_report(
@@ -275,7 +278,15 @@ class TestWhatIsNotKnown:
 
 def test_the_first_page_recommends_and_shows_three_large_plots() -> None:
     ends = (Interval(0.45, 0.55), Interval(0.85, 0.9))
-    ladder = Repairs(("Plain quantization", "Equalize"), (0.5, 0.87), ends, 0.9, "Top-1", ())
+    steps = (0.5, ends[0]), (0.87, ends[1])
+    ladder = Repairs(
+        ("Plain quantization", "Equalize"),
+        tuple(
+            ToldScore(ScoreMeasure.TOP1, "top-1", value, interval=spread, float_value=0.9)
+            for value, spread in steps
+        ),
+        (),
+    )
     text = render_report(
         contents(repairs=ladder, front=front(), author="Ada <b>", note="Until <i>May</i>.")
     )

@@ -1,7 +1,10 @@
 import math
+from dataclasses import replace
 
 import pytest
 
+from analysis.evaluation.measures import Interval
+from analysis.evaluation.told_score import ScoreMeasure, ScoreUnit, ToldScore, told_sqnr
 from figures import takeaway
 from figures.repair.before_after import (
     bias_shift,
@@ -10,37 +13,56 @@ from figures.repair.before_after import (
     rounding_gain,
     sqnr_before_after,
 )
-from figures.repair.waterfall import repair_waterfall
+from figures.repair.waterfall import GAIN, LOSS, repair_waterfall
+
+
+def shares(measure: ScoreMeasure, *values: float, reference: float | None) -> list[ToldScore]:
+    return [ToldScore(measure, measure.value, value, float_value=reference) for value in values]
+
+
+def errors(*values: float, reference: float | None) -> list[ToldScore]:
+    return [
+        ToldScore(
+            ScoreMeasure.METRIC,
+            "MAE",
+            value,
+            ScoreUnit.OWN,
+            higher_is_better=False,
+            float_value=reference,
+        )
+        for value in values
+    ]
 
 
 def test_the_waterfall_ends_at_the_repaired_score_and_names_what_helped_most() -> None:
-    figure = repair_waterfall(["Plain", "Equalize", "AdaRound"], [0.1, 0.9, 0.92], 0.94, "Top-1")
+    scores = shares(ScoreMeasure.TOP1, 0.1, 0.9, 0.92, reference=0.94)
+    figure = repair_waterfall(["Plain", "Equalize", "AdaRound"], scores)
     (bars,) = figure.data
     assert list(bars.y)[:3] == pytest.approx([10, 80, 2])
     assert list(bars.measure) == ["absolute", "relative", "relative", "total"]
     assert takeaway(figure) == (
         "The recipe brings 82.00 points, 80.00 of them by Equalize; 2.00 are left to float"
     )
-    assert "higher is better" in figure.layout.yaxis.title.text
+    assert figure.layout.yaxis.title.text == "Top-1 accuracy (%), higher is better"
 
 
 def test_a_pass_that_takes_some_back_and_a_score_above_float_are_told_so() -> None:
     titles = ["Plain", "Equalize", "Correct"]
-    figure = repair_waterfall(titles, [0.11, 0.94, 0.93], 0.93, "Top-1")
+    figure = repair_waterfall(titles, shares(ScoreMeasure.TOP1, 0.11, 0.94, 0.93, reference=0.93))
     assert takeaway(figure) == (
         "The recipe brings 82.00 points, most of them by Equalize; float is reached"
     )
-    figure = repair_waterfall(titles, [0.8, 0.95, 0.95], None, "Agreement with float")
+    figure = repair_waterfall(titles, shares(ScoreMeasure.TOP1, 0.8, 0.95, 0.95, reference=None))
     assert takeaway(figure) == "The recipe brings 15.00 points, all of them by Equalize"
-    assert takeaway(repair_waterfall(titles[:2], [0.7, 0.9], 0.85, "Top-1")).endswith(
-        "; 5.00 above float"
-    )
+    above = repair_waterfall(titles[:2], shares(ScoreMeasure.TOP1, 0.7, 0.9, reference=0.85))
+    assert takeaway(above).endswith("; 5.00 above float")
 
 
 def test_the_waterfall_shows_the_interval_of_every_score() -> None:
-    figure = repair_waterfall(
-        ["Plain", "Fix"], [0.5, 0.9], None, "Top-1", [(0.4, 0.7), (0.85, 0.92)]
-    )
+    ends = Interval(0.4, 0.7), Interval(0.85, 0.92)
+    scores = shares(ScoreMeasure.TOP1, 0.5, 0.9, reference=None)
+    scores = [replace(one, interval=spread) for one, spread in zip(scores, ends, strict=True)]
+    figure = repair_waterfall(["Plain", "Fix"], scores)
     _, intervals = figure.data
     assert list(intervals.y) == pytest.approx([50, 90, 90])
     assert list(intervals.error_y.array) == pytest.approx([20, 2, 2])
@@ -49,9 +71,28 @@ def test_the_waterfall_shows_the_interval_of_every_score() -> None:
 
 
 def test_a_recipe_that_does_harm_says_so() -> None:
-    figure = repair_waterfall(["Plain", "Equalize"], [0.9, 0.8], None, "Agreement with float")
-    assert takeaway(figure) == "The recipe costs 10.00 points"
-    assert takeaway(repair_waterfall(["Plain"], [0.5], None, "Top-1")).endswith("50.00 %")
+    scores = shares(ScoreMeasure.AGREEMENT, 0.9, 0.8, reference=1.0)
+    figure = repair_waterfall(["Plain", "Equalize"], scores)
+    assert takeaway(figure) == "The recipe costs 10.00 points; 20.00 are left to float"
+    assert takeaway(repair_waterfall(["Plain"], scores[:1])).endswith("90.00 %")
+
+
+def test_a_small_error_keeps_its_digits_and_falls_in_the_colour_of_a_gain() -> None:
+    figure = repair_waterfall(["Plain", "Equalize"], errors(0.0456, 0.0123, reference=0.01))
+    (bars,) = figure.data
+    assert list(bars.text) == ["0.0456", "-0.0333", "0.0123"]
+    assert takeaway(figure) == ("The recipe lowers MAE from 0.0456 to 0.0123; float has 0.01")
+    assert figure.layout.yaxis.title.text == "MAE, lower is better"
+    assert figure.layout.yaxis.range[1] < 0.06
+    assert (bars.decreasing.marker.color, bars.increasing.marker.color) == (GAIN, LOSS)
+
+
+def test_outputs_without_any_error_have_a_bar_of_finite_height() -> None:
+    figure = repair_waterfall(["Plain", "Fix"], [told_sqnr(12.34), told_sqnr(math.inf)])
+    (bars,) = figure.data
+    assert all(map(math.isfinite, bars.y))
+    assert list(bars.text)[::2] == ["12.3 dB", "exact"]
+    assert takeaway(figure) == "The recipe raises output SQNR from 12.3 dB to exact"
 
 
 def test_sqnr_before_and_after_leaves_out_exact_layers() -> None:

@@ -1,0 +1,65 @@
+"""A detector's and a segmenter's repairs are told in the metric of the task, up to the report."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.evaluation.told_score import told_score
+from quant.config import uniform_config
+from quant.spec import Granularity
+from tests.pages.visit import RUNS, Visit, leave_choices, wait_idle
+from ui.navigation import REPAIR
+from ui.repair.form import EQUALIZE
+from ui.runs.report import report_path, start_report
+
+
+def choices(model: str, data: str) -> dict[str, Any]:
+    return {
+        "model": {"source": model, "builder": None, "input_shape": [], "shown": None},
+        "data": {
+            "source": data, "preprocess": "", "calibration": 16, "samples": 16, "seed": 0,
+        },
+        "config": uniform_config(5, 8, Granularity.PER_TENSOR).to_dict(),
+        "config_name": "W5A8 per-tensor",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "metric"),
+    [
+        ("fashion-detector", "fashion-boxes", "mAP"),
+        ("fashion-segmenter", "fashion-masks", "mIoU"),
+    ],
+)
+def test_repairs_of_a_task_are_told_in_its_metric_up_to_the_report(
+    runs: Path, model: str, data: str, metric: str
+) -> None:
+    leave_choices(runs, **choices(model, data))
+    visit = Visit().open(REPAIR)
+    visit.at.multiselect(key="repair.recipe").set_value([EQUALIZE])
+    visit.run().press("repair.run").wait()
+    table = visit.at.dataframe[0].value
+    assert f"{metric} %" in table
+    assert not {"agreement %", "top-1 %"} & set(table)
+    assert all(interval.endswith("%") for interval in table["interval"])
+    assert f"points of {metric}" in visit.words or f"leaves {metric} at" in visit.words
+    assert "agreement" not in visit.words
+
+    visit.press("repair.keep")
+    (run,) = visit.work.store.all_runs()
+    told = told_score(run.evaluation)
+    assert told.name == metric
+    assert [step.told is not None and step.told.name for step in run.steps] == [metric] * 2
+    assert list(table[f"{metric} %"])[-1] == pytest.approx(100 * told.value)
+
+    visit.open(RUNS)
+    assert visit.metric(f"Quantized {metric}").value.endswith("%")
+    start_report(visit.work, run)
+    wait_idle(visit.work)
+    text = report_path(visit.work, run).read_text(encoding="utf-8")
+    first = text.split('id="first-page"')[1].split("</section>")[0]
+    assert f"{metric} (%), higher is better" in text
+    assert f"points of {metric}" in first
+    assert "Agreement with float" not in first
+    assert "The recipe " in first
