@@ -106,8 +106,13 @@ def train_network(
         ),
     ] = False,
     write_every: Annotated[
-        float, typer.Option(help="Seconds between two states on the disk, at most.", min=0)
-    ] = 30.0,
+        float,
+        typer.Option(
+            help="Seconds between two states on the disk; more where writing would take 5% of the "
+            "time.",
+            min=0,
+        ),
+    ] = 1.0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     seed: Annotated[int, typer.Option(help="Of images and of their order.")] = 0,
     runs: Annotated[Path, typer.Option(help="Folder that keeps trainings.")] = Path("runs"),

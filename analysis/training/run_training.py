@@ -31,9 +31,10 @@ from quant.training.settings import (
     TrainingMethod,
     TrainingSettings,
 )
-from quant.training.state.checkpoint import WRITE_EVERY_S, Checkpoint
+from quant.training.state.checkpoint import Checkpoint
 from quant.training.state.trained_state import CurvePoint, TrainedState, load_trained_state
 from quant.training.state.use_training import UseTraining
+from quant.training.state.write_clock import WRITE_EVERY_S
 from quant.training.train import train_network
 from quant.training.training_data import TrainingProgress
 from quant.training.workers import present_workers

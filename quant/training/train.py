@@ -128,7 +128,7 @@ class Training:
                 at_end = position.step == self.settings.steps
                 if position.step % self.settings.watch_interval == 0 or at_end:
                     self._look_at_watched(network, position)
-                if self.checkpoint.is_due() or position.step % self._steps_per_epoch == 0 or at_end:
+                if self.checkpoint.is_due() or at_end:
                     self.checkpoint.write(position, self._all_tensors(network), optimizer, rated)
                 if position.step % REPORT_EVERY == 0 or at_end:
                     yield self._progress_at(position, self._progress_text(position))

@@ -1,6 +1,5 @@
 """The state of a reconstruction on the disk: a killed one goes on, a finished one is read."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +9,9 @@ from torch import Tensor
 
 from quant.training.settings import TrainingError
 from quant.training.state.trained_state import read_tensors, write_tensors
+from quant.training.state.write_clock import WRITE_EVERY_S, WriteClock
 
 KIND = "reconstruction"
-WRITE_EVERY_S = 30.0
 
 
 @dataclass(eq=False)
@@ -27,7 +26,11 @@ class StoredState:
     every_s: float = WRITE_EVERY_S
     tensors: dict[str, Tensor] = field(default_factory=dict)
     plain: dict[str, Any] = field(default_factory=dict)
-    _written: float = field(default_factory=time.monotonic)
+    clock: WriteClock = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin to wait for the first write."""
+        self.clock = WriteClock(self.every_s)
 
     def read(self) -> None:
         """Read the file; a missing or damaged file leaves the state empty."""
@@ -59,13 +62,13 @@ class StoredState:
         self.tensors = {k: t for k, t in self.tensors.items() if not k.startswith(f"{name}/")}
 
     def is_due(self) -> bool:
-        """Whether the last write is `every_s` seconds ago."""
-        return self.path is not None and time.monotonic() - self._written >= self.every_s
+        """Whether the state is to be written now."""
+        return self.path is not None and self.clock.is_due()
 
     def write(self) -> None:
         """Write the state, whole or not at all."""
         if self.path is None:
             return
         plain = {"kind": KIND, "question": self.question, "values": self.plain}
-        write_tensors(self.path, self.tensors, plain)
-        self._written = time.monotonic()
+        with self.clock.time_write():
+            write_tensors(self.path, self.tensors, plain)

@@ -1,6 +1,5 @@
 """A training's state on the disk: a killed training goes on as without the kill."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,8 +9,7 @@ from torch import Tensor, optim
 
 from quant.training.learned_encoding import RatedParameter
 from quant.training.state.trained_state import CurvePoint, read_tensors, write_tensors
-
-WRITE_EVERY_S = 30.0
+from quant.training.state.write_clock import WRITE_EVERY_S, WriteClock
 
 
 @dataclass(eq=False)
@@ -45,11 +43,15 @@ class Checkpoint:
     question: str = ""
     every_s: float = WRITE_EVERY_S
     writes: bool = True
-    _written: float = field(default_factory=time.monotonic)
+    clock: WriteClock = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin to wait for the first write."""
+        self.clock = WriteClock(self.every_s)
 
     def is_due(self) -> bool:
-        """Whether the last write is `every_s` ago."""
-        return self.path is not None and time.monotonic() - self._written >= self.every_s
+        """Whether the state is to be written now."""
+        return self.path is not None and self.clock.is_due()
 
     def write(
         self,
@@ -61,6 +63,18 @@ class Checkpoint:
         """Write the state, tensors of any shape, whole or not at all."""
         if self.path is None or not self.writes:
             return
+        with self.clock.time_write():
+            self._write_file(self.path, position, tensors, optimizer, rated)
+
+    def _write_file(
+        self,
+        path: Path,
+        position: Position,
+        tensors: Mapping[str, Tensor],
+        optimizer: optim.Optimizer,
+        rated: list[RatedParameter],
+    ) -> None:
+        """Write tensors of any shape, the optimizer's moments, and plain values to the file."""
         plain: dict[str, Any] = {
             "kind": "checkpoint",
             "question": self.question,
@@ -73,8 +87,7 @@ class Checkpoint:
             for key, value in optimizer.state.get(one.parameter, {}).items():
                 if isinstance(value, Tensor):
                     found[f"moment/{key}/{one.name}"] = value
-        write_tensors(self.path, found, plain)
-        self._written = time.monotonic()
+        write_tensors(path, found, plain)
 
     def read_state(
         self, tensors: Mapping[str, Tensor], optimizer: optim.Optimizer, rated: list[RatedParameter]
