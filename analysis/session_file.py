@@ -28,6 +28,7 @@ from analysis.runs.json_values import plain_from_result, result_from_plain
 from analysis.runs.run_experiment import package_versions
 from analysis.runs.run_store import Run
 from analysis.sensitivity.sweep import Sensitivity
+from analysis.stored_numbers import check_stored_numbers
 from analysis.training.stored import TrainingFiles, trainings_in_files
 from plain_files.read_json import JsonError, JsonObject, parse_json
 from quant.config import QuantConfig, config_from_dict
@@ -171,13 +172,16 @@ def _parse_session_json(content: bytes) -> object:
 def _read_session_part(kind: type[T], raw: JsonObject, key: str) -> T:
     """Return a part of the session; an error names the place of the part."""
     try:
-        return result_from_plain(kind, raw[key])
+        found = result_from_plain(kind, raw[key])
+        if kind in (FoundRecord, Sensitivity):
+            check_stored_numbers(found, noise_finite=kind is FoundRecord)
     except KeyError as error:
         raise SessionError(f"A session must hold {error}; it does not.") from None
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise SessionError(
             f"The session's {key} cannot be read: {_error_in_words(error)}"
         ) from None
+    return found
 
 
 def _error_in_words(error: Exception) -> str:

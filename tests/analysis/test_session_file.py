@@ -91,6 +91,20 @@ def test_fronts_and_the_sensitivities_behind_them_come_back() -> None:
         ("found.0.fronts.0.eight", {}, "must have costs"),
         ("found.0.fronts.0.references.0.config", {"rules": 3}, "rules must be a list"),
         ("found.0.sensitivity.sweep.config.default.weight.bits", 99, "bits must lie"),
+        (
+            "found.0.fronts.0.proposals.0.seconds",
+            "nan",
+            r"seconds must be a finite number; got nan",
+        ),
+        ("found.0.fronts.0.proposals.0.summed.energy", "inf", r"summed\.energy must be a finite"),
+        ("found.0.fronts.0.references.0.prediction.sqnr_db", "nan", r"sqnr_db must be a finite"),
+        ("found.0.fronts.0.proposals.0.prediction.loss", "-inf", r"loss must be a finite"),
+        ("found.0.sensitivity.scores.0.sqnr_db", "nan", r"sqnr_db must be a finite"),
+        ("found.0.sensitivity.scores.0.sqnr_db", "-inf", r"sqnr_db must be a finite"),
+        ("found.0.sensitivity.scores.0.sqnr_db", -1e300, r"between -10000 and 10000 dB"),
+        ("found.0.others.0.scores.0.kl", "inf", r"others\[0\]\.scores\[0\]\.kl must be a finite"),
+        ("sensitivity.scores.0.sqnr_db", "nan", r"sqnr_db must be a finite"),
+        ("sensitivity.scores.0.kl", "inf", r"kl must be a finite"),
     ],
 )
 def test_a_front_that_cannot_be_is_named(path: str, value: object, said: str) -> None:
