@@ -1,5 +1,10 @@
 """QuantScope without a browser: the questions of the app, answered as JSON; errors exit with 2."""
 
+from commands.work.end_signals import end_at_signals
+
+if __name__ == "__main__":
+    end_at_signals()  # the imports below take seconds
+
 from commands import (
     catalogue,
     diagnose,
