@@ -1,7 +1,7 @@
 """Score a simulated network beside the float original: the only module with a loop over data."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -27,6 +27,8 @@ from quant.simulation.quant_graph import QuantGraph
 MAX_DISAGREEMENTS = 48
 Metric = UserMetric | TaskMetric
 """A metric of the user's own, or that of a task."""
+ScoreLook = Callable[[int, Callable[[], "Evaluation"]], bool]
+"""Whether a score may stop, by the number of images and the score so far."""
 
 
 class LabelledBatch(Protocol):
@@ -245,11 +247,12 @@ def evaluate_network(
     data: Data,
     metric: Metric | None = None,
     stored: StoredOutputs | None = None,
+    look: ScoreLook | None = None,
 ) -> Steps[Evaluation]:
     """Run both networks over the images of `data`, batch by batch.
 
     `metric` is of a user or a task; an error of the metric goes to `metric_problem`. With
-    `stored`, an interrupted score resumes, with a result equal to the last bit.
+    `stored`, an interrupted score resumes, with a result equal to the last bit. `look` may stop it.
 
     Raises:
         QuantError: `data` has no image, or a label is no output of the network.
@@ -260,6 +263,10 @@ def evaluate_network(
         raise QuantError("A score needs images; the data has none. Choose other data.")
     forwards = _Forwards(network, compile_both(network, quantized), stored)
     batches = enumerate(data.batches(network.forward_batch_size))
+
+    def score() -> Evaluation:
+        return replace(tally.evaluation_result(), classes=network.is_classifier)
+
     try:
         for place, batch, (reference, simulated), is_new in run_in_order(forwards, batches):
             if stored is not None and is_new:
@@ -267,10 +274,12 @@ def evaluate_network(
             tally.add_batch(batch, reference, simulated)
             text = f"Scoring: {tally.samples} of {total} images"
             yield Progress(tally.samples / total, text, tally.score_so_far())
+            if look is not None and look(tally.samples, score):
+                break
     finally:
         if stored is not None:
             stored.flush_outputs()
-    return replace(tally.evaluation_result(), classes=network.is_classifier)
+    return score()
 
 
 class _Forwards:

@@ -11,7 +11,7 @@ import torch
 
 from analysis.calibration import Calibrated
 from analysis.cost.estimate import estimate_config_cost
-from analysis.evaluation.evaluate import Data, Evaluation, Metric, evaluate_network
+from analysis.evaluation.evaluate import Data, Evaluation, Metric, ScoreLook, evaluate_network
 from analysis.evaluation.layer_sqnr import LAYER_IMAGES, measure_layer_sqnr
 from analysis.network import Network
 from analysis.runs.apply_recipe import (
@@ -56,13 +56,15 @@ def measure_experiment(
     *,
     with_steps: bool = False,
     with_sides: bool = False,
+    look: ScoreLook | None = None,
 ) -> Steps[Run]:
     """Calibrate if needed, quantize as the experiment says, score, and estimate the cost.
 
     Ranges and passes learn from the study's calibration images; the scored images give the score.
     `metric` is that of a user, otherwise of the study's task. `with_steps` also scores the network
     before each pass of the recipe, and the run keeps the steps. `with_sides` scores weights alone
-    and activations alone after a loss of more than one point.
+    and activations alone after a loss of more than one point. `look` may stop the score early; the
+    run is then of the images that were scored.
 
     Raises:
         QuantError: the configuration, the calibration or the labels do not fit the network.
@@ -79,14 +81,12 @@ def measure_experiment(
     share = REPAIR_SHARE if recipe else begun
     repairs = _repair_stage(study, experiment, calibrated, metric, with_steps=with_steps)
     stage, before = yield from part_of_progress(repairs, begun, share)
-    stored = _partial_scores(study, stage.quantized)
-    scored = evaluate_network(network, stage.quantized, data, metric, stored)
+    scored = _score_stage(study, stage, metric, look)
     end = 1 - SIDES_SHARE * (1 - share) * with_sides
     evaluation = yield from part_of_progress(scored, share, end)
     yield Progress(end, "Comparing layer by layer")
     by_layer = _mean_layer_sqnr(stage.network, stage.quantized, data)
-    if stored is not None:
-        stored.forget_outputs()
+    data = data.first(evaluation.samples)
     run = Run(
         name=experiment.display_name,
         model=network.name,
@@ -105,10 +105,21 @@ def measure_experiment(
         steps=_with_last_step(before, experiment, evaluation),
         experiment=experiment_to_plain(experiment.on_model_and_data(network.digest, data.digest)),
     )
-    if not with_sides:
-        return run
-    by_side = _with_side_losses(run, study, stage.quantized, metric)
+    by_side = _with_side_losses(run, study, stage.quantized, metric, asked=with_sides)
     return (yield from part_of_progress(by_side, end, 1.0))
+
+
+def _score_stage(
+    study: Study, stage: Stage, metric: Metric | None, look: ScoreLook | None
+) -> Steps[Evaluation]:
+    """Score a quantized network; an interrupted score resumes from the stored outputs."""
+    stored = _partial_scores(study, stage.quantized)
+    evaluation = yield from evaluate_network(
+        study.network, stage.quantized, study.scored_images, metric, stored, look
+    )
+    if stored is not None:
+        stored.forget_outputs()
+    return evaluation
 
 
 def _with_last_step(
@@ -121,11 +132,11 @@ def _with_last_step(
 
 
 def _with_side_losses(
-    run: Run, study: Study, quantized: QuantGraph, metric: Metric | None
+    run: Run, study: Study, quantized: QuantGraph, metric: Metric | None, *, asked: bool
 ) -> Steps[Run]:
-    """Return a run with the losses of each side alone, where the run loses more than a point."""
+    """Return a run with the losses of each side alone, where asked for and above a point."""
     start = time.monotonic()
-    if loses_much_accuracy(run):
+    if asked and loses_much_accuracy(run):
         sides = yield from measure_side_losses(study, quantized, metric)
         run = replace(run, sides=sides, seconds=run.seconds + time.monotonic() - start)
     yield Progress(1.0, "Done")

@@ -55,6 +55,14 @@ def check_conditions(
     confidence: Annotated[
         float, typer.Option(help="Percent: how seldom chance alone decides, over all conditions.")
     ] = 95.0,
+    stop_when_decided: Annotated[
+        bool,
+        typer.Option(
+            "--stop-when-decided",
+            help="Score no more images than the conditions need; the looks share the chance of "
+            "an error.",
+        ),
+    ] = False,
     against: Annotated[
         str | None,
         typer.Option(help="A run of --runs by name or id, or an experiment's file: drop and x."),
@@ -100,7 +108,7 @@ def check_conditions(
         from analysis.gate.decide import GateOutcome, check_run, join_outcomes  # noqa: PLC0415
         from analysis.split import ImageChoice  # noqa: PLC0415
         from commands.gate.outcome_files import outcome_as_markdown, summarize_check, write_outcome  # noqa: PLC0415
-        from commands.gate.score_both import CheckTask, score_both  # noqa: PLC0415
+        from commands.gate.score_both import CheckTask, StopRule, score_both  # noqa: PLC0415
         from commands.work.make_report import open_run_store  # noqa: PLC0415
 
         conditions = [read_condition(text) for text in fail_if]
@@ -120,9 +128,11 @@ def check_conditions(
             own_metric,
             against,
             store,
+            stops=StopRule(tuple(conditions), confidence / 100) if stop_when_decided else None,
         )
         scored = score_both(asked)
-        decisions = check_run(scored.run, conditions, scored.against, confidence / 100)
+        level = scored.confidence or confidence / 100
+        decisions = check_run(scored.run, conditions, scored.against, level)
         write_outcome(decisions, scored, junit, markdown)
         answer = summarize_check(decisions, scored, network)
         if client is not None:

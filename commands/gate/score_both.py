@@ -4,6 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from analysis.evaluation.evaluate import Metric
+from analysis.gate.condition import Condition
+from analysis.gate.early_stop import EarlyStop, in_random_order
 from analysis.network import Network
 from analysis.runs.apply_recipe import pass_needs_images
 from analysis.runs.experiment import Experiment
@@ -18,13 +20,22 @@ from commands.work.make_report import find_run
 from quant.errors import ConfigError
 
 
+@dataclass(frozen=True, slots=True)
+class StopRule:
+    """Conditions that end the scoring once they are decided, and their confidence, a share."""
+
+    conditions: tuple[Condition, ...]
+    confidence: float
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class CheckTask:
     """What a check measures: the experiment of `options` on `choice`, perhaps beside `against`.
 
     `against` is an experiment's file, or the name or id of a run in `store`; None compares with
     the float network alone. `keep` keeps the run in the store.
-    `metric` is the user's own; without it, the task of `choice` has one.
+    `metric` is the user's own; without it, the task of `choice` has one. `stops` scores only as
+    many images as its conditions need.
     """
 
     model: str
@@ -35,15 +46,20 @@ class CheckTask:
     against: str | None = None
     store: RunStore | None = None
     keep: bool = True
+    stops: StopRule | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ScoredPair:
-    """The run that is checked, the run beside it if any, and what was done in words."""
+    """The run that is checked, the run beside it if any, and what was done in words.
+
+    `confidence` is that of the conditions together where looks at part of the images took a share.
+    """
 
     run: Run
     against: Run | None
     notes: tuple[str, ...]
+    confidence: float | None = None
 
 
 def score_both(task: CheckTask) -> ScoredPair:
@@ -52,6 +68,11 @@ def score_both(task: CheckTask) -> ScoredPair:
     Raises:
         ValueError: a file cannot be read, a run is not there, or the data do not fit.
     """
+    if task.stops is not None and task.against is not None:
+        raise ConfigError(
+            "A check that stops when it is decided compares with the float network; got --against "
+            f"{task.against}. Leave --against or --stop-when-decided out."
+        )
     tried, notes = _complete_from_options(task, task.options)
     other: Experiment | None = None
     kept: Run | None = None
@@ -77,10 +98,26 @@ def score_both(task: CheckTask) -> ScoredPair:
     study = Study.of_split(task.network, images)
     if other is not None:
         kept = watch_steps(measure_experiment(study, other, task.metric))
+    notes = (*notes, *images.notes)
+    if task.stops is not None:
+        return _score_until_decided(task, task.stops, study, tried, notes)
     run = watch_steps(measure_experiment(study, tried, task.metric))
     if task.store is not None and task.keep:
         task.store.save_run(run)
-    return ScoredPair(run, kept, (*notes, *images.notes))
+    return ScoredPair(run, kept, notes)
+
+
+def _score_until_decided(
+    task: CheckTask, rule: StopRule, study: Study, tried: Experiment, notes: tuple[str, ...]
+) -> ScoredPair:
+    """Score the images in random order, and stop at the first look that decides."""
+    study = study.with_scored_images(in_random_order(study.scored_images, tried.seed))
+    stop = EarlyStop.of_check(study, tried, rule.conditions, rule.confidence)
+    run = watch_steps(measure_experiment(study, tried, task.metric, look=stop.may_stop))
+    if task.store is not None and task.keep:
+        task.store.save_run(run)
+    seen = run.evaluation.samples
+    return ScoredPair(run, None, (*notes, stop.stop_note(seen)), stop.confidence_at(seen))
 
 
 def _complete_from_options(

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import plotly.graph_objects as go
 
-from analysis.evaluation.told_score import ScoreUnit, ToldScore
+from analysis.evaluation.told_score import ScoreMeasure, ScoreUnit, ToldScore
 from figures.style.layout import escape_markup, finish_figure
 from figures.style.palette import AFTER, FLOAT
 
@@ -136,10 +136,11 @@ def _waterfall_title(titles: Sequence[str], scores: Sequence[ToldScore]) -> str:
     gained = last.gain_over(told)
     if told.unit is ScoreUnit.PERCENT:
         points = 100 * gained
+        unit = f"points of {told.name}" if told.measure is ScoreMeasure.METRIC else "points"
         what = (
-            f"The recipe brings {points:.2f} points"
+            f"The recipe brings {points:.2f} {unit}"
             if points >= 0
-            else f"The recipe costs {-points:.2f} points"
+            else f"The recipe costs {-points:.2f} {unit}"
         )
         what += _best_part(titles, scores, gained)
     elif told.is_same_value(last.value):

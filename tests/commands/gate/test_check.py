@@ -12,6 +12,7 @@ from analysis.gate.condition import read_condition
 from analysis.gate.decide import check_run
 from analysis.runs.experiment import Experiment
 from analysis.runs.experiment_file import write_experiment_json
+from analysis.runs.run_store import RunStore
 from cli import app
 from commands.experiment.model_source import with_model_source
 from commands.gate.outcome_files import outcome_as_junit, outcome_as_markdown
@@ -121,3 +122,26 @@ def test_a_broken_experiment_is_told_before_its_model_is_sought(tmp_path: Path, 
     found = CliRunner().invoke(app, ["check", "--experiment", str(file), "--fail-if", "drop > 1"])
     assert found.exit_code == 2
     assert "An experiment must be JSON" in found.stderr
+
+
+def test_a_check_stops_once_its_conditions_are_decided(
+    files: dict[str, Path], tmp_path: Path
+) -> None:
+    stopping = ("--fail-if", "drop > 1", "--stop-when-decided", "--runs", tmp_path)
+    broken = check(files["w2"], *stopping, samples=1000)
+    assert broken.exit_code == 1, broken.stderr
+    answer = json.loads(broken.stdout)
+    (condition,) = answer["conditions"]
+    assert condition["images"] < 1000
+    assert condition["confidence"] > 0.95
+    assert any("the conditions are decided (look 1 of" in one for one in answer["run"]["notes"])
+    (kept,) = RunStore(tmp_path).all_runs()
+    assert kept.evaluation.samples == condition["images"]
+
+    open_still = check(files["w8"], *stopping, samples=64)
+    assert open_still.exit_code == 3
+    assert json.loads(open_still.stdout)["conditions"][0]["images"] == 64
+
+    both = check(files["w2"], *stopping, "--against", files["w8"])
+    assert both.exit_code == 2
+    assert "compares with the float network" in both.stderr

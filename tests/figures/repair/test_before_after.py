@@ -77,6 +77,13 @@ def test_a_recipe_that_does_harm_says_so() -> None:
     assert takeaway(repair_waterfall(["Plain"], scores[:1])).endswith("90.00 %")
 
 
+def test_points_of_a_task_are_named_by_its_metric() -> None:
+    scores = [ToldScore(ScoreMeasure.METRIC, "mAP", value) for value in (0.5, 0.6)]
+    assert takeaway(repair_waterfall(["Plain", "Fix"], scores)) == (
+        "The recipe brings 10.00 points of mAP"
+    )
+
+
 def test_a_small_error_keeps_its_digits_and_falls_in_the_colour_of_a_gain() -> None:
     figure = repair_waterfall(["Plain", "Equalize"], errors(0.0456, 0.0123, reference=0.01))
     (bars,) = figure.data
