@@ -173,6 +173,22 @@ def test_an_unknown_key_makes_a_new_workspace_with_the_last_choices(visit: Visit
     assert stranger.work.experiment.display_name == "W6A8 per-channel"
 
 
+def test_after_a_restart_each_tab_has_its_own_choices(visit: Visit) -> None:
+    other = Visit()
+    other.press("model.use.letter-mlp").wait()
+    visit.open(CONFIGURE).choose("configure.preset", "W6A8 per-channel").press("configure.apply")
+    other.open(CONFIGURE).choose("configure.preset", "W4A8 per-channel").press("configure.apply")
+    keys = visit.work.id, other.work.id
+    process_registry().close_all()
+    process_registry.clear()
+    reloaded = [Visit(key) for key in (*keys, keys[0])]
+    assert [tab.work.id for tab in reloaded] == [*keys, keys[0]]
+    assert reloaded[2].work is reloaded[0].work
+    assert [tab.work.model.source for tab in reloaded[:2]] == ["fashion-mobilenet", "letter-mlp"]
+    names = [tab.work.experiment.display_name for tab in reloaded[:2]]
+    assert names == ["W6A8 per-channel", "W4A8 per-channel"]
+
+
 def test_the_grids_of_a_file_are_found_again(visit: Visit) -> None:
     visit.use_encodings("blocks.1.expand.0")
     work = Visit("feedc0ffee00").work

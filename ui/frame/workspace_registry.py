@@ -27,11 +27,17 @@ class Registry:
     lock: threading.Lock = field(default_factory=threading.Lock)
     closed: threading.Event = field(default_factory=threading.Event)
 
-    def add_workspace(self, workspace: Workspace) -> None:
-        """Keep a workspace, and close workspaces without a tab for a long time."""
+    def add_workspace(self, workspace: Workspace) -> Workspace:
+        """Keep a workspace, and close workspaces without a tab for a long time.
+
+        Returns the workspace of the key: after a restart, two tabs of one key reload at once.
+        """
         with self.lock:
-            self.workspaces[workspace.id] = workspace
-            self._evict_surplus(workspace)
+            kept = self.workspaces.setdefault(workspace.id, workspace)
+            self._evict_surplus(kept)
+        if kept is not workspace:
+            workspace.close()
+        return kept
 
     def evict_idle(self) -> None:
         """Close workspaces without a tab for a long time."""
@@ -93,15 +99,19 @@ def _tab_presence(identity: str) -> str:
 
 
 def open_workspace() -> Workspace:
-    """Return the workspace of the key in the address, or a new workspace with the last choices."""
+    """Return the workspace of the key in the address, or a new workspace.
+
+    After a restart of the server, the new workspace has the choices of the tab of that key; for
+    an unknown key, it has the last choices.
+    """
     wanted = st.query_params.get(PARAMETER, "")
     found = process_registry().workspaces.get(wanted)
     if found is not None and not may_open_workspace(found.owner, found.id, found.settings):
-        found = None  # that of a named user, and this is another
+        found, wanted = None, ""  # that of a named user, and this is another
     if found is None:
         with st.spinner("Reading the model and tracing the network…"):
-            found = new_workspace()
-        process_registry().add_workspace(found)
+            found = new_workspace(wanted)
+        found = process_registry().add_workspace(found)
         freeze_garbage()
     _tab_presence(found.id)
     return found

@@ -11,7 +11,7 @@ from ui.run_owner import present_owner
 from ui.settings import read_settings
 from ui.state.choices_history import History
 from ui.state.code_consent import needs_consent
-from ui.state.last_choices import SNAPSHOT
+from ui.state.last_choices import SNAPSHOT, tab_choices
 from ui.state.model_and_data import (
     DataChoice,
     ModelChoice,
@@ -22,9 +22,15 @@ from ui.state.snapshot import Snapshot, experiment_with_encodings, read_snapshot
 from ui.state.workspace import Workspace
 
 
-def new_workspace() -> Workspace:
-    """Return a workspace with the last choices; without last choices, with the first sample."""
+def new_workspace(tab: str = "") -> Workspace:
+    """Return a workspace with the choices of the tab of that key, and with the key.
+
+    Without choices of the tab, the workspace has a new key and the last choices; without last
+    choices, the first sample.
+    """
     result = Workspace(read_settings())
+    if paths_open(result.settings) and tab_choices(result.settings.runs, tab) is not None:
+        result.id = tab
     result.owner = present_owner(result.settings, result.id)
     snapshot: Snapshot | None = None
     try:
@@ -46,7 +52,7 @@ def new_workspace() -> Workspace:
 
 
 def _last_choices(workspace: Workspace) -> Snapshot:
-    """Return the choices written down last by the person at the server's machine.
+    """Return the choices of the tab, or those written down last by the person at the machine.
 
     Raises:
         ValueError: a different person asks, or the model needs code without the user's consent.
@@ -54,7 +60,8 @@ def _last_choices(workspace: Workspace) -> Snapshot:
     """
     if not paths_open(workspace.settings):
         raise ValueError("The last choices are those of the person at this machine.")
-    place = workspace.settings.runs / SNAPSHOT
+    folder = workspace.settings.runs
+    place = tab_choices(folder, workspace.id) or folder / SNAPSHOT
     snapshot = read_snapshot(place.read_text(encoding="utf-8"), workspace.trainings)
     if snapshot.model.builder and needs_consent(workspace.store, snapshot.model.builder):
         raise ValueError("Code must be agreed to before it runs. Load the model on Model.")

@@ -294,7 +294,7 @@ class Workspace:
         if not paths_open(self.settings) or self.opened is not None:
             return  # on a shared server one person's choices are no other's business
         text = write_snapshot(self.model, self.data, self.experiment, self.metric)
-        write_choices(self.settings.runs, text)
+        write_choices(self.settings.runs, text, self.id)
 
     def close(self) -> None:
         """Cancel the jobs, and delete the uploads and the runs of a visitor without a name."""

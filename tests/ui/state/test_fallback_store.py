@@ -1,5 +1,6 @@
 """The app goes on without a file of runs, and writes into it when it is there again."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 import ui.state.fallback_store as module
 from tests.analysis.results import layer_cost, report, run
 from ui.state.fallback_store import FallbackStore
-from ui.state.last_choices import SNAPSHOT, write_choices
+from ui.state.last_choices import MOST_TABS, SNAPSHOT, tab_choices, write_choices
 
 COST = report(layer_cost("a"))
 
@@ -57,3 +58,22 @@ def test_choices_are_whole_or_the_old_ones(tmp_path: Path, monkeypatch: pytest.M
     write_choices(tmp_path, '{"a": 2}')
     assert [path.name for path in tmp_path.iterdir()] == [SNAPSHOT]
     assert (tmp_path / SNAPSHOT).read_text() == '{"a": 1}'
+
+
+def test_the_choices_of_the_tabs_changed_last_are_there_and_no_other_file_is_reached(
+    tmp_path: Path,
+) -> None:
+    keys = [f"{number:012x}" for number in range(MOST_TABS + 1)]
+    for age, key in enumerate(keys):
+        write_choices(tmp_path, key, key)
+        place = tab_choices(tmp_path, key)
+        assert place is not None
+        os.utime(place, (age, age))
+    write_choices(tmp_path, "newest", keys[1])
+    assert tab_choices(tmp_path, keys[0]) is None
+    found = tab_choices(tmp_path, keys[1])
+    assert found is not None
+    assert found.read_text() == "newest"
+    assert (tmp_path / SNAPSHOT).read_text() == "newest"
+    (tmp_path / "secret.json").write_text("{}")
+    assert tab_choices(tmp_path, "../secret") is None
