@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 CONNECT_S = 8
-ANSWER_S = 8
+ANSWER_S = 30  # a worker that imports torch from a cold or busy disk needs more than 8
 """Seconds for a worker to import the project, and for a client to close."""
 POLL_S = 0.02
 ATTEMPTS = 3

@@ -48,9 +48,9 @@ def train_in_process(rank: int, folder: Path) -> None:
 @pytest.mark.skipif(not dist.is_available(), reason="torch was built without distributed")
 def test_two_processes_learn_what_one_learns_from_the_double_batch(tmp_path: Path) -> None:
     torch.set_num_threads(1)
-    problem()  # once, before the processes part
+    # a forked process could not use autograd: its threads stay behind in the process of the tests
     both = [
-        get_context("fork").Process(target=train_in_process, args=(r, tmp_path)) for r in (0, 1)
+        get_context("spawn").Process(target=train_in_process, args=(r, tmp_path)) for r in (0, 1)
     ]
     for one in both:
         one.start()
