@@ -1,6 +1,6 @@
 """Encodings of a network's sites for every width, each chosen once."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable
 from dataclasses import replace
 
 from analysis.calibration import Calibrated
@@ -20,7 +20,8 @@ from quant.spec import Estimator
 class SiteEncodings:
     """The encoding of each site at every width; a configuration gives the other choices.
 
-    An encoding is chosen at the first request.
+    An encoding is chosen at the first request. `answer_keys` holds the keys of answers about the
+    encodings, by question, for a page that asks again and again.
 
     Raises:
         ConfigError: a rule of the configuration matches no layer.
@@ -31,7 +32,9 @@ class SiteEncodings:
         self._sites = {site.name: site for site in plan_sites(network.graph, config)}
         self._found: dict[tuple[str | None, Side], tuple[str, ...]] = {}
         self._made: dict[tuple[str, int], Encoding] = {}
+        self._identities: dict[tuple[tuple[str, ...], int], str] = {}
         self._moments: dict[str, Moments] | None = None
+        self.answer_keys: dict[Hashable, str] = {}
         self.program = network.compiled_program
 
     def site_names(self, layer: str | None, side: Side) -> tuple[str, ...]:
@@ -86,14 +89,20 @@ class SiteEncodings:
             site, self._calibrated.statistics, self._calibrated.input_range, self._moments
         )
 
-    def encoding_identities(self, sites: Iterable[str], bits: int) -> Iterator[str]:
-        """Yield for each site the facts that determine the encoding, besides the graph."""
-        for name in sites:
-            root = self._root_site(name)
-            parts = [name, root.name, repr(_site_at_bits(root, bits).spec)]
-            if root.side is Side.ACTIVATIONS:
-                parts.append(self._calibrated.statistics_digest(root.name))
-            yield " ".join(parts)
+    def encoding_identities(self, sites: tuple[str, ...], bits: int) -> str:
+        """Return a line for each site: the facts that determine the encoding, besides the graph."""
+        found = self._identities.get((sites, bits))
+        if found is None:
+            lines = (self._encoding_identity(name, bits) for name in sites)
+            found = self._identities[sites, bits] = "\n".join(lines)
+        return found
+
+    def _encoding_identity(self, name: str, bits: int) -> str:
+        root = self._root_site(name)
+        parts = [name, root.name, repr(_site_at_bits(root, bits).spec)]
+        if root.side is Side.ACTIVATIONS:
+            parts.append(self._calibrated.statistics_digest(root.name))
+        return " ".join(parts)
 
 
 def _site_at_bits(site: Site, bits: int) -> Site:

@@ -40,15 +40,22 @@ def questions_of_sweep(
 
 def question_key(encodings: SiteEncodings, question: Question) -> str:
     """Return the key of a question's answer: a digest of every input of the answer."""
+    known = encodings.answer_keys
+    if question not in known:
+        known[question] = _digest_of_question(encodings, question)
+    return known[question]
+
+
+def _digest_of_question(encodings: SiteEncodings, question: Question) -> str:
     own = encodings.site_names(question.layer or None, question.side)
     if question.view is View.ONLY:
         return _digest_of_encodings(
-            encodings, "only", *encodings.encoding_identities(own, question.bits)
+            encodings, "only", encodings.encoding_identities(own, question.bits)
         )
     everything = encodings.site_names(None, question.side)
     left_out = own if question.layer else ()
     identities = encodings.encoding_identities(everything, question.bits)
-    return _digest_of_encodings(encodings, "all but", *left_out, *identities)
+    return _digest_of_encodings(encodings, "all but", *left_out, identities)
 
 
 def float_network_key(encodings: SiteEncodings) -> str:
