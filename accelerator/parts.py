@@ -279,7 +279,11 @@ class FitError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MachineFit:
-    """Distance of a machine's estimates from measurements; None without measurements."""
+    """Distance of a machine's estimates from measurements; None without measurements.
+
+    `base` names the machine that a fit to one's own board began with; "" for shipped machines.
+    """
 
     energy: FitError | None
     latency: FitError | None
+    base: str = ""

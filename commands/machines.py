@@ -65,6 +65,7 @@ def calibrate_board_machine(
 ) -> None:
     """Fit a machine to measurements of a board: two to five rows are enough to begin."""
     with errors_as_sentences(answer), errors_as_sentences(str(out), "--out"):
+        from accelerator.calibration.before_fit import machine_to_fit  # noqa: PLC0415
         from commands.work.calibrate_board import (  # noqa: PLC0415
             find_workload,
             fit_board,
@@ -73,7 +74,7 @@ def calibrate_board_machine(
             summarize_fit,
         )
 
-        base = open_machine(machine)
+        base = machine_to_fit(open_machine(machine))
         rows = read_measurements(measurements)
         if not accept:
             refuse_questions(base, rows)

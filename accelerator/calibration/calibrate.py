@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from accelerator.calibration.before_fit import machine_to_fit
 from accelerator.calibration.fit_limits import explain_fit_limits
 from accelerator.calibration.linear import Matrix
 from accelerator.calibration.log_fit import (
@@ -36,10 +37,8 @@ from accelerator.interval import (
 from accelerator.machine import Machine, machine_at_point
 from accelerator.parts import (
     FitError,
-    MacCosts,
     MachineFit,
     Residency,
-    Scales,
     Signed,
     WeightMemory,
 )
@@ -99,13 +98,15 @@ class Calibration:
 def calibrate_machine(base: Machine, rows: Sequence[Measurement]) -> Calibration:
     """Fit a machine's factors to measurements, and measure the error with each network left out.
 
-    The time's factors are fitted first, then the energy's: part of the energy follows the time.
+    The time's factors are fitted first, then the energy's: part of the energy follows the time. A
+    machine that a fit has made is fitted anew from the machine before that fit.
 
     Raises:
         ValueError: the rows are empty, or a row names an unknown operating point.
     """
     if not rows:
         raise ValueError("A fit needs a measurement; got none. Add a row for a network.")
+    base = machine_to_fit(base)
     machine, fits = _fit_both_bases(base, rows)
     networks = tuple(dict.fromkeys(row.network for row in rows))
     left_out: list[LeftOut] = []
@@ -119,13 +120,9 @@ def calibrate_machine(base: Machine, rows: Sequence[Measurement]) -> Calibration
         quantity: _error_with_left_out(machine, quantity, rows, left_out)
         for quantity in ("energy", "latency")
     }
-    machine = replace(machine, fit=MachineFit(energy=errors["energy"], latency=errors["latency"]))
+    fit = MachineFit(energy=errors["energy"], latency=errors["latency"], base=base.name)
+    machine = replace(machine, fit=fit)
     return Calibration(machine, tuple(left_out), tuple(explain_fit_limits(base, fits)))
-
-
-def machine_before_fit(machine: Machine) -> Machine:
-    """Return the machine before the fit: factors of 1, unknown error."""
-    return replace(machine, scales=Scales(), mac_costs=MacCosts(), fit=None)
 
 
 def _fit_both_bases(base: Machine, rows: Sequence[Measurement]) -> tuple[Machine, Fits]:

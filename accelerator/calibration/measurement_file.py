@@ -1,5 +1,6 @@
 """Reading measurements from a CSV file with the columns network, latency_s and energy_j."""
 
+import codecs
 import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
@@ -32,10 +33,26 @@ FindWorkload = Callable[[str, str], Workload]
 """From the name of a network and of a configuration to the work of one image."""
 
 
-def read_measurement_rows(text: str) -> tuple[MeasurementRow, ...]:
-    r"""Return the rows of a CSV text.
+def read_measurement_bytes(content: bytes) -> tuple[MeasurementRow, ...]:
+    """Return the rows of a CSV file as spreadsheets write it: UTF-8, or UTF-16 with its mark.
 
-    >>> read_measurement_rows("network,latency_s,energy_j\nkws,0.029,\n")[0].latency_s
+    Raises:
+        ValueError: the content is no such text, or `read_measurement_rows` refuses it.
+    """
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        text = content.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeError:
+        raise ValueError(
+            "A file of measurements must be CSV in UTF-8; got other bytes. Save it as CSV UTF-8."
+        ) from None
+    return read_measurement_rows(text)
+
+
+def read_measurement_rows(text: str) -> tuple[MeasurementRow, ...]:
+    r"""Return the rows of a CSV text; between semicolons or tabs, numbers may have a comma.
+
+    >>> read_measurement_rows("network;latency_s;energy_j\nkws;0,029;\n")[0].latency_s
     0.029
 
     Raises:
@@ -43,16 +60,19 @@ def read_measurement_rows(text: str) -> tuple[MeasurementRow, ...]:
             no rows.
     """
     text = text.lstrip("\ufeff")
-    _check_separator(text.partition("\n")[0])
-    reader = csv.DictReader(io.StringIO(text), skipinitialspace=True)
+    separator = _find_separator(text.partition("\n")[0])
+    reader = csv.DictReader(io.StringIO(text), skipinitialspace=True, delimiter=separator)
     names = [(name or "").strip().lower() for name in reader.fieldnames or ()]
     reader.fieldnames = names
     _check_column_names(names)
-    rows = tuple(
-        _read_measurement_row(number, cells)
-        for number, cells in enumerate(reader, 2)
-        if any(cells.values())
-    )
+    try:
+        rows = tuple(
+            _read_measurement_row(number, cells, separator)
+            for number, cells in enumerate(reader, 2)
+            if any(cells.values())
+        )
+    except csv.Error as error:
+        raise ValueError(f"A file of measurements must be CSV; got another ({error}).") from None
     if not 1 <= len(rows) <= MOST_ROWS:
         raise ValueError(
             f"A file of measurements must have 1 to {MOST_ROWS} rows; got {len(rows)}. Add a row "
@@ -107,13 +127,9 @@ def read_uniform_widths(text: str) -> tuple[int, int] | None:
     return int(weight), int(activation)
 
 
-def _check_separator(head: str) -> None:
-    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
-        if separator in head and "," not in head:
-            raise ValueError(
-                f"A file of measurements must separate its cells by commas; got {name}. Save it as "
-                "CSV with commas, and write 0.109 for a number, not 0,109."
-            )
+def _find_separator(head: str) -> str:
+    """Return what separates the cells of the first line: comma, semicolon or tab."""
+    return max(",;\t", key=head.count)
 
 
 def _check_column_names(names: Sequence[str]) -> None:
@@ -134,16 +150,17 @@ def _check_column_names(names: Sequence[str]) -> None:
         )
 
 
-def _read_measurement_row(number: int, cells: dict[str, str]) -> MeasurementRow:
+def _read_measurement_row(number: int, cells: dict[str, str], separator: str) -> MeasurementRow:
     if None in cells:  # where DictReader keeps the cells behind the last column
+        how = "Write 0.109 for a number, not 0,109, and remove" if separator == "," else "Remove"
         raise ValueError(
-            f"Line {number} must have a cell for each column; it has more. Write 0.109 for a "
-            "number, not 0,109, and remove commas at the end."
+            f"Line {number} must have a cell for each column; it has more. {how} separators at "
+            "the end."
         )
     text = {name: (value or "").strip() for name, value in cells.items() if name in COLUMNS}
     if not text.get("network"):
         raise ValueError(f"Line {number} must name a network; it is empty. Fill the cell.")
-    figures = dict(_read_positive_numbers(number, text))
+    figures = dict(_read_positive_numbers(number, text, commas=separator != ","))
     batch = figures.pop("batch", None)
     if batch is not None and (batch != int(batch) or not 1 <= batch <= MOST_BATCH):
         raise ValueError(
@@ -161,16 +178,20 @@ def _read_measurement_row(number: int, cells: dict[str, str]) -> MeasurementRow:
     )
 
 
-def _read_positive_numbers(number: int, text: dict[str, str]) -> Iterator[tuple[str, float]]:
+def _read_positive_numbers(
+    number: int, text: dict[str, str], *, commas: bool
+) -> Iterator[tuple[str, float]]:
+    """Yield the figures of a line by column; `commas` says that decimals may follow a comma."""
     for name in ("latency_s", "energy_j", "batch", "idle_power_w"):
         if not text.get(name):
             continue
         try:
-            value = float(text[name])
+            value = float(text[name].replace(",", ".") if commas else text[name])
         except ValueError:
             value = 0.0
         if not 0 < value < 1e12:
-            how = "Write a point for the comma." if "," in text[name] else "Correct the cell."
+            comma = "," in text[name] and not commas
+            how = "Write a point for the comma." if comma else "Correct the cell."
             raise ValueError(
                 f"Line {number}: {name} must be a number above 0 without a unit; got "
                 f"{text[name][:40]!r}. {how}"

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from accelerator.calibration.calibrate import Calibration, calibrate_machine, machine_before_fit
+from accelerator.calibration.before_fit import machine_before_fit
+from accelerator.calibration.calibrate import Calibration, calibrate_machine
 from accelerator.calibration.machine_file import write_machine
 from accelerator.machine import MACHINES, Machine, load_preset, preset_names
 from accelerator.parts import FitError, MachineFit, Scales, Signed

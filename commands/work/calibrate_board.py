@@ -11,7 +11,7 @@ from accelerator.calibration.machine_file import machine_with_name, write_machin
 from accelerator.calibration.measurement import Measurement
 from accelerator.calibration.measurement_file import (
     measurements_of_rows,
-    read_measurement_rows,
+    read_measurement_bytes,
     read_uniform_widths,
 )
 from accelerator.calibration.next_measurement import rank_next_measurements
@@ -30,7 +30,7 @@ Answer = dict[str, object]
 
 def read_measurements(path: Path) -> tuple[Measurement, ...]:
     """Return the measurements in a CSV file, with the named networks loaded."""
-    return measurements_of_rows(read_measurement_rows(read_text_file(path)), find_workload)
+    return measurements_of_rows(read_measurement_bytes(path.read_bytes()), find_workload)
 
 
 @cache

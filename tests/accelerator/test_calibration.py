@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 from accelerator import Machine, estimate_workload, load_machine, load_preset, parse_machine
-from accelerator.calibration.calibrate import PJ_PER_J, calibrate_machine, machine_before_fit
+from accelerator.calibration.before_fit import machine_before_fit
+from accelerator.calibration.calibrate import PJ_PER_J, calibrate_machine
 from accelerator.calibration.linear import invert_matrix, multiply_by_vector
 from accelerator.calibration.log_fit import fit_log_factors, prior_covariance
 from accelerator.calibration.machine_file import machine_with_name, write_machine
 from accelerator.calibration.measurement import Measurement
 from accelerator.calibration.measurement_file import (
     measurements_of_rows,
+    read_measurement_bytes,
     read_measurement_rows,
     read_uniform_widths,
     workload_of_batch,
@@ -230,6 +232,27 @@ def test_rows_of_a_file() -> None:
     assert measured[0].workload.ops[0].weight_bits == 4
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_rows_as_a_spreadsheet_with_decimal_commas_writes_them(
+    separator: str, encoding: str
+) -> None:
+    lines = ["network;latency_s;energy_j", "ic;0,109;2,5e-3", "kws;0.03;", ""]
+    content = "\r\n".join(lines).replace(";", separator).encode(encoding)
+    rows = read_measurement_bytes(content)
+    assert [(row.network, row.latency_s, row.energy_j) for row in rows] == [
+        ("ic", 0.109, 2.5e-3),
+        ("kws", 0.03, None),
+    ]
+
+
+def test_bytes_that_are_no_text_are_refused_in_a_sentence() -> None:
+    with pytest.raises(ValueError, match="must be CSV in UTF-8"):
+        read_measurement_bytes(b"network,latency_s\n\xff\xfe,1\n")
+    with pytest.raises(ValueError, match="must be CSV; got another"):
+        read_measurement_bytes(b"network,latency_s\n" + b"a" * 200_000 + b",1\n")
+
+
 def _widths(config: str) -> tuple[int, int]:
     return read_uniform_widths(config) or (8, 8)
 
@@ -254,8 +277,9 @@ def test_a_batch_repeats_all_work() -> None:
         ("network,latency_s,batch\nic,1,1.5\n", "batch must be a whole number"),
         ("network,latency_s,energy_j\nic,,\n", "must hold latency_s or energy_j"),
         ("network,latency_s\n,1\n", "Line 2 must name a network"),
-        ("network;latency_s\nic;0,109\n", "by commas; got semicolons"),
-        ("network\tlatency_s\nic\t0.1\n", "by commas; got tabs"),
+        ("network;latency_s\nic;1.234,5\n", "above 0 without a unit; got '1.234,5'. Correct"),
+        ("network;latency_s\nic;1,5;2\n", "it has more. Remove separators"),
+        ("network;latency_s\nic;5,0 ms\n", "above 0 without a unit; got '5,0 ms'. Correct"),
         ("network,latency_s\nic,1,5\n", "Line 2 must have a cell for each column"),
         ('network,latency_s\nic,"0,109"\n', "Write a point for the comma"),
         ("network,latency_s\nic,5 %\n", "above 0 without a unit; got '5 %'"),

@@ -9,7 +9,8 @@ from dataclasses import replace
 import pytest
 
 from accelerator import estimate_workload, load_preset, parse_machine
-from accelerator.calibration.calibrate import Calibration, calibrate_machine, machine_before_fit
+from accelerator.calibration.before_fit import machine_before_fit
+from accelerator.calibration.calibrate import Calibration, calibrate_machine
 from accelerator.calibration.machine_file import write_machine
 from accelerator.calibration.measurement import Measurement
 from accelerator.machine import Machine

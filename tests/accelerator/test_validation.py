@@ -5,7 +5,8 @@ import sys
 import pytest
 
 from accelerator import estimate_workload, load_preset
-from accelerator.calibration.calibrate import calibrate_machine, machine_before_fit
+from accelerator.calibration.before_fit import machine_before_fit
+from accelerator.calibration.calibrate import calibrate_machine
 from accelerator.validate import main
 from accelerator.validation.compare import (
     MachineCheck,

@@ -6,6 +6,7 @@ from typing import Any
 
 import streamlit as st
 
+from accelerator.calibration.before_fit import machine_to_fit
 from accelerator.calibration.calibrate import Calibration, LeftOut, calibrate_machine
 from accelerator.calibration.closer_machine import advise_on_base
 from accelerator.calibration.machine_file import machine_with_name, write_machine
@@ -13,7 +14,7 @@ from accelerator.calibration.measurement_file import (
     DEFAULT_CONFIG,
     MeasurementRow,
     measurements_of_rows,
-    read_measurement_rows,
+    read_measurement_bytes,
     read_uniform_widths,
 )
 from accelerator.calibration.next_measurement import NextMeasurement, rank_next_measurements
@@ -80,8 +81,8 @@ def _rows_from_file() -> tuple[MeasurementRow, ...]:
     if uploaded is None:
         return ()
     try:
-        return read_measurement_rows(uploaded.getvalue().decode())
-    except ValueError as error:  # a UnicodeDecodeError is one too
+        return read_measurement_bytes(uploaded.getvalue())
+    except ValueError as error:
         st.error(plain(str(error)))
         return ()
 
@@ -149,7 +150,7 @@ def _fit_machine(
         graph = network.graph if wanted == PRESENT else _sample_network(wanted).graph
         return build_workload(wanted, graph, uniform_config(*pair))
 
-    base = workspace.machine
+    base = machine_to_fit(workspace.machine)
     measurements = measurements_of_rows(rows, find_workload)
     questions = () if accept else find_questions(base, measurements)
     if questions:

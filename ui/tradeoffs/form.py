@@ -26,7 +26,7 @@ from ui.state.tradeoffs import (
 )
 from ui.state.workspace import Workspace, find_machine
 from ui.tradeoffs.jobs import front_request_key
-from ui.widgets.machine_picker import choose_machine, machine_picker
+from ui.widgets.machine_picker import choose_machine, machine_names, machine_picker
 from ui.widgets.markdown import plain
 from ui.widgets.tables import BIT_CHOICES
 
@@ -83,8 +83,8 @@ def front_request_form(workspace: Workspace, network: Network) -> tuple[FrontReq
         machine_picker(workspace, "tradeoffs")
         others = st.multiselect(
             "Beside it",
-            [*preset_names(), *workspace.machines],
-            default=list(last.others),
+            names := machine_names(workspace),
+            default=[name for name in last.others if name in names],
             max_selections=MOST_MACHINES - 1,
             key="tradeoffs.others",
             placeholder="None",

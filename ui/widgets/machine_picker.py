@@ -13,8 +13,7 @@ from ui.widgets.markdown import plain
 
 def machine_picker(workspace: Workspace, place: str) -> None:
     """Show the machines to choose from; the choice counts for all pages."""
-    own = workspace.machines
-    names = [*preset_names(), *own]
+    names = machine_names(workspace)
     key = f"{place}.machine.{workspace.machine.name}"
 
     def choose_selected() -> None:
@@ -29,6 +28,17 @@ def machine_picker(workspace: Workspace, place: str) -> None:
         format_func=lambda name: find_machine(workspace, name).title,
         help="The accelerator whose energy, latency and memory are estimated",
     )
+
+
+def machine_names(workspace: Workspace) -> list[str]:
+    """Return the names of the machines to choose from.
+
+    The present machine may have come with a run or from the last visit; it stays to choose from.
+    """
+    present = workspace.machine
+    if present.name not in preset_names():
+        workspace.machines.setdefault(present.name, present)
+    return list(dict.fromkeys((*preset_names(), *workspace.machines)))
 
 
 def machine_energy_note(workspace: Workspace, report: CostReport) -> None:
