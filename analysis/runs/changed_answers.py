@@ -72,8 +72,11 @@ def _by_image(run: Run) -> dict[int, Disagreement]:
 
 
 def _last_known(run: Run) -> float:
-    """Return the last image whose answer the run tells; infinite where the list is whole."""
+    """Return the last image whose answer the run tells; infinite where the list is whole.
+
+    It is -1 where the run tells no answer, such as that of a network without classes.
+    """
     listed, score = run.evaluation.disagreements, run.evaluation
     if len(listed) >= round((1 - score.agreement) * score.samples):
         return float("inf")
-    return max(item.index for item in listed)
+    return max((item.index for item in listed), default=-1)

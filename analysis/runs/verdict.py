@@ -263,10 +263,13 @@ def _side_loss_text(run: Run, others: Sequence[Run]) -> str:
 
 
 def _sides_of_run_text(run: Run) -> str:
-    """Return the losses of each side alone, such as "; weights alone lose 78.0 points of top-1"."""
+    """Return the losses of each side alone, such as "; weights alone lose 78.0 points of top-1".
+
+    The larger loss comes first, because a side may gain a little by chance.
+    """
     if not run.sides:
         return ""
-    first, *rest = run.sides
+    first, *rest = sorted(run.sides, key=lambda side: -side.points)
     told = f"; {first.side} alone lose {first.points:z.1f} {first.unit}"
     told += "".join(f", {one.side} alone {one.points:z.1f}" for one in rest)
     part = first.images < run.evaluation.samples

@@ -51,7 +51,7 @@ def sqnr_before_after(before: Mapping[str, float], after: Mapping[str, float]) -
         )
     worst_first = sorted(range(len(names)), key=lambda row: after[names[row]])
     label_rows(figure, names, first=worst_first[:NAMED_FIRST])
-    figure.update_xaxes(title="Output SQNR (dB), higher is better")
+    figure.update_xaxes(title="Output SQNR (dB),<br>higher is better")
     better = sum(1 for name in names if after[name] > before.get(name, -math.inf))
     title = f"Less error than before in {count_word(better).lower()} of {len(names)} layers"
     return finish_figure(
@@ -81,7 +81,7 @@ def ranges_before_after(layer: str, before: Ranges, after: Ranges) -> go.Figure:
             _add_channel_ranges(figure, title, shown, color, shift)
     figure.update_layout(barmode="overlay")
     every = "" if step == 1 else f"; 1 in {step} is drawn"
-    figure.update_xaxes(title=f"Output channels by range before{every}", showticklabels=False)
+    figure.update_xaxes(title=f"Output channels<br>by range before{every}", showticklabels=False)
     figure.update_yaxes(title="Weights of the channel")
     if as_log:
         figure.update_yaxes(

@@ -1,5 +1,6 @@
 """A detector's and a segmenter's repairs are told in the metric of the task, up to the report."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,12 @@ def choices(model: str, data: str) -> dict[str, Any]:
         "config": uniform_config(5, 8, Granularity.PER_TENSOR).to_dict(),
         "config_name": "W5A8 per-tensor",
     }  # fmt: skip
+
+
+def words_of_comparison(visit: Visit) -> str:
+    """Return the words of the page of runs with the two newest runs ticked."""
+    visit.at.session_state["runs.table"] = {"selection": {"rows": [0, 1], "columns": []}}
+    return visit.run().words
 
 
 @pytest.mark.parametrize(
@@ -55,6 +62,15 @@ def test_repairs_of_a_task_are_told_in_its_metric_up_to_the_report(
 
     visit.open(RUNS)
     assert visit.metric(f"Quantized {metric}").value.endswith("%")
+    older = replace(run, id="older", name="older", evaluation=replace(run.evaluation, metric=None))
+    visit.work.store.save_run(older)
+    words = words_of_comparison(visit)
+    assert f"Not every run was scored by {metric}: compared is output SQNR, of all." in words
+
+    visit.work.store.save_run(replace(run, id="older", name="again"))
+    words = words_of_comparison(visit)
+    assert f"makes no measurable difference in {metric}" in words
+    assert ("boxes from a score of" in words) == (metric == "mAP")
     start_report(visit.work, run)
     wait_idle(visit.work)
     text = report_path(visit.work, run).read_text(encoding="utf-8")

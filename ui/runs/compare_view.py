@@ -49,7 +49,7 @@ def show_comparison(workspace: Workspace, runs: Sequence[Run]) -> None:
     metrics = [run.evaluation.metric for run in runs]
     if all(metric is not None and metric.task in PICTURED for metric in metrics):
         show_task_pictures(workspace, runs)
-    else:
+    elif all(run.evaluation.classes for run in runs):
         show_changed_answers(workspace, runs)
     if len(runs) == 2:
         _show_class_changes(workspace, first, last)

@@ -38,9 +38,9 @@ def show_task_pictures(workspace: Workspace, runs: Sequence[Run]) -> None:
         return
     names = workspace.parts.score.class_names if workspace.parts is not None else ()
     looked = min(MOST_IMAGES, newest.evaluation.samples)
-    st.caption(
-        f"The most changed of the first {looked} images; boxes from a score of {SHOWN_SCORE:g} on."
-    )
+    has_boxes = any(not answer.mask_shape for answer in answers)
+    from_score = f"; boxes from a score of {SHOWN_SCORE:g} on" if has_boxes else ""
+    st.caption(f"The most changed of the first {looked} images{from_score}.")
     for answer, picture in zip(answers, pictures, strict=False):
         columns = st.columns(len(runs) + 1)
         boxed = not answer.mask_shape

@@ -19,6 +19,9 @@ from quant.graph.operators import Kind
 BIT_CHOICES = (2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 32)
 MOST_NAMED = 4
 
+OF_CLASSES = ["top-1 %", "drop", "agreement %"]
+"""Columns of runs that need a row of classes."""
+
 
 def layer_table(network: Network) -> pd.DataFrame:
     """Return a row for each layer: kind, shapes, parameters, MACs."""
@@ -174,13 +177,15 @@ def _task_cells(run: Run) -> dict[str, object]:
 def run_table(runs: Sequence[Run]) -> pd.DataFrame:
     """Return a row for each run; with cosine and metric if a run has no classes, or a metric.
 
-    Where the first run has no classes, what stands for accuracy comes before top-1.
+    Where the first run has no classes, what stands for accuracy comes before top-1; where none has
+    classes, the columns of answers are left out.
     """
     names = distinct_names(runs)
     tagged = any(run.tags for run in runs)
     classes = bool(runs and runs[0].evaluation.classes)
     told = any(not run.evaluation.classes or run.evaluation.metric for run in runs)
-    return pd.DataFrame(
+    empty = [] if any(run.evaluation.classes for run in runs) else OF_CLASSES
+    table = pd.DataFrame(
         [
             {
                 "name": name,
@@ -208,6 +213,7 @@ def run_table(runs: Sequence[Run]) -> pd.DataFrame:
             for run, name in zip(runs, names, strict=True)
         ]
     )
+    return table.drop(columns=empty, errors="ignore")
 
 
 def distinct_names(runs: Sequence[Run]) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from analysis.evaluation.evaluate import Disagreement
 from analysis.runs.changed_answers import changed_answers
 from analysis.runs.run_store import Run
-from tests.analysis.results import layer_cost, report, run
+from tests.analysis.results import layer_cost, report, run, unlabelled
 
 
 def listed(*items: Disagreement, agreement: float) -> Run:
@@ -35,3 +35,9 @@ def test_nothing_is_said_beyond_the_last_image_of_a_list_that_was_cut() -> None:
 
 def test_other_data_are_not_compared() -> None:
     assert changed_answers(FIRST, replace(SECOND, data_digest="other")) == ()
+
+
+def test_runs_without_classes_tell_no_answers() -> None:
+    boxes = replace(unlabelled(700), classes=False, disagreements=())
+    cost = report(layer_cost("a"))
+    assert changed_answers(run("x", cost, boxes), run("y", cost, boxes)) == ()

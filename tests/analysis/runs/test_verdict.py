@@ -185,3 +185,14 @@ def test_a_bad_run_tells_what_each_side_costs_and_on_how_many_images() -> None:
     assert whole.endswith("activations alone 2.0.")
     answers = replace(scored(unlabelled(300)), sides=side_losses(512, "% of the answers"))
     assert "; weights alone lose 78.0 % of the answers, activations" in judge_run(answers).sentence
+
+
+def test_the_side_that_loses_more_comes_first_where_the_other_gains_by_chance() -> None:
+    bad = scored(evaluation(800, 4, 1000))
+    sides = (
+        SideLoss(Side.WEIGHTS, -0.1, None, "points of mAP", 1000),
+        SideLoss(Side.ACTIVATIONS, 13.8, None, "points of mAP", 1000),
+    )
+    assert judge_run(replace(bad, sides=sides)).sentence.endswith(
+        "; activations alone lose 13.8 points of mAP, weights alone -0.1."
+    )
