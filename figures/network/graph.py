@@ -172,10 +172,14 @@ def _add_edges(
 ) -> None:
     x: list[float | None] = []
     y: list[float | None] = []
+    lanes: dict[int, list[int]] = {}
+    for place in places:
+        lanes.setdefault(place.depth, []).append(place.lane)
     for place in places:
         for source in place.sources:
             start = at[source]
-            between = [p.lane for p in places if start.depth < p.depth < place.depth]
+            inside = range(start.depth + 1, place.depth)
+            between = [lane for depth in inside for lane in lanes.get(depth, ())]
             # An edge past other layers runs above these layers, higher for longer edges.
             top = max(between) + 0.55 + 0.03 * len(between) if between else None
             way = _curve_points(start, place, top)
