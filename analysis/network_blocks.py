@@ -137,9 +137,21 @@ def _in_order(
     feeds: Mapping[str, tuple[str, ...]],
 ) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
     """Return the nodes with sources first, and the nodes that lie on or behind a circle."""
+    place = {name: number for number, name in enumerate(feeds)}
+    missing = {name: len(sources) for name, sources in feeds.items()}
+    users: dict[str, list[str]] = {}
+    for name, sources in feeds.items():
+        for source in sources:
+            users.setdefault(source, []).append(name)
     done: dict[str, tuple[str, ...]] = {}
-    waiting = dict(feeds)
-    while ready := [n for n, sources in waiting.items() if all(s in done for s in sources)]:
+    ready = [name for name, count in missing.items() if not count]
+    while ready:
+        fed = []
         for name in ready:
-            done[name] = waiting.pop(name)
-    return done, tuple(waiting)
+            done[name] = feeds[name]
+            for user in users.get(name, ()):
+                missing[user] -= 1
+                if not missing[user]:
+                    fed.append(user)
+        ready = sorted(fed, key=place.__getitem__)
+    return done, tuple(name for name in feeds if name not in done)
