@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from analysis.diagnosis.diagnose import change_layer_encoding, question_config, sites_of_question
 from analysis.diagnosis.remedies import Remedy
 from analysis.evaluation.evaluate import Evaluation, evaluate_network
+from analysis.evaluation.told_score import ScoreMeasure, told_scores
 from analysis.ranges.tensors import RangeBook
 from analysis.runs.apply_recipe import apply_whole_recipe, plain_quantized_stage
 from analysis.sensitivity.sweep import Question
@@ -90,14 +91,12 @@ class _Bench:
     def _evaluate_layer_alone(
         self, quantized: QuantGraph, only: Question | None
     ) -> Steps[Evaluation]:
+        study = self.study
+        work = evaluate_network(study.network, quantized, study.scored_images, study.metric)
         if only is None:
-            return (
-                yield from evaluate_network(self.study.network, quantized, self.study.scored_images)
-            )
+            return (yield from work)
         with quantized.only_layer(only.layer, only.side):
-            return (
-                yield from evaluate_network(self.study.network, quantized, self.study.scored_images)
-            )
+            return (yield from work)
 
 
 def single_layer_config(book: RangeBook, config: QuantConfig, question: Question) -> QuantConfig:
@@ -132,16 +131,13 @@ def remedy_verdict(trial: RemedyTrial) -> list[str]:
 
 
 def _effect_sentence(who: str, before: Evaluation, after: Evaluation) -> str:
-    unit, old, new = _compared_scores(before, after)
-    change = f"{unit} {100 * old:.1f} → {100 * new:.1f} %"
-    decibels = f"output SQNR {_format_decibels(before)} → {_format_decibels(after)}"
-    return f"{who}: {decibels}, {change} ({_judge_score_change(before, after)})."
-
-
-def _compared_scores(before: Evaluation, after: Evaluation) -> tuple[str, float, float]:
-    if before.quantized_top1 is None or after.quantized_top1 is None:
-        return "agreement", before.agreement, after.agreement
-    return "top-1", before.quantized_top1, after.quantized_top1
+    old, new = told_scores((before, after))
+    effect = f"output SQNR {_format_decibels(before)} → {_format_decibels(after)}"
+    if new.measure is not ScoreMeasure.SQNR:
+        was = old.amount_text(old.value, 1).removesuffix(" %")
+        name = new.name.removesuffix(" with float")
+        effect += f", {name} {was} → {new.amount_text(new.value, 1)}"
+    return f"{who}: {effect} ({_judge_score_change(before, after)})."
 
 
 def _format_decibels(found: Evaluation) -> str:
@@ -150,10 +146,10 @@ def _format_decibels(found: Evaluation) -> str:
 
 def _judge_score_change(before: Evaluation, after: Evaluation) -> str:
     """Return whether a change of the score exceeds chance, or the effect on the noise."""
-    _, old, new = _compared_scores(before, after)
-    interval = after.quantized_top1_ci95 or after.agreement_ci95
-    if not interval.low <= old <= interval.high:
-        return "better" if new > old else "worse"
+    old, new = told_scores((before, after))
+    ends = None if new.measure is ScoreMeasure.SQNR else new.interval
+    if ends is not None and not ends.low <= old.value <= ends.high:
+        return "better" if new.gain_over(old) > 0 else "worse"
     if abs(after.sqnr_db - before.sqnr_db) < 0.1 or after.sqnr_db == before.sqnr_db:
         return "no difference"
     quieter = "less" if after.sqnr_db > before.sqnr_db else "more"

@@ -6,6 +6,7 @@ from analysis.diagnosis.diagnose import SuspectCard, build_suspect_card, change_
 from analysis.diagnosis.remedies import Remedy
 from analysis.diagnosis.try_remedy import RemedyTrial, remedy_verdict
 from analysis.evaluation.evaluate import Evaluation
+from analysis.evaluation.told_score import ScoreMeasure, ScoreUnit, told_scores
 from analysis.ranges.tensors import RangeBook
 from analysis.runs.apply_recipe import title_of_pass
 from analysis.sensitivity.ranking import (
@@ -220,15 +221,18 @@ def _before_after_cards(who: str, before: Evaluation, after: Evaluation) -> None
         border=True,
         help=f"Before: {before.sqnr_db:.1f} dB; higher is better",
     )
-    old, new, name = before.agreement, after.agreement, "agreement"
-    if before.quantized_top1 is not None and after.quantized_top1 is not None:
-        old, new, name = before.quantized_top1, after.quantized_top1, "top-1"
+    old, new = told_scores((before, after))
+    if new.measure is ScoreMeasure.SQNR:
+        return
+    points = f"{100 * (new.value - old.value):+.1f} points"
+    shares = new.unit is ScoreUnit.PERCENT
     row.metric(
-        f"{who}: {name}",
-        f"{100 * new:.1f} %",
-        f"{100 * (new - old):+.1f} points",
+        f"{who}: {new.name.removesuffix(' with float')}",
+        new.amount_text(new.value, 1),
+        points if shares else f"{new.value - old.value:+.4g}",
+        delta_color="normal" if new.higher_is_better else "inverse",
         border=True,
-        help=f"Before: {100 * old:.1f} %, on {after.samples} images",
+        help=f"Before: {old.amount_text(old.value, 1)}, on {after.samples} images",
     )
 
 

@@ -1,5 +1,6 @@
 """Suspect cards: numbers against an oracle, the repairs that follow, and what they do."""
 
+import re
 from functools import cache
 
 import pytest
@@ -35,6 +36,7 @@ from quant.progress import drain_steps
 from quant.ranges.estimators import encode_weight
 from quant.simulation.plan import Side, plan_sites
 from quant.spec import Granularity, SpecChange
+from tests.analysis.diagnosis.head.yolo_network import yolo_study
 from tests.sample_networks import sample_network
 
 CONFIG = uniform_config(8, 8, Granularity.PER_TENSOR)
@@ -224,3 +226,17 @@ def test_a_repair_that_learns_from_images_says_when_there_are_none() -> None:
 def test_a_change_that_does_nothing_is_called_no_difference() -> None:
     same = Remedy("Nothing", "", weight=SpecChange(bits=8))
     assert all(line.endswith("(no difference).") for line in remedy_verdict(tried(DEPTHWISE, same)))
+
+
+def test_a_repair_of_a_detector_is_told_in_the_metric_of_its_task() -> None:
+    study = yolo_study()
+    (last, *_) = [layer.name for layer in study.network.graph.layers if layer.weight is not None]
+    remedy = more_bits_remedy(Question(last, 2, Side.WEIGHTS))
+    assert remedy is not None
+    steps = try_layer_remedy(study, CONFIG, Question(last, 2, Side.WEIGHTS), remedy)
+    trial = drain_steps(steps)
+    assert trial.alone_after.metric is not None
+    assert trial.alone_after.metric.name == "mAP"
+    lines = remedy_verdict(trial)
+    assert all(re.search(r" dB, mAP \d+\.\d → \d+\.\d % \(", line) for line in lines)
+    assert "agreement" not in " ".join(lines)
