@@ -87,7 +87,10 @@ def describe_answers(found: FileAnswers) -> str:
     if found.agreement is None:
         return f"{words}the output lies {found.sqnr_db:.1f} dB beside the simulation's."
     words += f"{100 * found.agreement:.1f} % have the simulation's answer"
-    return f"{words}." if found.top1 is None else f"{words}, top-1 is {100 * found.top1:.2f} %."
+    if found.top1 is None or found.simulated_top1 is None:
+        return f"{words}."
+    theirs, ours = f"{100 * found.top1:.2f} %", f"{100 * found.simulated_top1:.2f} %"
+    return f"{words}, its top-1 is {theirs}, the simulation's is {ours}."
 
 
 def find_mismatch(found: FileAnswers, run: Run | None = None) -> str:

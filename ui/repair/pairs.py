@@ -1,4 +1,4 @@
-"""The pairs of layers that equalization rescaled, and the layers that begin no pair."""
+"""The pairs of layers that equalization rescaled, and the layers that cannot be equalized."""
 
 import streamlit as st
 
@@ -14,7 +14,7 @@ _ENDS = "end a pair, which rescales what they read"
 
 
 def show_equalized_pairs(network: Network, step: RepairStep, found: Equalized) -> None:
-    """Show the pairs in the network and as a table, beside the layers that begin none."""
+    """Show the pairs in the network and as a table, beside the layers whose outputs cannot be."""
     with st.expander(pairs_heading(found), icon=":material/link:", expanded=True):
         figure = equalized_pairs(
             cached_layer_places(network.digest, network),
@@ -36,9 +36,9 @@ def show_equalized_pairs(network: Network, step: RepairStep, found: Equalized) -
         unpaired.dataframe(
             [
                 {
-                    "begins no pair": one.layer,
+                    "layer": one.layer,
                     "ends a pair": "yes" if one.layer in second else "no",
-                    "why its outputs keep their scale": one.reason,
+                    "why its outputs cannot be equalized": one.reason,
                 }
                 for one in found.unpaired
             ],
@@ -50,7 +50,7 @@ def show_equalized_pairs(network: Network, step: RepairStep, found: Equalized) -
 def pairs_heading(found: Equalized) -> str:
     """Return the heading: the pairs, and the layers in no pair."""
     lone, layers = len(_lone_layers(found)), len(found.pairs) + len(found.unpaired)
-    rest = f"{lone} of {_count_of(layers, 'layer')} in no pair"
+    rest = f"{lone} of {_count_of(layers, 'layer')} cannot be equalized"
     rounds = _count_of(found.rounds, "round")
     return f"{_count_of(len(found.pairs), 'pair')} equalized in {rounds}, {rest}"
 
@@ -65,7 +65,7 @@ def pairs_account(found: Equalized) -> str:
         f"{begin} {'begins' if begin == 1 else 'begin'} a pair and {rest} "
         f"{'does' if rest == 1 else 'do'} not: of these, {ends} still "
         f"{'ends a pair, which rescales what it reads' if ends == 1 else _ENDS}, and {lone} "
-        f"{'is' if lone == 1 else 'are'} in no pair."
+        "cannot be equalized."
     )
 
 
