@@ -14,11 +14,11 @@ from streamlit.testing.v1.element_tree import Block
 from analysis.reporting.gather import Around, gather_run_report
 from analysis.runs.run_store import Run
 from data_io.dataset import Dataset
-from quant.config import QuantConfig, Rule, SpecChange, uniform_config
+from quant.config import QuantConfig, Rule, uniform_config
 from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.progress import drain_steps
-from quant.spec import Granularity
+from quant.spec import Granularity, SpecChange
 from tests.pages.visit import CONFIGURE, MODEL, RUNS, Visit, leave_choices
 from ui.export.jobs import finished_artefacts, present_export_request
 
@@ -44,11 +44,11 @@ def place_of(visit: Visit, kind: str, words: str = "") -> int:
 
 def imbalanced(runs: Path, images: int = 300) -> Visit:
     """A tab on the sample whose channels differ, with the configuration that breaks it."""
-    model = {"source": "fashion-mobilenet-imbalanced", "builder": None, "input_shape": []}
+    model: dict[str, object] = {"source": "fashion-mobilenet-imbalanced", "builder": None}
     data = {"source": "fashion", "preprocess": "", "calibration": 64, "samples": images, "seed": 0}
     leave_choices(
         runs,
-        model={**model, "shown": None},
+        model={**model, "input_shape": [], "shown": None},
         data=data,
         config=BROKEN.to_dict(),
         config_name="W8A8 per-tensor",
