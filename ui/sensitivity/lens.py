@@ -125,4 +125,6 @@ def scores_by_harm(
 ) -> list[CellScore]:
     """Return the scores, the most harmful first; scores without the metric follow, by SQNR."""
     first = rank_scores(found, metric, side, bits)
-    return first + [s for s in rank_scores(found, HarmMetric.SQNR, side, bits) if s not in first]
+    known = {score.question for score in first}
+    others = rank_scores(found, HarmMetric.SQNR, side, bits)
+    return first + [score for score in others if score.question not in known]
