@@ -280,3 +280,30 @@ def test_unknown_layers_and_missing_statistics_are_named() -> None:
         screened(it, replace(SWEEP, layers=("nowhere",)))
     with pytest.raises(QuantError, match="statistics"):
         screened(Case(it.network, it.data, Calibrated()))
+
+
+class _TwoHeads(nn.Module):
+    """Boxes in pixels and class scores of 0 to 1 from one stem, as two outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.boxes, self.classes = nn.Linear(12, 16), nn.Linear(16, 4), nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        seen = self.stem(x).relu()
+        return 96 * self.boxes(seen).sigmoid(), self.classes(seen).sigmoid()
+
+
+def test_boxes_in_pixels_do_not_drown_a_harmed_head_of_classes() -> None:
+    """By plain energy, boxes of 0 to 96 pixels would hide classes by 20 log 96 = 40 dB."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        it = toy(_TwoHeads(), (12,), 64)
+    sides = (Side.WEIGHTS,)
+    asked = Sweep(uniform_config(8, 8), (8, 2), sides, layers=("boxes", "classes"))
+    found = by_question(screened(it, asked))
+    harmed = found[Question("classes", 2, Side.WEIGHTS)]
+    assert harmed == pytest.approx(found[Question("boxes", 2, Side.WEIGHTS)], abs=8)
+    assert harmed < found[Question("boxes", 8, Side.WEIGHTS)] - 20
+    exact = by_question(answered(it, asked))
+    assert harmed == pytest.approx(exact[Question("classes", 2, Side.WEIGHTS)], abs=3)
