@@ -10,15 +10,29 @@ from quant.inputs import Inputs, tensors_of_batch
 
 
 def check_finite_weights(graph: FloatGraph) -> None:
-    """Check that the layers' weights are finite.
+    """Check that the layers' weights hold numbers, and that weights and biases are finite.
 
     Raises:
-        QuantError: a weight is NaN or infinite; the message names the layer.
+        QuantError: a weight is empty, or a weight or bias is NaN or infinite; the message names the
+            layer.
     """
     for layer in graph.layers:
         if layer.weight is None:
             continue
         weight = graph.stored_tensor(layer.weight)
+        if not weight.numel():
+            raise QuantError(
+                f"A layer must have weights; {layer.name} has a weight of shape "
+                f"{tuple(weight.shape)}, which holds none. Take the layer out of the network."
+            )
+        bias = None if layer.bias is None else graph.stored_tensor(layer.bias)
+        endless = 0 if bias is None else int((~torch.isfinite(bias)).sum())
+        if endless and bias is not None:
+            raise QuantError(
+                f"All biases must be finite numbers; {endless} of {bias.numel()} in {layer.name} "
+                "are NaN or infinite. Hide a class with a large negative number such as -1e4 in "
+                "place of -infinity, or train the network again."
+            )
         wrong = int((~torch.isfinite(weight)).sum())
         if wrong:
             raise QuantError(

@@ -109,8 +109,13 @@ def _remove_mark(mark: NodeProto, wiring: GraphEdits, places: Places) -> None:
 
 
 def _is_private_value(mark: NodeProto, wiring: GraphEdits, places: Places) -> bool:
-    """Whether only marks read the marked value and no other site uses the value."""
+    """Whether only marks read the marked value and no other site uses the value.
+
+    An input that the network returns is not: an output needs a name of its own.
+    """
     source = mark.input[0]
+    if source not in wiring.makers and wiring.is_graph_output(mark.output[0]):
+        return False
     others = [node for node in wiring.readers[source] if node is not mark]
     return (
         not others and source not in places.outputs.values() and not wiring.is_graph_output(source)

@@ -15,6 +15,8 @@ from quant.simulation.quant_graph import QuantGraph
 from quant.simulation.quantizer import Quantizer
 
 _BYTE = 8
+WITH_PLACES = "MaxPool"
+"""The mover whose second output holds whole numbers: the places of the values of the first."""
 _HEARD = 0.25
 """Steps of an output that the rounding of biases may move it by before a note says so."""
 
@@ -72,11 +74,12 @@ class QdqBuilder:
             self._write_value_pair(node.output[0], node.input[0], codes)
             return
         moved = self._moved_encoding(source)
-        for place, value in enumerate(source.output):
+        count = 1 if source.op_type == WITH_PLACES else len(source.output)
+        for place, value in enumerate(source.output[:count]):
             if value in self.writer.outputs and self._value_encoding(value, moved) is not None:
                 node.output[place] = f"{value}_QuantizeLinear_Input"
         self.writer.nodes.append(node)
-        for value, name in zip(source.output, node.output, strict=True):
+        for value, name in zip(source.output[:count], node.output[:count], strict=True):
             self._write_value_pair(value, name, moved=moved)
 
     def _write_value_pair(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx
 
+from quant.errors import QuantError
 from quant.graph import operators as ops
 from quant.graph.float_graph import ChannelNormal, FloatGraph, copy_graph_module
 from quant.graph.layers import Layer, shape_of_node
@@ -21,7 +22,11 @@ class FoldBatchNorm:
     """
 
     def __call__(self, graph: FloatGraph) -> FloatGraph:
-        """Return the folded copy of `graph`."""
+        """Return the folded copy of `graph`.
+
+        Raises:
+            QuantError: a batch norm has negative variances.
+        """
         result = graph.copy_graph()
         if not any(operator_name(node) in ops.BATCH_NORMS for node in result.module.graph.nodes):
             return result
@@ -29,6 +34,7 @@ class FoldBatchNorm:
         for node in list(result.module.graph.nodes):
             if operator_name(node) not in ops.BATCH_NORMS:
                 continue
+            _check_variances(result, node)
             source = node.args[0]
             layer = layers.get(source.name)
             if layer is not None and _can_fold_norm(source, layer):
@@ -37,6 +43,18 @@ class FoldBatchNorm:
         # a copy holds only what its graph uses: no tensors of batch norms that are gone
         module = copy_graph_module(result.module)
         return FloatGraph(module, result.input_shape, result.batch, result.normals, result.notes)
+
+
+def _check_variances(graph: FloatGraph, node: fx.Node) -> None:
+    """Raise QuantError where a batch norm would take the root of a negative number."""
+    variance = _tensor_of_argument(graph, node.args[4])
+    wrong = 0 if variance is None else int((variance < 0).sum())
+    if wrong and variance is not None:
+        name = next((one.name for one in graph.layers if one.node == node.name), node.name)
+        raise QuantError(
+            f"The variances of a batch norm must be 0 or more; {wrong} of {variance.numel()} in "
+            f"{name} are below 0. Train the network again, or bring its file anew."
+        )
 
 
 def _can_fold_norm(source: fx.Node, layer: Layer) -> bool:

@@ -313,6 +313,12 @@ def indexing() -> Iterator[OperatorCase]:
                     "GridSample", real(1, 2, 5, 6), encoding, opsets=(16,), mode=mode,
                     padding_mode=padding, align_corners=corners,
                 )  # fmt: skip
+    for aligned in (0, 1):
+        for sizes, axes in (([2, 1, 3, 4], 2), ([2, 1, 3, 4, 5], 3)):
+            yield from cases(
+                "AffineGrid", real(2, axes, axes + 1), np.array(sizes), opsets=(20,),
+                align_corners=aligned,
+            )  # fmt: skip
     yield from cases("GridSample", real(1, 2, 5, 6), encoding, opsets=(20,), mode="linear")
 
 

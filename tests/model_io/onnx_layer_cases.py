@@ -165,6 +165,10 @@ def other_resizing() -> Iterator[OperatorCase]:
     yield from cases("Resize", image, None, floats([1, 1, 1.3, 1.7]), opsets=(19,), **half)
 
 
+NAMED = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN": ["Relu"]}
+"""Activation functions that a file may name, in any case."""
+
+
 def recurrent() -> Iterator[OperatorCase]:
     x, hidden = real(5, 2, 3), 4
     for name, gates, outputs in (("LSTM", 4, 3), ("GRU", 3, 2), ("RNN", 1, 2)):
@@ -181,3 +185,9 @@ def recurrent() -> Iterator[OperatorCase]:
             yield from cases(
                 name, x, *weights, bias, None, *states, opsets=(14,), outputs=outputs, **settings
             )
+            named = NAMED[name] * ways
+            small = [] if name == "RNN" else [[text.lower() for text in named]]  # ORT minds it
+            for names in (named, *small):
+                yield from cases(
+                    name, x, *weights, opsets=(14,), outputs=outputs, activations=names, **settings
+                )

@@ -107,3 +107,11 @@ def sample_image_grid(call: Call) -> Value:
         call.attribute_value("padding_mode", "zeros"),
         bool(call.attribute_value("align_corners", 0)),
     )
+
+
+@register_operator("AffineGrid", settings=(1,))
+def make_affine_grid(call: Call) -> Value:
+    """Return the places (N, H, W, 2) or (N, D, H, W, 3) to which matrices (N, 2, 3) or so move."""
+    theta, size = call.input_tensor(0), call.known_integers(1)
+    aligned = bool(call.attribute_value("align_corners", 0))
+    return F.affine_grid(theta, [theta.shape[0], *size[1:]], aligned)

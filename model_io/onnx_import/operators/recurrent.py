@@ -15,13 +15,13 @@ _USUAL = {"LSTM": ["Sigmoid", "Tanh", "Tanh"], "GRU": ["Sigmoid", "Tanh"], "RNN"
 
 def _check_recurrent_settings(call: Call) -> None:
     kind = call.step.operator
-    usual = _USUAL[kind] * (
-        2 if call.attribute_value("direction", "forward") == "bidirectional" else 1
-    )
-    relu = kind == "RNN" and set(call.attribute_value("activations", usual)) == {"Relu"}
+    named, usual = _named_activations(call), _USUAL[kind]
+    relu = kind == "RNN" and set(named) == {"relu"}
+    ways = 2 if call.attribute_value("direction", "forward") == "bidirectional" else 1
+    given = ", ".join(map(str, call.attribute_value("activations", [])))
+    told = f"{', '.join(usual)} as activation functions (it names {given})"
     wanted = {
-        "the usual activation functions": call.attribute_value("activations", usual) == usual
-        or relu,
+        told: relu or named in ([], [one.lower() for one in usual] * ways),
         "no clip": call.attribute_value("clip") is None,
         "separate input and forget gates": not call.attribute_value("input_forget", 0),
         "the time axis first": not call.attribute_value("layout", 0),
@@ -32,6 +32,11 @@ def _check_recurrent_settings(call: Call) -> None:
     }
     if missing := [name for name, met in wanted.items() if not met]:
         raise Refusal(f"A recurrent layer must have {', '.join(missing)}. Export it so.")
+
+
+def _named_activations(call: Call) -> list[str]:
+    """Return the activation functions that the node names, in lower case: ONNX ignores the case."""
+    return [str(name).lower() for name in call.attribute_value("activations", [])]
 
 
 def _in_torch_order(call: Call, tensor: Tensor, sets: int = 1) -> Tensor:
@@ -78,7 +83,7 @@ def run_recurrent_layer(call: Call) -> tuple[Value, ...]:
     if kind == "LSTM":
         y, *last = torch.lstm(x, states, *settings)
     else:
-        relu = "Relu" in call.attribute_value("activations", [])
+        relu = "relu" in _named_activations(call)
         run = torch.gru if kind == "GRU" else torch.rnn_relu if relu else torch.rnn_tanh
         y, *last = run(x, states[0], *settings)
     y = y.flip(0) if direction == "reverse" else y

@@ -23,16 +23,16 @@ REALS = (
     TensorProto.BFLOAT16,
     TensorProto.DOUBLE,
 )
-_CONTROL = ("If", "Loop", "Scan", "SequenceMap")
+CONTROL = ("If", "Loop", "Scan", "SequenceMap")
+"""Refused unless constants decide the branch."""
 _DRAWING = ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli")
 _DRAWS = (
     "It draws random numbers, which would count as quantization noise: export the network with "
     "what stands for them in use, such as the mean of a variational auto-encoder."
 )
-_REMEDIES = {
+REMEDIES = {
     **dict.fromkeys((*_DRAWING, "Multinomial"), _DRAWS),
     "NonMaxSuppression": "Cut the post-processing off with onnx.utils.extract_model.",
-    "NonZero": "Cut the post-processing off with onnx.utils.extract_model.",
     "DynamicQuantizeLinear": "Export the float network; it is quantized here.",
     "QLinearConv": "Export the float network, or quantize in the QDQ format.",
     "QLinearMatMul": "Export the float network, or quantize in the QDQ format.",
@@ -41,6 +41,7 @@ _REMEDIES = {
     "QuantizeLinear": "Quantize statically, with constant scales.",
     "DequantizeLinear": "Quantize statically, with constant scales.",
 }
+"""Advice for operators outside the table."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def check_known_operators(program: OnnxProgram, shown: str, *, but: tuple[str, .
         for name, steps in list(refused.items())[:10]
     )
     firsts = [steps[0] for steps in refused.values()]
-    first = next((step for step in firsts if step.operator in _CONTROL), firsts[0])
+    first = next((step for step in firsts if step.operator in CONTROL), firsts[0])
     raise ModelError(
         f"Every operator in {shown} must be one that can be quantized here, got {listed}. "
         f"{_operator_remedy(first)}"
@@ -171,12 +172,12 @@ def _operator_remedy(step: OnnxStep) -> str:
             f"Operators of the domain {step.domain[:60]!r} belong to another tool: export with "
             "standard operators only, before that tool's optimizer."
         )
-    if step.operator in _CONTROL:
+    if step.operator in CONTROL:
         return (
             "Control flow that depends on values has no fixed graph: export with it decided "
             "(torch.onnx.export traces one path), or fix the input's shape. An EmbeddingBag of "
             "torch is a loop in ONNX: bring a network with one as a .pt2 file."
         )
-    return _REMEDIES.get(
+    return REMEDIES.get(
         step.operator, "Cut it off with onnx.utils.extract_model, or write it in other operators."
     )

@@ -170,7 +170,7 @@ def _step_from_node(
     taken.add(name)
     domain = "" if node.domain in STANDARD else readable_module_name(node.domain) or "?"
     domain += " of the file" if domain == OWN else ""
-    attributes = {a.name: _attribute_value(a) for a in node.attribute}
+    attributes = {a.name: attribute_value(a) for a in node.attribute}
     return OnnxStep(
         name, readable_module_name(node.op_type), tuple(node.input), outputs, attributes, domain
     )
@@ -189,7 +189,7 @@ def readable_module_name(name: str) -> str:
     return name if name.count(".") <= _DEEPEST_NAME else name.replace(".", "_")
 
 
-def _attribute_value(attribute: AttributeProto) -> object:
+def attribute_value(attribute: AttributeProto) -> object:
     """Return a number, text, list, torch tensor or graph."""
     if attribute.HasField("t"):
         tensor = torch_from_array(array_of_tensor(attribute.t), attribute.name)
@@ -203,7 +203,9 @@ def _attribute_value(attribute: AttributeProto) -> object:
         return None
     if isinstance(value, bytes):
         return value.decode(errors="replace")
-    return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
+    if not isinstance(value, Iterable) or isinstance(value, str):
+        return value
+    return [one.decode(errors="replace") if isinstance(one, bytes) else one for one in value]
 
 
 def _constant_value(node: NodeProto, step: OnnxStep) -> Tensor:

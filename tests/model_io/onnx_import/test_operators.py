@@ -12,7 +12,7 @@ from torch import Tensor
 
 from model_io.onnx_import.operators import TABLE
 from model_io.onnx_import.program.network import Operation
-from model_io.onnx_import.program.steps import OnnxStep
+from model_io.onnx_import.program.steps import OnnxStep, attribute_value
 from model_io.onnx_import.program.values import is_known_value, known_from_tensor, tensor_from_value
 from model_io.onnx_import.reading.tensors import torch_from_array
 from tests.model_io import onnx_cases as plain
@@ -59,11 +59,10 @@ def expected(case: OperatorCase) -> list[Array]:
 def step_of(case: OperatorCase) -> OnnxStep:
     """Return the case's node as the importer reads it."""
     names = tuple("" if value is None else f"i{n}" for n, value in enumerate(case.inputs))
-    attributes = {
-        name: helper.get_attribute_value(helper.make_attribute(name, value))
+    read = {
+        name: attribute_value(helper.make_attribute(name, value))
         for name, value in case.attributes.items()
     }
-    read = {n: v.decode() if isinstance(v, bytes) else v for n, v in attributes.items()}
     if case.operator == "ConstantOfShape" and "value" in read:
         read["value"] = 5
     outputs = tuple(f"o{n}" for n in range(case.outputs))
