@@ -14,6 +14,7 @@ from analysis.evaluation.user_metric import MetricScore
 
 SAME_POINTS = 0.005  # what would be written as 0.00 points
 SAME_DB = 0.05  # what would be written as 0.0 dB
+EXACT_DB = 150.0  # where figures draw outputs without any error, whose SQNR is infinite
 SAME_PART = 5e-4  # of a value that is written with four digits
 
 
@@ -106,6 +107,11 @@ class ToldScore:
         """Whether the whole paired interval is worse than the float network."""
         ends = self.loss_interval
         return ends is not None and ends.low > 0
+
+    def axis_value(self, amount: float) -> float:
+        """Return the place of an amount on an axis: finite, and in percent for a share."""
+        place = self.scale * amount
+        return place if math.isfinite(place) else math.copysign(EXACT_DB, place)
 
     def amount_text(self, amount: float, digits: int = 2) -> str:
         """Return an amount in the score's unit; shares have `digits` behind the point."""

@@ -164,7 +164,8 @@ def _told_point(
         f"<b>{escape_markup(run.name)}</b><br>{what}: {told.amount_text(value, 1)}{spread}"
         f"<br>{format_count(run.evaluation.samples)} images of {escape_markup(run.data)}"
     )
-    return _Point(told.scale * value, told.scale * ends.low, told.scale * ends.high, text)
+    places = [told.axis_value(amount) for amount in (value, ends.low, ends.high)]
+    return _Point(places[0], places[1], places[2], text)
 
 
 def _interval_bars(points: Sequence[_Point], color: str) -> dict[str, object]:

@@ -1,6 +1,5 @@
 """The effect of each repair on the score."""
 
-import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -14,8 +13,6 @@ GAIN, LOSS = "#2E8B6F", "#C2471F"
 WATERFALL_PX = 320
 INTERVAL_SHIFT = 0.45  # share of the distance between two bars: inside the gap
 HEADROOM = 1.12  # above the highest bar, for its number
-EXACT_DB = 150.0
-"""The height of the bar of outputs without any error, whose SQNR is infinite."""
 
 
 def repair_waterfall(titles: Sequence[str], scores: Sequence[ToldScore]) -> go.Figure:
@@ -23,7 +20,7 @@ def repair_waterfall(titles: Sequence[str], scores: Sequence[ToldScore]) -> go.F
 
     `titles` and `scores` start with plain quantization.
     """
-    told, levels = scores[0], [_level(score) for score in scores]
+    told, levels = scores[0], [score.axis_value(score.value) for score in scores]
     changes = [levels[0], *(after - before for before, after in pairwise(levels))]
     names = [*(escape_markup(title) for title in titles), "Repaired"]
     better, worse = {"marker": {"color": GAIN}}, {"marker": {"color": LOSS}}
@@ -72,12 +69,6 @@ def repair_waterfall(titles: Sequence[str], scores: Sequence[ToldScore]) -> go.F
     return finish_figure(figure, _waterfall_title(titles, scores), WATERFALL_PX)
 
 
-def _level(score: ToldScore) -> float:
-    """Return the height of a bar; outputs without any error have a finite height too."""
-    level = score.scale * score.value
-    return level if math.isfinite(level) else math.copysign(EXACT_DB, level)
-
-
 def _signed_text(told: ToldScore, change: float) -> str:
     """Return the change of a level with its sign, in the digits of the unit."""
     digits = {ScoreUnit.PERCENT: ".2f", ScoreUnit.DECIBEL: ".1f", ScoreUnit.OWN: ".4g"}
@@ -90,7 +81,7 @@ def _value_range(scores: Sequence[ToldScore]) -> list[float] | None:
     if told.unit is ScoreUnit.PERCENT:
         return [0, 100 * HEADROOM]
     ends = [one.interval.high for one in scores if one.interval is not None]
-    known = [*(_level(one) for one in scores), *ends, told.float_value or 0.0]
+    known = [*(one.axis_value(one.value) for one in scores), *ends, told.float_value or 0.0]
     return [0, HEADROOM * max(known)] if min(known) >= 0 and max(known) > 0 else None
 
 
@@ -100,11 +91,11 @@ def _add_intervals(figure: go.Figure, scores: Sequence[ToldScore]) -> bool:
     Returns whether the scores have intervals.
     """
     levels = [
-        (_level(score), score.scale * score.interval.low, score.scale * score.interval.high)
+        tuple(map(score.axis_value, (score.value, score.interval.low, score.interval.high)))
         for score in (*scores, scores[-1])
         if score.interval is not None
     ]
-    if len(levels) <= len(scores) or not all(math.isfinite(end) for one in levels for end in one):
+    if len(levels) <= len(scores):
         return False
     told = scores[0]
     texts = [told.amount_text(end / told.scale) for one in levels for end in one[1:]]

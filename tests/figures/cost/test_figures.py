@@ -353,3 +353,14 @@ def test_layers_of_two_runs() -> None:
 def test_layers_of_equal_runs() -> None:
     same = run("a", network(3))
     assert takeaway(compare_layers(same, same)) == "a needs the same energy as a"
+
+
+def test_runs_without_classes_and_metric_are_drawn_by_output_sqnr() -> None:
+    """A run without any error has an infinite SQNR and a finite place."""
+    plain = replace(unlabelled(700), classes=False)
+    scores = (plain, replace(plain, sqnr_db=math.inf), replace(plain, sqnr_db=30.0))
+    runs = [run(name, network(1), score) for name, score in zip("abc", scores, strict=True)]
+    figure = accuracy_against_energy(runs)
+    assert all(map(math.isfinite, figure.data[0].y))
+    assert figure.layout.yaxis.title.text == "Output SQNR (dB), higher is better"
+    assert takeaway(figure) == "Output SQNR is lowest in a, 20.0 dB"
