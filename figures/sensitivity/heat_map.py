@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence, Sized
 
+import numpy as np
 import plotly.graph_objects as go
 
 from analysis.ranges.findings import LOWEST_SQNR_DB
@@ -138,7 +139,8 @@ def _add_harm_cells(
             "line": {"width": 0},
         },
         unselected={"marker": {"opacity": 1}},
-        customdata=[point_data(score) for score in scores],
+        # of an array Plotly checks the type alone, of a list each item
+        customdata=np.array([point_data(score) for score in scores], dtype=object),
         hovertemplate="%{customdata[3]}<extra></extra>",
     )
 
