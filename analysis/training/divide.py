@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from analysis.evaluation.tasks.open_task import attach_targets, open_task
+from analysis.evaluation.tasks.task_metric import TaskMetric
 from analysis.network import Network
 from analysis.split import (
     ImageChoice,
@@ -21,7 +23,8 @@ from sample_models.registry import SAMPLES
 class TrainingSplit:
     """Images that train, watch and score; the `calibration` images choose ranges and train too.
 
-    `input_range` bounds the inputs from 8-bit pixels; None for data of real numbers.
+    `input_range` bounds the inputs from 8-bit pixels; None for data of real numbers. `metric` is
+    that of the task; None for classification.
     """
 
     train: Dataset
@@ -29,6 +32,7 @@ class TrainingSplit:
     score: Dataset
     calibration: Dataset
     input_range: tuple[float, float] | None = None
+    metric: TaskMetric | None = None
 
     @property
     def counts_sentence(self) -> str:
@@ -62,7 +66,9 @@ def divide_training_images(model: str, network: Network, choice: ImageChoice) ->
         data, limits = open_user_data(model, network, choice)
         train, watch, score = divide_for_training(data, choice.seed)
     check_first_image(network, score)
+    score = attach_targets(choice.task, network, score)
+    metric = open_task(choice.task, network, score)
     if choice.samples is not None and choice.samples < len(score):
         score = score.sample(choice.samples, choice.seed)
     drawn = min(max(choice.calibration, 1), len(train))
-    return TrainingSplit(train, watch, score, train.sample(drawn, choice.seed), limits)
+    return TrainingSplit(train, watch, score, train.sample(drawn, choice.seed), limits, metric)

@@ -117,9 +117,7 @@ def run_training_task(task: TrainingTask) -> Steps[TrainingOutcome]:
     """
     stage, state = yield from part_of_progress(train_task(task), 0.0, TRAIN_SHARE)
     middle = (START_SHARE + 2) / 3
-    before = yield from part_of_progress(
-        evaluate_network(task.network, stage.quantized, task.split.score), TRAIN_SHARE, middle
-    )
+    before = yield from part_of_progress(_score_network(task, stage), TRAIN_SHARE, middle)
     config = trained_config(task, state)
     trained, used = yield from apply_recipe_pass(
         stage, UseTraining(state, task.stored_name), config, None
@@ -131,10 +129,14 @@ def run_training_task(task: TrainingTask) -> Steps[TrainingOutcome]:
             f"Each learned encoding must be in use for the score; that of {site} is not: {reason}. "
             "This is an error of the product: report it."
         )
-    after = yield from part_of_progress(
-        evaluate_network(task.network, trained.quantized, task.split.score), middle, 1.0
-    )
+    after = yield from part_of_progress(_score_network(task, trained), middle, 1.0)
     return TrainingOutcome(task, config, stage, state, before, after)
+
+
+def _score_network(task: TrainingTask, stage: Stage) -> Steps[Evaluation]:
+    """Score a quantized network on the images kept out of training and watching."""
+    split = task.split
+    return evaluate_network(task.network, stage.quantized, split.score, split.metric)
 
 
 def train_task(task: TrainingTask) -> Steps[tuple[Stage, TrainedState]]:

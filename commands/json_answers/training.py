@@ -8,7 +8,7 @@ from analysis.runs.run_experiment import package_versions
 from analysis.training.forecast import Forecast, StepCost
 from analysis.training.run_training import TrainingOutcome, TrainingTask
 from commands.json_answers.plain_numbers import finite_or_none, interval_bounds
-from commands.json_answers.run import NO_LABELS
+from commands.json_answers.run import NO_LABELS, metric_values
 from quant.config import config_to_plain
 
 
@@ -77,4 +77,5 @@ def _score_values(score: Evaluation) -> dict[str, object]:
         "agreement_ci95": interval_bounds(score.agreement_ci95) if score.classes else None,
         "sqnr_db": finite_or_none(score.sqnr_db),
         "kl": score.kl,
+        "metric": metric_values(score),
     }

@@ -1,7 +1,11 @@
 """What the page Train shows: forecast, curves, outcome, changes, rates, arms."""
 
+from dataclasses import replace
+
 import streamlit as st
 
+from analysis.evaluation.evaluate import Evaluation
+from analysis.evaluation.told_score import ScoreMeasure, ScoreUnit, told_scores
 from analysis.training.changes import list_encoding_changes, weight_histogram
 from analysis.training.forecast import PROBE_STEPS
 from analysis.training.run_training import TrainingOutcome
@@ -90,16 +94,7 @@ def show_training_curves(workspace: Workspace) -> None:
 def show_training_outcome(workspace: Workspace, outcome: TrainingOutcome) -> None:
     """Show the scores on images kept out of training and watching, and what to do next."""
     record, after, before = outcome.state.record, outcome.after, outcome.before
-    rows: list[dict[str, str | float | None]] = []
-    for title, score, interval in (
-        ("float", after.float_top1, after.float_top1_ci95),
-        ("quantized, before", before.quantized_top1, before.quantized_top1_ci95),
-        ("quantized, trained", after.quantized_top1, after.quantized_top1_ci95),
-        ("agreement with float, trained", after.agreement, after.agreement_ci95),
-    ):
-        if score is not None and interval is not None:
-            words = interval_text(interval)
-            rows.append({"what": title, "share %": to_percent(score), "interval": words})
+    rows = score_rows(before, after)
     st.dataframe(rows, hide_index=True, width="stretch")
     changed = (
         "" if record.changed is None else f" {record.changed:.1%} of the weights' codes moved."
@@ -110,6 +105,26 @@ def show_training_outcome(workspace: Workspace, outcome: TrainingOutcome) -> Non
         f"others scored.{changed}"
     )
     _offer_next_steps(workspace, outcome)
+
+
+def score_rows(before: Evaluation, after: Evaluation) -> list[dict[str, str | float]]:
+    """Return a row for each score of a training, in the measure that both scores have."""
+    old, new = told_scores((before, after))
+    column = "share %" if new.unit is ScoreUnit.PERCENT else new.unit_label
+    named = f"{new.name}, " if new.measure in (ScoreMeasure.METRIC, ScoreMeasure.SQNR) else ""
+    told = [(f"{named}quantized, before", old), (f"{named}quantized, trained", new)]
+    if new.measure is ScoreMeasure.AGREEMENT:
+        told = [(f"{new.name}, {one}", score) for one, score in (("before", old), ("trained", new))]
+    elif new.float_value is not None:
+        first = replace(new, value=new.float_value, interval=new.float_interval)
+        told.insert(0, (f"{named}float", first))
+    if new.measure is ScoreMeasure.TOP1:
+        same = replace(new, value=after.agreement, interval=after.agreement_ci95)
+        told.append(("agreement with float, trained", same))
+    return [
+        {"what": title, column: score.scale * score.value, "interval": score.interval_text}
+        for title, score in told
+    ]
 
 
 def _offer_next_steps(workspace: Workspace, outcome: TrainingOutcome) -> None:
