@@ -31,6 +31,14 @@ class Quantity(StrEnum):
             case Quantity.BOPS:
                 return report.bops
 
+    def interval_in(self, report: CostReport) -> tuple[float, float] | None:
+        """Return the 90 % interval of the quantity, in its unit.
+
+        None for what is counted, and for a machine without measurements.
+        """
+        ends = {Quantity.ENERGY: report.energy_pj_ci, Quantity.LATENCY: report.latency_s_ci}
+        return ends.get(self)
+
     @property
     def unit_of_quantity(self) -> str:
         """The unit of `of`."""

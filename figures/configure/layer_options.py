@@ -13,6 +13,7 @@ from analysis.mixed_precision.layer_options import (
     change_from_reference,
 )
 from analysis.sensitivity.sweep import CellScore
+from figures.style.error_bars import interval_bars
 from figures.style.layout import HALF_WIDTH, escape_markup, finish_figure, shorten_name
 from figures.style.palette import ACTIVATION, BOUND_NAMES, WEIGHT, with_opacity
 from figures.style.units import (
@@ -95,13 +96,11 @@ def _add_loss_points(
         x=[option.bits for option in options],
         y=losses,
         marker=_option_marker(options, look),
-        error_y={
-            "type": "data",
-            "symmetric": False,
-            "color": with_opacity(look["color"], 0.6),
-            "array": [100 * high - loss for loss, (_, high) in zip(losses, ends, strict=True)],
-            "arrayminus": [loss - 100 * low for loss, (low, _) in zip(losses, ends, strict=True)],
-        },
+        error_y=interval_bars(
+            losses,
+            [(100 * low, 100 * high) for low, high in ends],
+            with_opacity(look["color"], 0.6),
+        ),
         customdata=[[_describe_option(option)] for option in options],
         hovertemplate="%{customdata[0]}<extra></extra>",
         row=2,

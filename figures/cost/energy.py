@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 
 from accelerator.report import CostReport, Energy, LayerCost
+from figures.style.error_bars import interval_bars, scaled_ends
 from figures.style.layout import (
     NAMED_FIRST,
     count_word,
@@ -15,7 +16,7 @@ from figures.style.layout import (
     rows_height_px,
     shorten_name,
 )
-from figures.style.palette import COMPONENT_NAMES, COMPONENTS
+from figures.style.palette import COMPONENT_NAMES, COMPONENTS, FLOAT
 from figures.style.units import energy_scale, format_energy, format_share
 
 NO_ENERGY = "No energy is estimated"
@@ -25,6 +26,7 @@ def energy_by_component(report: CostReport) -> go.Figure:
     """Return one stacked bar of the energy per image by component."""
     figure = go.Figure()
     _add_stacked_bars(figure, [shorten_name(report.workload)], [report.energy])
+    _add_intervals(figure, [report])
     figure.update_yaxes(showticklabels=False)
     return finish_figure(figure, _component_title(report.energy), 70, legend_below=True)
 
@@ -47,6 +49,7 @@ def energy_comparison(reports: Mapping[str, CostReport]) -> go.Figure:
         raise ValueError("A comparison needs a report; got none. Choose a run.")
     figure = go.Figure()
     _add_stacked_bars(figure, list(reports), [report.energy for report in reports.values()])
+    _add_intervals(figure, list(reports.values()))
     title = _comparison_title(reports)
     return finish_figure(figure, title, rows_height_px(len(reports), 34), legend_below=True)
 
@@ -82,6 +85,33 @@ def _add_stacked_bars(figure: go.Figure, names: Sequence[str], energies: Sequenc
     figure.update_xaxes(title=f"Energy per image ({unit}), lower is better", rangemode="tozero")
     largest_first = sorted(range(len(names)), key=lambda row: -energies[row].total_pj)
     label_rows(figure, names, first=largest_first[:NAMED_FIRST])
+
+
+def _add_intervals(figure: go.Figure, reports: Sequence[CostReport]) -> None:
+    """Add the 90 % interval of the energy where a machine was fitted to measurements."""
+    factor, _ = energy_scale(max((report.energy_pj for report in reports), default=0.0))
+    known = [
+        (row, report.energy_pj, ends)
+        for row, report in enumerate(reports)
+        if (ends := report.energy_pj_ci) is not None
+    ]
+    if not known:
+        return
+    figure.add_scatter(
+        name="90 % interval",
+        x=[factor * value for _, value, _ in known],
+        y=[row for row, _, _ in known],
+        mode="markers",
+        marker={"size": 1, "color": FLOAT},
+        error_x=interval_bars(
+            [factor * value for _, value, _ in known],
+            [scaled_ends(ends, factor) for _, _, ends in known],
+            FLOAT,
+        ),
+        customdata=[[format_energy(low), format_energy(high)] for _, _, (low, high) in known],
+        hovertemplate="90 % interval: %{customdata[0]} to %{customdata[1]}<extra></extra>",
+        showlegend=False,
+    )
 
 
 def _format_part(value: float, energy: Energy) -> str:

@@ -9,6 +9,7 @@ from accelerator.machine import machine_title
 from analysis.evaluation.measures import Interval
 from analysis.evaluation.told_score import ScoreMeasure, ScoreUnit, ToldScore, told_scores
 from analysis.runs.run_store import Run
+from figures.style.error_bars import interval_bars, scaled_ends
 from figures.style.layout import (
     count_word,
     escape_markup,
@@ -76,6 +77,9 @@ def accuracy_against_energy(runs: Sequence[Run]) -> go.Figure:
         x=energies,
         y=[point.value for point in points],
         error_y=_interval_bars(points, BEFORE),
+        error_x=interval_bars(
+            energies, [scaled_ends(run.cost.energy_pj_ci, factor) for run in runs], BEFORE
+        ),
         mode="markers+text",
         marker={"color": AFTER, "size": 11},
         text=_labels_of_points(runs, energies, [point.value for point in points]),
@@ -169,15 +173,8 @@ def _told_point(
 
 
 def _interval_bars(points: Sequence[_Point], color: str) -> dict[str, object]:
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": [point.high - point.value for point in points],
-        "arrayminus": [point.value - point.low for point in points],
-        "color": color,
-        "thickness": 2,
-        "width": 5,
-    }
+    ends = [(point.low, point.high) for point in points]
+    return interval_bars([point.value for point in points], ends, color, thickness=2)
 
 
 def _add_rows(

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from analysis.runs.run_answers import ClassChange
+from figures.style.error_bars import interval_bars
 from figures.style.layout import (
     escape_markup,
     finish_figure,
@@ -32,14 +33,9 @@ def class_change_bars(changes: Sequence[ClassChange], names: Sequence[str]) -> g
         x=values,
         y=list(range(len(shown))),
         marker={"color": [AFTER if value > 0 else BEFORE for value in values]},
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": [100 * (one.interval.high - one.lost) for one in shown],
-            "arrayminus": [100 * (one.lost - one.interval.low) for one in shown],
-            "thickness": 1.5,
-            "width": 4,
-        },
+        error_x=interval_bars(
+            values, [(100 * one.interval.low, 100 * one.interval.high) for one in shown]
+        ),
         customdata=[
             [
                 escape_markup(class_name(one.place, names)),

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from analysis.deployment.runtime_check import ExecutionCheck
 from analysis.evaluation.measures import Interval
+from figures.style.error_bars import interval_bars
 from figures.style.layout import (
     NAMED_FIRST,
     count_word,
@@ -58,15 +59,7 @@ def scores_side_by_side(check: ExecutionCheck) -> go.Figure:
                 "size": 10,
                 "symbol": "circle-open" if name == "plain" else "circle",
             },
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "color": _COLORS[name],
-                "thickness": 2,
-                "width": 5,
-                "array": [high - 100 * share],
-                "arrayminus": [100 * share - low],
-            },
+            error_x=interval_bars([100 * share], [(low, high)], _COLORS[name], thickness=2),
             customdata=[[text]],
             hovertemplate="%{customdata[0]}<extra></extra>",
         )

@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 
 from analysis.diagnosis.flow.contents import FlowStep, StepOutcome
 from analysis.diagnosis.flow.goal import points_text
+from figures.style.error_bars import interval_bars
 from figures.style.layout import escape_markup, finish_figure
 from figures.style.palette import FLOAT
 
@@ -40,13 +41,10 @@ def loss_by_step(steps: Sequence[FlowStep], goal: float) -> go.Figure:
             mode="markers",
             name=outcome.value,
             marker={"color": COLORS[outcome], "symbol": SYMBOLS[outcome], "size": 9},
-            error_x={
-                "type": "data",
-                "symmetric": False,
-                "array": [loss.interval.high - loss.points for loss in losses],
-                "arrayminus": [loss.points - loss.interval.low for loss in losses],
-                "thickness": 1.5,
-            },
+            error_x=interval_bars(
+                [loss.points for loss in losses],
+                [(loss.interval.low, loss.interval.high) for loss in losses],
+            ),
             customdata=[[loss.interval.low, loss.interval.high] for loss in losses],
             hovertemplate="%{y}<br>%{x:.2f} points lost (95 %: %{customdata[0]:.2f} to "
             "%{customdata[1]:.2f})<extra></extra>",

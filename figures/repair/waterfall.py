@@ -6,6 +6,7 @@ from itertools import pairwise
 import plotly.graph_objects as go
 
 from analysis.evaluation.told_score import ScoreMeasure, ScoreUnit, ToldScore
+from figures.style.error_bars import interval_bars
 from figures.style.layout import escape_markup, finish_figure
 from figures.style.palette import AFTER, FLOAT
 
@@ -104,15 +105,9 @@ def _add_intervals(figure: go.Figure, scores: Sequence[ToldScore]) -> bool:
         y=[level for level, _, _ in levels],
         mode="markers",
         marker={"size": 1, "color": FLOAT},
-        error_y={
-            "type": "data",
-            "symmetric": False,
-            "color": FLOAT,
-            "thickness": 1.5,
-            "width": 4,
-            "array": [high - level for level, _, high in levels],
-            "arrayminus": [level - low for level, low, _ in levels],
-        },
+        error_y=interval_bars(
+            [level for level, _, _ in levels], [(low, high) for _, low, high in levels], FLOAT
+        ),
         customdata=list(zip(texts[::2], texts[1::2], strict=True)),
         hovertemplate="95 % interval: %{customdata[0]} to %{customdata[1]}<extra></extra>",
         showlegend=False,

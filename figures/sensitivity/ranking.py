@@ -15,6 +15,7 @@ from analysis.sensitivity.ranking import (
 )
 from analysis.sensitivity.sweep import CellScore, Sensitivity
 from figures.sensitivity.wording import depth_title, describe_score, harm_title, shown_title
+from figures.style.error_bars import interval_bars
 from figures.style.layout import HALF_WIDTH, finish_figure, label_rows, rows_height_px
 from figures.style.palette import ACTIVATION, FLOAT, WEIGHT, with_opacity
 
@@ -137,25 +138,12 @@ def error_bars(
     found: Sensitivity, scores: Sequence[CellScore], metric: HarmMetric, color: str
 ) -> dict[str, object]:
     """Return the 95 % intervals of scores for Plotly; none where an end is infinite."""
-    above, below = [], []
-    for score in scores:
-        value, interval = (
-            shown_layer_value(found, score, metric),
-            shown_layer_interval(found, score, metric),
-        )
-        known = value is not None and interval is not None
-        ends = (interval.high - value, value - interval.low) if known else (0.0, 0.0)  # type: ignore[union-attr,operator]
-        above.append(ends[0] if math.isfinite(ends[0]) else 0.0)
-        below.append(ends[1] if math.isfinite(ends[1]) else 0.0)
-    return {
-        "type": "data",
-        "symmetric": False,
-        "color": color,
-        "thickness": 1.5,
-        "width": 4,
-        "array": above,
-        "arrayminus": below,
-    }
+    intervals = [shown_layer_interval(found, score, metric) for score in scores]
+    return interval_bars(
+        [shown_layer_value(found, score, metric) for score in scores],
+        [None if one is None else (one.low, one.high) for one in intervals],
+        color,
+    )
 
 
 def _finite_or_none(value: float | None) -> float | None:

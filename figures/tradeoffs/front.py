@@ -12,6 +12,7 @@ from analysis.evaluation.measures import Interval
 from analysis.mixed_precision.pareto_front import Measured
 from analysis.mixed_precision.proposal import Proposal
 from analysis.runs.experiment import name_of_recipe
+from figures.style.error_bars import interval_bars, scaled_ends
 from figures.style.layout import HALF_WIDTH, escape_markup, finish_figure, shorten_name
 from figures.style.palette import AFTER, BEFORE, FLOAT, PREDICTED, with_opacity
 from figures.style.point_labels import place_labels
@@ -179,6 +180,14 @@ class _PanelDrawing:
     def _cost_position(self, proposal: Proposal) -> float:
         return self.factor * self.panel.front.quantity.value_in(proposal.cost)
 
+    def _cost_bars(self, proposals: Sequence[Proposal]) -> dict[str, object] | None:
+        """Return the intervals of costs; several panels show shares, whose errors are shared."""
+        quantity = self.panel.front.quantity
+        ends = [scaled_ends(quantity.interval_in(p.cost), self.factor) for p in proposals]
+        if self.count > 1 or not any(ends):
+            return None
+        return interval_bars([self._cost_position(p) for p in proposals], ends, PREDICTED)
+
     def _add_proposal_points(
         self,
         name: str,
@@ -203,6 +212,7 @@ class _PanelDrawing:
             textposition=places if named else None,
             textfont={"size": 11, "color": FLOAT},
             line={"color": with_opacity(PREDICTED, 0.8), "width": 2},
+            error_x=self._cost_bars(proposals) if marker is not None else None,
             marker=marker or {**usual, "symbol": "diamond" if names else "circle-open"},
             customdata=[[self.panel.front.machine, p.name, self._hover_text(p)] for p in proposals],
             hovertemplate="%{customdata[2]}<extra></extra>",
@@ -274,15 +284,12 @@ class _PanelDrawing:
             mode="markers",
             x=[self._cost_position(one.proposal) for one, _, _ in shown],
             y=[value for _, value, _ in shown],
-            error_y={
-                "type": "data",
-                "symmetric": False,
-                "width": 4,
-                "color": PREDICTED,
-                "thickness": 1.5,
-                "array": [ends.high - value for _, value, ends in shown],
-                "arrayminus": [value - ends.low for _, value, ends in shown],
-            },
+            error_x=self._cost_bars([one.proposal for one, _, _ in shown]),
+            error_y=interval_bars(
+                [value for _, value, _ in shown],
+                [(ends.low, ends.high) for _, _, ends in shown],
+                PREDICTED,
+            ),
             marker={
                 "size": 8,
                 "color": PREDICTED,

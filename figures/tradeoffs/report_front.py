@@ -9,6 +9,7 @@ from accelerator.machine import machine_title
 from analysis.cost.quantity import Quantity
 from analysis.reporting.trade_off import TradeOff, TradePoint
 from figures.ranges.by_layer import SUSPECT
+from figures.style.error_bars import interval_bars
 from figures.style.layout import escape_markup, finish_figure, shorten_name
 from figures.style.palette import BEFORE, FLOAT, PREDICTED, with_opacity
 from figures.style.units import bytes_scale, energy_scale, format_share, time_scale
@@ -143,24 +144,11 @@ def _add_measured_points(
     factor, color, symbol, size = look
     bars = {}
     if value is _loss_percent:
-        ends = [(p.loss_ci95.low, p.loss_ci95.high) if p.loss_ci95 else None for p in points]
-        losses = [point.loss or 0.0 for point in points]
-        bars = {
-            "error_y": {
-                "type": "data",
-                "symmetric": False,
-                "color": with_opacity(color, 0.7),
-                "width": 4,
-                "array": [
-                    100 * (end[1] - loss) if end else 0
-                    for end, loss in zip(ends, losses, strict=True)
-                ],
-                "arrayminus": [
-                    100 * (loss - end[0]) if end else 0
-                    for end, loss in zip(ends, losses, strict=True)
-                ],
-            }
-        }
+        ends = [
+            (100 * p.loss_ci95.low, 100 * p.loss_ci95.high) if p.loss_ci95 else None for p in points
+        ]
+        losses = [100 * (point.loss or 0.0) for point in points]
+        bars = {"error_y": interval_bars(losses, ends, with_opacity(color, 0.7))}
     figure.add_scatter(
         name=name,
         mode="markers",

@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from analysis.training.arms import ArmResult
 from analysis.training.changes import CodeHistogram, EncodingChange
 from analysis.training.rate_finder import RateCurve
+from figures.style.error_bars import interval_bars
 from figures.style.layout import (
     HALF_WIDTH,
     escape_markup,
@@ -176,19 +177,16 @@ def arm_figure(results: Sequence[ArmResult], lines: Sequence[tuple[str, float]])
     """Return the score of each arm with its 95 % interval; `lines` are scores without training."""
     figure = go.Figure()
     scores = [100 * one.score for one in results]
-    above = [100 * (one.interval.high if one.interval else one.score) for one in results]
-    below = [100 * (one.interval.low if one.interval else one.score) for one in results]
+    ends = [
+        (100 * one.interval.low, 100 * one.interval.high) if one.interval else None
+        for one in results
+    ]
     figure.add_scatter(
         x=scores,
         y=list(range(len(results))),
         mode="markers",
         marker={"color": AFTER, "size": 10},
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": [high - score for high, score in zip(above, scores, strict=True)],
-            "arrayminus": [score - low for low, score in zip(below, scores, strict=True)],
-        },
+        error_x=interval_bars(scores, ends),
         customdata=[str(one.arm) for one in results],
         hovertemplate="%{customdata}: %{x:.2f} %<extra></extra>",
         showlegend=False,

@@ -364,3 +364,25 @@ def test_runs_without_classes_and_metric_are_drawn_by_output_sqnr() -> None:
     assert all(map(math.isfinite, figure.data[0].y))
     assert figure.layout.yaxis.title.text == "Output SQNR (dB), higher is better"
     assert takeaway(figure) == "Output SQNR is lowest in a, 20.0 dB"
+
+
+def test_the_interval_of_a_fitted_machine_is_drawn_at_the_end_of_the_bar() -> None:
+    plain = report(layer_cost("a", 100.0))
+    fitted = replace(plain, energy_pj_ci=(80.0, 150.0))
+    for figure in (
+        energy_by_component(fitted),
+        energy_comparison({"one": plain, "two": fitted}),
+    ):
+        drawn = next(trace for trace in figure.data if trace.name == "90 % interval")
+        (end,), (above,), (below,) = drawn.x, drawn.error_x.array, drawn.error_x.arrayminus
+        assert (above / end, below / end) == (pytest.approx(0.5), pytest.approx(0.2))
+    assert drawn.y == (1,)
+    assert all(trace.name != "90 % interval" for trace in energy_by_component(plain).data)
+
+
+def test_runs_over_energy_show_the_interval_of_the_energy() -> None:
+    plain = report(layer_cost("a", 100.0))
+    runs = [run("one", plain), run("two", replace(plain, energy_pj_ci=(80.0, 150.0)))]
+    (drawn,) = (trace for trace in accuracy_against_energy(runs).data if trace.name == "Runs")
+    parts = [bar / x for bar, x in zip(drawn.error_x.array, drawn.x, strict=True)]
+    assert parts == [0.0, pytest.approx(0.5)]

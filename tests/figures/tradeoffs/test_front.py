@@ -193,3 +193,18 @@ def test_the_axis_and_the_values_of_a_detector_are_those_of_its_metric() -> None
     expected = quality_text(scale, Prediction(20.0, Interval(18, 22), 0.02, Interval(0.01, 0.03)))
     assert expected == "58.0 % (57.0 to 59.0)"
     assert measured_loss_share(score, labelled=False) == pytest.approx(0.05)
+
+
+def test_the_cost_of_a_fitted_machine_has_its_interval_on_the_axis(bitfusion: Panel) -> None:
+    fitted = panel("gap9_ne16_like")
+    ends = fitted.present.cost.energy_pj_ci
+    assert ends is not None
+    chart = front_chart([fitted], NOISE)
+    (star,) = (trace for trace in chart.data if trace.name == "Present configuration")
+    cost = fitted.present.cost.energy_pj
+    assert star.error_x.array[0] / star.x[0] == pytest.approx(ends[1] / cost - 1)
+    assert star.error_x.arrayminus[0] / star.x[0] == pytest.approx(1 - ends[0] / cost)
+    for others in ([bitfusion], [fitted, bitfusion]):  # never measured; shares of W8A8
+        chart = front_chart(others, NOISE)
+        stars = [trace for trace in chart.data if trace.name == "Present configuration"]
+        assert all(star.error_x.array is None for star in stars)
