@@ -69,13 +69,16 @@ def latency_factor_shares(machine: Machine, layers: Sequence[LayerCost]) -> dict
 
 
 def energy_bounds(machine: Machine, energy: Energy, layers: Sequence[LayerCost]) -> Bounds | None:
-    """Return the 90 % interval of an energy in pJ; None for a machine without measurements."""
+    """Return the 90 % interval of an energy in pJ; None for a machine without measurements.
+
+    The part of the energy that follows the time has the error of the fitted time besides.
+    """
     error = error_of_quantity(machine, "energy")
-    return (
-        None
-        if error is None
-        else _bounds_from_shares(energy.total_pj, energy_factor_shares(energy, layers), error)
-    )
+    if error is None:
+        return None
+    shares = energy_factor_shares(energy, layers)
+    timed = (shares["cycle_energy"] + shares["static_energy"]) * _spread_of_time(machine, layers)
+    return _bounds_from_shares(energy.total_pj, shares, error, timed)
 
 
 def latency_bounds(machine: Machine, layers: Sequence[LayerCost]) -> Bounds | None:
@@ -125,8 +128,12 @@ def error_of_quantity(machine: Machine, quantity: str) -> FitError | None:
     return machine.fit.energy if quantity == "energy" else machine.fit.latency
 
 
-def spread_of_log(shares: Mapping[str, float], error: FitError) -> float:
-    """Return the standard deviation of the logarithm of a prediction."""
+def spread_of_log(shares: Mapping[str, float], error: FitError, other: float = 0.0) -> float:
+    """Return the standard deviation of the logarithm of a prediction; `other` is a part of it."""
+    return math.hypot(error.noise, _spread_of_factors(shares, error), other)
+
+
+def _spread_of_factors(shares: Mapping[str, float], error: FitError) -> float:
     x = [shares[name] for name in error.scales]
     size = len(x)
     spread = sum(
@@ -134,9 +141,19 @@ def spread_of_log(shares: Mapping[str, float], error: FitError) -> float:
         for row in range(size)
         for column in range(size)
     )
-    return math.sqrt(error.noise**2 + max(spread, 0.0))
+    return math.sqrt(max(spread, 0.0))
 
 
-def _bounds_from_shares(value: float, shares: Mapping[str, float], error: FitError) -> Bounds:
-    factor = math.exp(student_t_95(error.freedom) * spread_of_log(shares, error))
+def _spread_of_time(machine: Machine, layers: Sequence[LayerCost]) -> float:
+    """Return the standard deviation of the logarithm of a time by the fit, without the noise."""
+    error = error_of_quantity(machine, "latency")
+    return (
+        0.0 if error is None else _spread_of_factors(latency_factor_shares(machine, layers), error)
+    )
+
+
+def _bounds_from_shares(
+    value: float, shares: Mapping[str, float], error: FitError, other: float = 0.0
+) -> Bounds:
+    factor = math.exp(student_t_95(error.freedom) * spread_of_log(shares, error, other))
     return value / factor, value * factor
