@@ -6,6 +6,7 @@ A file that is no longer a database gets another name, and a new file begins.
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -47,6 +48,8 @@ class Database:
         self._lock = threading.RLock()
         self._tables, self._columns = tables, columns
         self._memory = None if path else sqlite3.connect(":memory:", check_same_thread=False)
+        if self._memory is not None:
+            weakref.finalize(self, self._memory.close)
         if path is not None:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)

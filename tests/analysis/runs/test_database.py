@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import analysis.runs.database as database_module
-from analysis.runs.database import StoreError
+from analysis.runs.database import Database, StoreError
 from analysis.runs.run_store import RunStore
 from analysis.sensitivity.exact.answer_store import Cells
 from tests.analysis.results import layer_cost, report, run
@@ -150,3 +150,13 @@ def test_owners_see_and_change_nothing_of_each_other(tmp_path: Path) -> None:
     assert mine.find_answer("question") == "m"
     with pytest.raises(ValueError, match="run by run"):
         mine.forget_owner()
+
+
+def test_a_database_in_memory_is_closed_with_its_last_user() -> None:
+    """Python 3.13 warns of connections that are left open."""
+    database = Database(None, ["CREATE TABLE IF NOT EXISTS t (x)"], {"t": ["x"]})
+    with database.open_connection() as connection:
+        connection.execute("INSERT INTO t VALUES (1)")
+    del database
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT x FROM t")
