@@ -129,7 +129,8 @@ class CostReport:
     `peak_activation_step` is the op with the most live activation memory, and `peak_tensors` are
     the live tensors, largest first. `bops` sum MACs times both requested widths. `energy_pj_ci` and
     `latency_s_ci` are the 90 % prediction intervals of a machine fitted to measurements; None for a
-    machine without measurements. `trust` says how far the machine's energies are from chips.
+    machine without measurements. `trust` says how far the machine's energies are from chips. `noun`
+    is the word for what one inference takes.
     """
 
     machine: str
@@ -151,6 +152,7 @@ class CostReport:
     energy_pj_ci: Bounds | None = None
     latency_s_ci: Bounds | None = None
     trust: str = ""
+    noun: str = "image"
 
     @property
     def energy_pj(self) -> float:

@@ -23,6 +23,7 @@ from quant.inputs import (
     Outputs,
     arrange_batch,
     first_output_of,
+    is_table_row,
     sample_count,
     split_batch,
     tensors_of_batch,
@@ -102,6 +103,12 @@ class Network:
     def chance(self) -> float:
         """The share of images that a guess answers right; 0 where the network is no classifier."""
         return 1 / self.output_count if self.is_classifier else 0.0
+
+    @property
+    def noun(self) -> str:
+        """What the network takes, in a word: a row of a table, or an image."""
+        inputs = self.graph.inputs
+        return "row" if len(inputs) == 1 and is_table_row(inputs[0]) else "image"
 
     @property
     def float_weights(self) -> tuple[FloatWeight, ...]:

@@ -183,6 +183,12 @@ class Dataset:
             yield Batch(inputs, labels, chosen, self._targets_or_labels(chosen, labels))
 
     @property
+    def noun(self) -> str:
+        """What an item is, in a word: a row of a table, or an image."""
+        table = getattr(getattr(self.source, "preprocess", None), "table", None)
+        return "image" if table is None else "row"
+
+    @property
     def corrections(self) -> Corrections | None:
         """What the preprocessing of the source puts right; None for nothing."""
         found = getattr(getattr(self.source, "preprocess", None), "corrections", None)

@@ -28,8 +28,8 @@ if not network.is_classifier:
     st.stop()
 st.markdown(
     f"**{plain(work.experiment.display_name)}** on **{plain(network.name)}** · {len(parts.score)} "
-    "images "
-    f"are scored · ranges and repairs learn from {len(parts.calibration or ())} others"
+    f"{network.noun}s are scored · ranges and repairs learn from "
+    f"{len(parts.calibration or ())} others"
 )
 left, right = st.columns([1, 2], vertical_alignment="bottom")
 points = left.number_input(
@@ -78,7 +78,7 @@ if state.found is not None:
     st.page_link(RUNS, label="See its steps among the runs", icon=":material/play_circle:")
     st.page_link(EXPORT, label="Export the experiment in use", icon=":material/ios_share:")
     st.subheader("The flow", anchor=False)
-    show_flow(state.found.steps)
+    show_flow(state.found.steps, network.noun)
 else:
     st.info("The diagnosis ended early; Diagnose goes on where it was.")
-    show_flow(tuple(state.task.board))
+    show_flow(tuple(state.task.board), network.noun)

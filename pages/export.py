@@ -21,11 +21,11 @@ export_context(work, wish)
 if work.parts is None:
     st.info(
         work.data_problem
-        or "Ranges of activations need images, unless a file or batch norms give "
+        or f"Ranges of activations need {wish.network.noun}s, unless a file or batch norms give "
         "them; none are chosen.",
         icon=":material/image:",
     )
-    st.page_link(MODEL, label="Choose images", icon=":material/deployed_code:")
+    st.page_link(MODEL, label=f"Choose {wish.network.noun}s", icon=":material/deployed_code:")
 
 
 @st.fragment(run_every=POLL_S if is_exporting(work) else None)

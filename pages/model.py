@@ -29,7 +29,10 @@ work = present_workspace()
 network = work.network
 
 st.title("Model")
-st.caption("What have I got? The network as it will be quantized, and the images it is judged on.")
+noun = "image" if network is None else network.noun
+st.caption(
+    f"What have I got? The network as it will be quantized, and the {noun}s it is judged on."
+)
 
 if network is None:
     if work.opened is not None:
@@ -65,7 +68,8 @@ if work.data_problem:
     st.error(plain(work.data_problem), icon=":material/error:")
 elif work.parts is None:
     st.warning(
-        "This model comes without images. Bring a folder or an .npz file below to measure "
+        f"This model comes without {noun}s. Bring "
+        f"{'a table' if noun == 'row' else 'a folder or an .npz file'} below to measure "
         "anything; costs need none.",
         icon=":material/image:",
     )
@@ -76,7 +80,7 @@ else:
         labels = f"for {parts.metric.task}"
     stands = accuracy_substitute(network, labelled=parts.score.labelled)
     st.markdown(
-        f"**{plain(parts.score.name)}** · {len(parts.score)} images to score, {labels} · "
+        f"**{plain(parts.score.name)}** · {len(parts.score)} {noun}s to score, {labels} · "
         f"{len(parts.calibration or ())} others to calibrate with"
     )
     if stands and parts.metric is None:

@@ -33,8 +33,8 @@ st.caption(
 network, parts = needed_images(work, "A repair needs a model and images to measure it on.")
 st.markdown(
     f"**{plain(work.experiment.display_name)}** on **{plain(network.name)}** · repairs learn from "
-    f"{len(parts.calibration or ())} images, without labels · {len(parts.score)} others are scored"
-    + scored_by_text(network, parts)
+    f"{len(parts.calibration or ())} {network.noun}s, without labels · {len(parts.score)} others "
+    "are scored" + scored_by_text(network, parts)
 )
 show_recommendation(work)
 recipe = recipe_form(smooth_for(work.config))

@@ -36,7 +36,7 @@ VIEWS = {
 work = present_workspace()
 
 st.title("Run and compare")
-st.caption("What happened? Accuracy is measured on your images; cost is estimated for the machine.")
+st.caption("What happened? Accuracy is measured on your data; cost is estimated for the machine.")
 
 if work.opened is not None:
     st.info(plain(work.data_problem), icon=":material/visibility:")
@@ -51,7 +51,7 @@ else:
         plain(work.parts.score.name),
     )
     st.markdown(
-        f"**{names[0]}** on **{names[1]}**, {len(work.parts.score)} images of "
+        f"**{names[0]}** on **{names[1]}**, {len(work.parts.score)} {work.network.noun}s of "
         f"{names[2]}{unlabelled}, machine {plain(work.machine.title)}"
     )
     stands = accuracy_substitute(work.network, labelled=labelled)

@@ -70,6 +70,11 @@ class Input:
         return torch.randint(0, most, size, generator=generator).to(KINDS[self.kind])
 
 
+def is_table_row(described: Input) -> bool:
+    """Whether an input is a row of a table: real numbers along a single axis."""
+    return described.real and len(described.shape) == 1
+
+
 def draw_batch(inputs: Sequence[Input], count: int, seed: int = 0) -> Inputs:
     """Return a random batch of `count` samples."""
     generator = torch.Generator().manual_seed(seed)

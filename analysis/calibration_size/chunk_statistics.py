@@ -126,7 +126,7 @@ def calibrate_in_chunks(network: Network, data: Data) -> Steps[ChunkedCalibratio
             with torch.inference_mode():
                 graph(arrange_batch(batch.inputs))
             indices += batch.indices
-            yield Progress(len(indices) / len(data), f"Calibrating: {len(indices)} images")
+            yield Progress(len(indices) / len(data), f"Calibrating: {len(indices)} samples")
     sites = {name: _join(parts) for name, parts in chunks.items()}
     return ChunkedCalibration(sites, len(indices) // size, size, tuple(indices))
 

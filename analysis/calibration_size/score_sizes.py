@@ -5,7 +5,7 @@ the scored images for each draw, so it is asked for on its own.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from analysis.calibration_size.chunk_statistics import ChunkedCalibration, calibrate_in_chunks
 from analysis.calibration_size.size_curve import chunk_counts, draws
@@ -48,6 +48,7 @@ class ScoreCurve:
     scored_images: int
     higher_is_better: bool = True
     share: bool = True
+    noun: str = "image"
 
 
 def measure_size_scores(study: Study, config: QuantConfig) -> Steps[ScoreCurve]:
@@ -76,7 +77,7 @@ def measure_size_scores(study: Study, config: QuantConfig) -> Steps[ScoreCurve]:
         points.append(SizeScore(count * chunked.chunk_images, tuple(scores)))
     if last is None:
         raise CalibrationError("The curve needs calibration images; got none. Choose data.")
-    return _curve_of_points(last, points, len(data))
+    return replace(_curve_of_points(last, points, len(data)), noun=study.network.noun)
 
 
 def _distinct_draws(chunked: ChunkedCalibration, count: int) -> list[list[int]]:

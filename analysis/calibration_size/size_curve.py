@@ -82,6 +82,7 @@ class SizeCurve:
     outliers: tuple[RangeOutlier, ...]
     images: int
     tensors: int
+    noun: str = "image"
 
     def predict_spread(self, images: int) -> float:
         """Return the predicted spread at a number of images."""
@@ -93,11 +94,11 @@ class SizeCurve:
         """The sufficient number of images in a sentence."""
         if self.stop_at is None:
             return (
-                f"{self.images} images are too few to tell how many are enough: ranges still "
+                f"{self.images} {self.noun}s are too few to tell how many are enough: ranges still "
                 f"differ by {self.points[-1].spread:.1%} between draws of {self.points[-1].images}."
             )
         return (
-            f"{self.stop_at} calibration images are enough: ranges from so many are within "
+            f"{self.stop_at} calibration {self.noun}s are enough: ranges from so many are within "
             f"{STOP_DB:g} dB of the noise of those from {self.images}, whichever are drawn."
         )
 
@@ -125,7 +126,7 @@ def measure_sizes(network: Network, data: Data, config: QuantConfig) -> Steps[Si
     points = []
     sizes = chunk_counts(chunked.chunks)
     for place, count in enumerate(sizes):
-        yield Progress(0.7 + 0.3 * place / len(sizes), f"Ranges from {count} chunks of images")
+        yield Progress(0.7 + 0.3 * place / len(sizes), f"Ranges from {count} chunks")
         points.append(_point(chunked, sites, values, best, count))
     return SizeCurve(
         points=tuple(points),
@@ -134,6 +135,7 @@ def measure_sizes(network: Network, data: Data, config: QuantConfig) -> Steps[Si
         outliers=tuple(find_outliers(chunked, sites)),
         images=chunked.images,
         tensors=len(sites),
+        noun=network.noun,
     )
 
 

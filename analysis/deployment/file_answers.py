@@ -29,7 +29,7 @@ class FileAnswers:
 
     `sqnr_db` is that of the file's output against the simulation. `agreement` is the share of
     images with the simulation's class, None where the network does not classify; `top1` and
-    `simulated_top1` are None without labels.
+    `simulated_top1` are None without labels. `noun` is the word for an item of the data.
     """
 
     samples: int
@@ -37,6 +37,7 @@ class FileAnswers:
     agreement: float | None = None
     top1: float | None = None
     simulated_top1: float | None = None
+    noun: str = "image"
 
 
 def check_answers(
@@ -65,13 +66,14 @@ def check_answers(
             if batch.labels is not None:
                 hits += int((theirs == batch.labels).sum())
                 simulated_hits += int((ours == batch.labels).sum())
-        yield Progress(done / len(data), f"Running the file: {done} of {len(data)} images")
+        yield Progress(done / len(data), f"Running the file: {done} of {len(data)} {network.noun}s")
     return FileAnswers(
         done,
         tally.sqnr_db,
         agreed / done if network.is_classifier else None,
         hits / done if labelled else None,
         simulated_hits / done if labelled else None,
+        network.noun,
     )
 
 
@@ -83,7 +85,7 @@ def run_named(runs: Iterable[Run], name: str, model: str, data: str) -> Run | No
 
 def describe_answers(found: FileAnswers) -> str:
     """Return in a sentence what a file answered."""
-    words = f"Run in ONNX Runtime on {found.samples} images: "
+    words = f"Run in ONNX Runtime on {found.samples} {found.noun}s: "
     if found.agreement is None:
         return f"{words}the output lies {found.sqnr_db:.1f} dB beside the simulation's."
     words += f"{100 * found.agreement:.1f} % have the simulation's answer"
@@ -104,9 +106,9 @@ def find_mismatch(found: FileAnswers, run: Run | None = None) -> str:
     if run is not None and measured is not None and _answer_differs(found, measured):
         return (
             f"The file must be the network of the run {run.name!r} that it is named after; its "
-            f"top-1 is {_percent_text(found.top1)} on {found.samples} images, that of the run "
-            f"{_percent_text(measured)}. Load that run and export again, or give this one another "
-            "name."
+            f"top-1 is {_percent_text(found.top1)} on {found.samples} {found.noun}s, that of the "
+            f"run {_percent_text(measured)}. Load that run and export again, or give this one "
+            "another name."
         )
     if found.agreement is None:
         apart = found.sqnr_db < LEAST_SQNR_DB

@@ -213,7 +213,7 @@ def check_file_execution(
             batch, {n: forward_all_outputs(g, fixed, batch.inputs) for n, g in graphs.items()}
         )
         done = 0.8 * tally.samples / total
-        yield Progress(done, f"Executing: {tally.samples} of {total} images")
+        yield Progress(done, f"Executing: {tally.samples} of {total} {network.noun}s")
     first = next(iter(data.batches(network.forward_batch_size))).inputs
     yield Progress(0.8, "Comparing layer by layer")
     layers = layer_agreement_db(network, quantized, executed, first)

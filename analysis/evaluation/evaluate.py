@@ -200,9 +200,9 @@ class _ScoreTally:
         n, classes = self.samples, self.classes
         if classes and self.labelled:
             top1, reference = self.quantized_hits / n, self.float_hits / n
-            return f"top-1 {100 * top1:.1f} % (float {100 * reference:.1f} %) on {n} images"
+            return f"top-1 {100 * top1:.1f} % (float {100 * reference:.1f} %) on {n} samples"
         if classes:
-            return f"the float answer for {100 * self.agreed / n:.1f} % of {n} images"
+            return f"the float answer for {100 * self.agreed / n:.1f} % of {n} samples"
         sqnr_db = self.output_error.sqnr_db
         if not math.isfinite(sqnr_db):
             return f"no error of the output on {n} samples"
@@ -272,7 +272,7 @@ def evaluate_network(
             if stored is not None and is_new:
                 stored.keep_outputs(place, reference, simulated)
             tally.add_batch(batch, reference, simulated)
-            text = f"Scoring: {tally.samples} of {total} images"
+            text = f"Scoring: {tally.samples} of {total} {network.noun}s"
             yield Progress(tally.samples / total, text, tally.score_so_far())
             if look is not None and look(tally.samples, score):
                 break
@@ -342,8 +342,8 @@ def score_float_network(network: Network, data: Data) -> Steps[FloatScore | None
         logits = forward_first_output(network.graph, network.graph.batch, batch.inputs)
         hits += int((logits.argmax(1) == batch.labels).sum())
         samples += len(logits)
-        known = f"top-1 of the float network {100 * hits / samples:.1f} % on {samples} images"
-        text = f"Float network: {samples} of {len(data)} images"
+        known = f"top-1 of the float network {100 * hits / samples:.1f} % on {samples} samples"
+        text = f"Float network: {samples} of {len(data)} {network.noun}s"
         yield Progress(samples / len(data), text, known)
     if samples == 0:
         return None

@@ -27,7 +27,7 @@ class InputNumbers:
         """Return the figures in words."""
         by_channel = " by channel" if len(self.means) > 1 else ""
         return (
-            f"Over {self.samples} images the network gets numbers from {self.low:.3g} to "
+            f"Over {self.samples} inputs the network gets numbers from {self.low:.3g} to "
             f"{self.high:.3g}, mean{by_channel} {_list_in_words(self.means)}, standard deviation "
             f"{_list_in_words(self.deviations)}."
         )

@@ -77,9 +77,9 @@ CHEAPER = NextStep(
 HARMFUL = NextStep(
     "See the most harmful layers", Place.SENSITIVITY, "Few layers often cause most of the loss."
 )
-MORE_IMAGES = NextStep("Score more images", Place.MODEL, "More images make the interval narrower.")
+MORE_IMAGES = NextStep("Score more data", Place.MODEL, "More data make the interval narrower.")
 CHECK_DATA = NextStep(
-    "Check images and preprocessing", Place.MODEL, "The float network should answer better."
+    "Check data and preprocessing", Place.MODEL, "The float network should answer better."
 )
 
 
@@ -114,7 +114,7 @@ def judge_run(run: Run, classes: int | None = None, others: Sequence[Run] = ()) 
     if _is_at_chance(score.float_top1_ci95, chance):
         sentence = (
             f"The float network itself answers no better than chance "
-            f"({100 * (score.float_top1 or 0):.1f} % top-1): nothing can be judged on these images"
+            f"({100 * (score.float_top1 or 0):.1f} % top-1): nothing can be judged on these data"
         )
         return Verdict(Level.UNDECIDED, f"{sentence}.", (CHECK_DATA,))
     level = _level_of_loss(score.top1_drop, score.top1_drop_ci95)
@@ -141,7 +141,7 @@ def _build_verdict(
     text = f"{sentence}: {level}{sides}."
     if level is Level.UNDECIDED:
         text += (
-            f" About {images} images like these would decide whether one point is kept."
+            f" About {images} {run.cost.noun}s like these would decide whether one point is kept."
             if images is not None
             else " The loss is too close to one point for more images to decide."
         )
@@ -192,7 +192,8 @@ def _verdict_by_agreement(run: Run) -> Verdict:
     level = _level_of_loss(1 - score.agreement, Interval(1 - interval.high, 1 - interval.low))
     sentence = (
         f"Without labels: answers as the float network does on {100 * score.agreement:.1f} % of "
-        f"{score.samples} images (95 %: {100 * interval.low:.1f} to {100 * interval.high:.1f})"
+        f"{score.samples} {run.cost.noun}s (95 %: {100 * interval.low:.1f} to "
+        f"{100 * interval.high:.1f})"
     )
     images = _images_to_agree(score) if level is Level.UNDECIDED else None
     return _build_verdict(run, level, sentence, images, _sides_of_run_text(run))
@@ -273,7 +274,7 @@ def _sides_of_run_text(run: Run) -> str:
     told = f"; {first.side} alone lose {first.points:z.1f} {first.unit}"
     told += "".join(f", {one.side} alone {one.points:z.1f}" for one in rest)
     part = first.images < run.evaluation.samples
-    return f"{told} (on {first.images} of the images)" if part else told
+    return f"{told} (on {first.images} of the data)" if part else told
 
 
 def _is_single_side_run(run: Run, other: Run, side: str, silent: str) -> bool:

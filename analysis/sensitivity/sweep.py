@@ -95,7 +95,7 @@ class Sensitivity:
     `float_top1` is None without labels. `whole` holds, for the view ALL_BUT, the score of the fully
     quantized network by bits and side (question.layer is ""). `forwards` counts forwards of the
     whole network; a partial forward counts by the share of MACs. `metric_name` is the metric of
-    task losses.
+    task losses, `noun` the word for an item of the data.
     """
 
     sweep: Sweep
@@ -107,6 +107,7 @@ class Sensitivity:
     seconds: float = 0.0
     forwards: float = 0.0
     metric_name: str = ""
+    noun: str = "image"
 
 
 def sweeps_of_granularities(

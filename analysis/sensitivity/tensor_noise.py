@@ -40,6 +40,7 @@ def tensor_noise_sensitivity(study: Study, sweep: Sweep) -> Sensitivity:
         float_top1=None,
         scores=tuple(scores),
         seconds=time.perf_counter() - start,
+        noun=study.network.noun,
     )
 
 

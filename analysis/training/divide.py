@@ -38,8 +38,8 @@ class TrainingSplit:
     def counts_sentence(self) -> str:
         """The three counts in words."""
         return (
-            f"{len(self.train)} images train, {len(self.watch)} others watch (they choose the best "
-            f"state), {len(self.score)} others score."
+            f"{len(self.train)} {self.train.noun}s train, {len(self.watch)} others watch (they "
+            f"choose the best state), {len(self.score)} others score."
         )
 
 

@@ -169,7 +169,7 @@ def moved_energy(diff: ConfigDiff) -> go.Figure:
             ),
         )
     figure.update_layout(barmode="relative", bargap=0.25)
-    figure.update_xaxes(title=f"Energy moved per image ({unit}), lower is better")
+    figure.update_xaxes(title=f"Energy moved per {diff.before.noun} ({unit}), lower is better")
     label_rows(figure, [row.layer for row in rows])
     title = _moved_title(diff, rows)
     return finish_figure(figure, title, rows_height_px(len(rows), 20), legend_below=True)
@@ -192,6 +192,5 @@ def _moved_title(diff: ConfigDiff, rows: Sequence[LayerChange]) -> str:
     share = format_share(abs(diff.moved_pj) / (diff.before.energy_pj or 1.0))
     makes = "layer makes" if len(half) == 1 else "layers make"
     amount = format_energy(abs(diff.moved_pj))
-    return (
-        f"{amount} ({share}) {verb} per image; {count_word(len(half)).lower()} {makes} half of it"
-    )
+    most = f"{count_word(len(half)).lower()} {makes} half of it"
+    return f"{amount} ({share}) {verb} per {diff.before.noun}; {most}"

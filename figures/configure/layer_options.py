@@ -52,7 +52,8 @@ def widths_explained(found: Explanation) -> go.Figure:
         type="log", tickmode="array", tickvals=ticks, ticktext=list(map(str, ticks))
     )
     figure.update_xaxes(title="Bits of this layer (filled: as it is now)", row=rows)
-    figure.update_yaxes(title=f"Energy per image<br>({unit}, lower is better)", row=1)
+    energy = f"Energy per {found.network.noun}<br>({unit}, lower is better)"
+    figure.update_yaxes(title=energy, row=1)
     if scored:
         figure.update_yaxes(title=_loss_title(scored), row=2, rangemode="tozero")
     title = _options_title(found)
@@ -174,7 +175,7 @@ def loss_text(score: CellScore) -> str:
     what = "points of accuracy" if score.accuracy_drop is not None else "% other answers"
     return (
         f"{100 * loss:.2f} {what} alone (95 % interval {100 * low:.2f} to {100 * high:.2f}, "
-        f"{score.images} images)"
+        f"n = {score.images})"
     )
 
 

@@ -1,6 +1,6 @@
 """The energy of one image: by component, by layer, by run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import plotly.graph_objects as go
 
@@ -25,17 +25,20 @@ NO_ENERGY = "No energy is estimated"
 def energy_by_component(report: CostReport) -> go.Figure:
     """Return one stacked bar of the energy per image by component."""
     figure = go.Figure()
-    _add_stacked_bars(figure, [shorten_name(report.workload)], [report.energy])
+    _add_stacked_bars(figure, [shorten_name(report.workload)], [report.energy], report.noun)
     _add_intervals(figure, [report])
     figure.update_yaxes(showticklabels=False)
-    return finish_figure(figure, _component_title(report.energy), 70, legend_below=True)
+    return finish_figure(
+        figure, _component_title(report.energy, report.noun), 70, legend_below=True
+    )
 
 
 def energy_by_layer(report: CostReport) -> go.Figure:
     """Return a stacked bar for each layer in execution order."""
     layers = report.layers
     figure = go.Figure()
-    _add_stacked_bars(figure, [layer.layer for layer in layers], [layer.energy for layer in layers])
+    energies = [layer.energy for layer in layers]
+    _add_stacked_bars(figure, [layer.layer for layer in layers], energies, report.noun)
     return finish_figure(figure, _layer_title(layers), rows_height_px(len(layers)))
 
 
@@ -48,13 +51,16 @@ def energy_comparison(reports: Mapping[str, CostReport]) -> go.Figure:
     if not reports:
         raise ValueError("A comparison needs a report; got none. Choose a run.")
     figure = go.Figure()
-    _add_stacked_bars(figure, list(reports), [report.energy for report in reports.values()])
+    energies = [report.energy for report in reports.values()]
+    _add_stacked_bars(figure, list(reports), energies, common_noun(reports.values()))
     _add_intervals(figure, list(reports.values()))
     title = _comparison_title(reports)
     return finish_figure(figure, title, rows_height_px(len(reports), 34), legend_below=True)
 
 
-def _add_stacked_bars(figure: go.Figure, names: Sequence[str], energies: Sequence[Energy]) -> None:
+def _add_stacked_bars(
+    figure: go.Figure, names: Sequence[str], energies: Sequence[Energy], noun: str
+) -> None:
     """Add a trace for each component with energy, and a row for each name."""
     factor, unit = energy_scale(max((energy.total_pj for energy in energies), default=0.0))
     for part, color in COMPONENTS.items():
@@ -82,7 +88,7 @@ def _add_stacked_bars(figure: go.Figure, names: Sequence[str], energies: Sequenc
             ),
         )
     figure.update_layout(barmode="stack", bargap=0.25)
-    figure.update_xaxes(title=f"Energy per image ({unit}), lower is better", rangemode="tozero")
+    figure.update_xaxes(title=f"Energy per {noun} ({unit}), lower is better", rangemode="tozero")
     largest_first = sorted(range(len(names)), key=lambda row: -energies[row].total_pj)
     label_rows(figure, names, first=largest_first[:NAMED_FIRST])
 
@@ -114,6 +120,12 @@ def _add_intervals(figure: go.Figure, reports: Sequence[CostReport]) -> None:
     )
 
 
+def common_noun(reports: Iterable[CostReport]) -> str:
+    """Return the word for what one inference of the reports takes: an image where they differ."""
+    nouns = {report.noun for report in reports}
+    return nouns.pop() if len(nouns) == 1 else "image"
+
+
 def _format_part(value: float, energy: Energy) -> str:
     return format_share(value / energy.total_pj if energy.total_pj else 0.0)
 
@@ -122,13 +134,15 @@ def _format_total(energy: Energy) -> str:
     return format_energy(energy.total_pj)
 
 
-def _component_title(energy: Energy) -> str:
+def _component_title(energy: Energy, noun: str) -> str:
     parts = energy.parts_by_name()
     if not energy.total_pj:
         return NO_ENERGY
     largest = max(parts, key=parts.__getitem__)
     share = format_share(parts[largest] / energy.total_pj)
-    return f"{COMPONENT_NAMES[largest]} takes {share} of {format_energy(energy.total_pj)} per image"
+    return (
+        f"{COMPONENT_NAMES[largest]} takes {share} of {format_energy(energy.total_pj)} per {noun}"
+    )
 
 
 def _layer_title(layers: Sequence[LayerCost]) -> str:
@@ -147,7 +161,7 @@ def _comparison_title(reports: Mapping[str, CostReport]) -> str:
     energies = {name: report.energy_pj for name, report in reports.items()}
     if len(reports) == 1:
         name, energy = next(iter(energies.items()))
-        return f"{shorten_name(name, 40)} needs {format_energy(energy)} per image"
+        return f"{shorten_name(name, 40)} needs {format_energy(energy)} per {reports[name].noun}"
     least, most = (pick(energies, key=energies.__getitem__) for pick in (min, max))
     if energies[least] == energies[most]:
         return "All runs need the same energy" + _comparison_caveat(reports)

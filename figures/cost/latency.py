@@ -39,7 +39,9 @@ def latency_by_layer(report: CostReport) -> go.Figure:
             hovertemplate="%{customdata}<extra></extra>",
         )
     figure.update_layout(barmode="overlay", bargap=0.25)
-    figure.update_xaxes(title=f"Latency per image ({unit}), lower is better", rangemode="tozero")
+    figure.update_xaxes(
+        title=f"Latency per {report.noun} ({unit}), lower is better", rangemode="tozero"
+    )
     slowest_first = sorted(range(len(layers)), key=lambda row: -layers[row].latency_s)
     label_rows(figure, [layer.layer for layer in layers], first=slowest_first[:NAMED_FIRST])
     return finish_figure(

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import plotly.graph_objects as go
 
-from accelerator.energy import Energy
 from accelerator.machine import machine_title
 from accelerator.report import CostReport, LayerCost
 from accelerator.validation.compare import check_measured_rows
@@ -39,7 +38,7 @@ def cost_section(report: Report) -> Html:
     content: list[object] = [
         html_element("h2", f"Energy and latency on {machine_title(cost.machine)}", id="costs"),
         html_element("p", f"Estimated energy: {energy_text(cost)}. {CAVEAT}", class_="before"),
-        _energy_table(cost.energy),
+        _energy_table(cost),
         plot_element(energy_by_component(cost)),
     ]
     if report.model is not None:
@@ -123,7 +122,8 @@ def _left_out_note(count: int) -> str:
     return f"The {count} cheapest layers are left out; the last table has all layers."
 
 
-def _energy_table(energy: Energy) -> Html:
+def _energy_table(cost: CostReport) -> Html:
+    energy = cost.energy
     total = energy.total_pj or 1.0
     rows: list[tuple[object, ...]] = [
         (
@@ -135,7 +135,7 @@ def _energy_table(energy: Energy) -> Html:
         if value
     ]
     rows.append(("All", exact_number(format_energy(energy.total_pj), energy.total_pj), "100 %"))
-    return html_table(("Energy per image", "Estimate", "Share"), rows, numeric=(1, 2))
+    return html_table((f"Energy per {cost.noun}", "Estimate", "Share"), rows, numeric=(1, 2))
 
 
 def _totals_table(cost: CostReport) -> Html:
@@ -144,7 +144,7 @@ def _totals_table(cost: CostReport) -> Html:
         [
             ("Latency", exact_number(format_time(cost.latency_s), cost.latency_s)),
             ("Cycles", exact_number(format_count(cost.cycles), cost.cycles)),
-            ("DRAM traffic per image", exact_number(format_bytes(traffic), traffic)),
+            (f"DRAM traffic per {cost.noun}", exact_number(format_bytes(traffic), traffic)),
             ("Weights as stored", exact_number(format_bytes(cost.weight_bytes), cost.weight_bytes)),
             (
                 "Activations at their peak",

@@ -90,7 +90,7 @@ def machine_sentence(report: Report) -> str:
         return f"Energy and latency are estimates for {title}, whose file is not at hand."
     text = (
         f"Energy and latency are estimates for {machine.title}: {machine.technology_nm:g} nm, "
-        f"{machine.clock_hz / 1e6:.0f} MHz. Energy per image: {energy_text(cost)}."
+        f"{machine.clock_hz / 1e6:.0f} MHz. Energy per {cost.noun}: {energy_text(cost)}."
     )
     if machine.illustrative:
         text += " The maker published no energies, so compare configurations and not machines."

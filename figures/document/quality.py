@@ -57,14 +57,14 @@ def accuracy_section(report: Report) -> Html:
                 "Top-1 lost",
                 exact_number(f"{100 * (found.top1_drop or 0):.2f} points", found.top1_drop),
                 points_interval(found.top1_drop_ci95),
-                "paired: both networks saw the same images",
+                "paired: both networks saw the same data",
             ),
         ]
     if found.classes:
         answers = share_value(found.agreement), interval_text(found.agreement_ci95)
         rows.append(("Same answer as float", *answers, "exact"))
     elif found.cosine is not None:
-        rows.append(("Cosine of the output", f"{found.cosine:.4f}", "", "mean over images"))
+        rows.append(("Cosine of the output", f"{found.cosine:.4f}", "", "mean over the data"))
     rows += [
         *_metric_rows(found.metric),
         ("SQNR of the output", sqnr_value(found.sqnr_db), "", "higher is better"),
@@ -137,7 +137,7 @@ def _sensitivity_plots(report: Report) -> Iterator[Html]:
         return
     counts = sorted({score.images for score in found.scores})
     images = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
-    how = f"{found.depth}, {images} images"
+    how = f"{found.depth}, {images} {found.noun}s"
     yield html_element(
         "p", f"Each layer alone on its encoding, all others in float ({how}).", class_="before"
     )
@@ -233,7 +233,7 @@ def front_section(report: Report) -> Html:
             html_element(
                 "p",
                 "No front of other choices of bits was computed for this report."
-                + (" Other runs of the same model on the same images:" if report.others else ""),
+                + (" Other runs of the same model on the same data:" if report.others else ""),
                 class_="before",
             )
         )

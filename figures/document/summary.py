@@ -59,7 +59,8 @@ def _summary_sentences(report: Report) -> Iterator[str]:
     if found.metric is not None:
         yield from _metric_sentences(found.metric, found.samples)
     elif found.top1_drop is not None and found.top1_drop_ci95 is not None:
-        yield _accuracy_sentence(found.top1_drop, found.top1_drop_ci95, found.samples)
+        counted = f"{found.samples} {run.cost.noun}s"
+        yield _accuracy_sentence(found.top1_drop, found.top1_drop_ci95, counted)
     elif not found.classes:
         yield (
             f"On {found.samples} samples the outputs of the quantized network have an SQNR of "
@@ -67,13 +68,14 @@ def _summary_sentences(report: Report) -> Iterator[str]:
         )
     else:
         yield (
-            f"On {found.samples} images without labels the quantized network answers as the float "
-            f"network does in {100 * found.agreement:.2f} % "
+            f"On {found.samples} {run.cost.noun}s without labels the quantized network answers as "
+            f"the float network does in {100 * found.agreement:.2f} % "
             f"({100 * found.agreement_ci95.low:.2f} to {100 * found.agreement_ci95.high:.2f})."
         )
     cost = run.cost
     yield (
-        f"An image takes an estimated {format_energy(cost.energy_pj)} and "
+        f"{'An image' if cost.noun == 'image' else 'A row'} takes an estimated "
+        f"{format_energy(cost.energy_pj)} and "
         f"{format_time(cost.latency_s)} on {machine_title(cost.machine)}"
         f"{_energy_comparison(cost, report)}."
     )
@@ -91,17 +93,14 @@ def _metric_sentences(metric: MetricScore, samples: int) -> Iterator[str]:
         yield f"{lost.loss_sentence}."
 
 
-def _accuracy_sentence(drop: float, interval: Interval, samples: int) -> str:
+def _accuracy_sentence(drop: float, interval: Interval, counted: str) -> str:
     ends = f"95 % interval {100 * interval.low:.2f} to {100 * interval.high:.2f}"
     if interval.low > 0:
-        return f"Quantization loses {100 * drop:.2f} points of top-1 on {samples} images ({ends})."
+        return f"Quantization loses {100 * drop:.2f} points of top-1 on {counted} ({ends})."
     if interval.high < 0:
-        return (
-            f"Quantization gains {-100 * drop:.2f} points of top-1 on {samples} images (loss: "
-            f"{ends})."
-        )
+        return f"Quantization gains {-100 * drop:.2f} points of top-1 on {counted} (loss: {ends})."
     return (
-        f"Quantization makes no measurable difference in top-1 on {samples} images "
+        f"Quantization makes no measurable difference in top-1 on {counted} "
         f"({100 * drop:.2f} points lost, {ends})."
     )
 
@@ -148,7 +147,7 @@ def score_cards(report: Report) -> Html:
         cells.append(("Output SQNR", sqnr_value(found.sqnr_db), "higher is better"))
     cells += [
         (
-            "Energy per image",
+            f"Energy per {cost.noun}",
             exact_number(format_energy(cost.energy_pj), cost.energy_pj),
             trust_text(cost) + _compare_with_8_bits(report, "energy_pj"),
         ),
@@ -212,15 +211,18 @@ def origin_sections(report: Report) -> Html:
             ),
             ("Layers", f"{model.layers} after folding batch norms, {model.weighted} with weights"),
             ("Parameters", exact_number(format_count(model.parameters), model.parameters)),
-            ("MACs per image", exact_number(format_count(model.macs), model.macs)),
+            (f"MACs per {run.cost.noun}", exact_number(format_count(model.macs), model.macs)),
             ("Weights in float", format_bytes(model.as_float.weight_bytes)),
         ]
     rows.append(("Digest", html_element("code", run.model_digest)))
     images: list[tuple[str, object]] = [
         ("Name", run.data),
-        ("Images scored", exact_number(str(run.evaluation.samples), run.evaluation.samples)),
         (
-            "Images that chose ranges",
+            f"{run.cost.noun.capitalize()}s scored",
+            exact_number(str(run.evaluation.samples), run.evaluation.samples),
+        ),
+        (
+            f"{run.cost.noun.capitalize()}s that chose ranges",
             exact_number(str(run.calibration_images), run.calibration_images),
         ),
         ("Labels", "yes" if run.evaluation.labelled else "none"),

@@ -9,6 +9,7 @@ from accelerator.machine import machine_title
 from analysis.evaluation.measures import Interval
 from analysis.evaluation.told_score import ScoreMeasure, ScoreUnit, ToldScore, told_scores
 from analysis.runs.run_store import Run
+from figures.cost.energy import common_noun
 from figures.style.error_bars import interval_bars, scaled_ends
 from figures.style.layout import (
     count_word,
@@ -89,16 +90,16 @@ def accuracy_against_energy(runs: Sequence[Run]) -> go.Figure:
         customdata=[
             [
                 point.text,
-                format_energy(run.cost.energy_pj),
+                f"{format_energy(run.cost.energy_pj)} per {run.cost.noun}",
                 escape_markup(machine_title(run.cost.machine)),
             ]
             for point, run in zip(points, runs, strict=True)
         ],
-        hovertemplate=(
-            "%{customdata[0]}<br>%{customdata[1]} per image on %{customdata[2]}<extra></extra>"
-        ),
+        hovertemplate=("%{customdata[0]}<br>%{customdata[1]} on %{customdata[2]}<extra></extra>"),
     )
-    figure.update_xaxes(title=f"Energy per image ({unit}), lower is better")
+    figure.update_xaxes(
+        title=f"Energy per {common_noun(run.cost for run in runs)} ({unit}), lower is better"
+    )
     figure.update_yaxes(title=scores[0].axis_title)
     if _has_float_points(scores) and len({told.float_value for told in scores}) == 1:
         _add_float_line(figure, _float_point(runs[0], scores[0]))
@@ -166,7 +167,7 @@ def _told_point(
         spread = f" (95 % interval {low.removesuffix(' %')} to {high.removesuffix(' %')})"
     text = (
         f"<b>{escape_markup(run.name)}</b><br>{what}: {told.amount_text(value, 1)}{spread}"
-        f"<br>{format_count(run.evaluation.samples)} images of {escape_markup(run.data)}"
+        f"<br>{format_count(run.evaluation.samples)} {run.cost.noun}s of {escape_markup(run.data)}"
     )
     places = [told.axis_value(amount) for amount in (value, ends.low, ends.high)]
     return _Point(places[0], places[1], places[2], text)
@@ -259,8 +260,8 @@ def _lowest_title(runs: Sequence[Run], scores: Sequence[ToldScore]) -> str:
         return f"{what} is lowest in {name}, {told.value_text}"
     share = format_share(told.value)
     if len(runs) == 1:
-        return f"No labels: {name} agrees with float on {share} of the images"
-    return f"No labels: agreement with float is lowest in {name}, {share} of the images"
+        return f"No labels: {name} agrees with float on {share} of the data"
+    return f"No labels: agreement with float is lowest in {name}, {share} of the data"
 
 
 def _trade_title(runs: Sequence[Run], scores: Sequence[ToldScore]) -> str:
@@ -269,9 +270,9 @@ def _trade_title(runs: Sequence[Run], scores: Sequence[ToldScore]) -> str:
     good = [run for run, told in zip(runs, scores, strict=True) if not told.loses_measurably]
     if good:
         cheapest = min(good, key=lambda run: run.cost.energy_pj)
-        energy = format_energy(cheapest.cost.energy_pj)
+        energy = f"{format_energy(cheapest.cost.energy_pj)} per {cheapest.cost.noun}"
         name = shorten_name(cheapest.name, 30)
-        return f"{name} is the cheapest run without a measurable loss: {energy} per image"
+        return f"{name} is the cheapest run without a measurable loss: {energy}"
     best = max(range(len(runs)), key=lambda number: scores[number].gain_over(scores[0]))
     verb, _, what = _loss_words(scores[0])
     kept = "keeps the most" if scores[0].higher_is_better else "adds the least"

@@ -19,7 +19,9 @@ MOST_CLASSES = 12
 BAR_PX = 24
 
 
-def class_change_bars(changes: Sequence[ClassChange], names: Sequence[str]) -> go.Figure:
+def class_change_bars(
+    changes: Sequence[ClassChange], names: Sequence[str], noun: str = "image"
+) -> go.Figure:
     """Return the points lost by class, with the 95 % interval; the classes that changed most.
 
     `names` holds the name of each class by its place; a class without a name shows its place.
@@ -39,7 +41,7 @@ def class_change_bars(changes: Sequence[ClassChange], names: Sequence[str]) -> g
         customdata=[
             [
                 escape_markup(class_name(one.place, names)),
-                f"{one.right_before} right before, {one.right_after} after, of {one.images} images",
+                f"{one.right_before} right before, {one.right_after} after of {one.images} {noun}s",
             ]
             for one in shown
         ],
@@ -48,7 +50,7 @@ def class_change_bars(changes: Sequence[ClassChange], names: Sequence[str]) -> g
     )
     figure.update_xaxes(title="Points of the class lost, lower is better; bars: 95 % interval")
     label_rows(figure, [class_name(one.place, names) for one in shown])
-    return finish_figure(figure, _title(shown, names), rows_height_px(len(shown), BAR_PX))
+    return finish_figure(figure, _title(shown, names, noun), rows_height_px(len(shown), BAR_PX))
 
 
 def class_name(place: int, names: Sequence[str]) -> str:
@@ -56,12 +58,12 @@ def class_name(place: int, names: Sequence[str]) -> str:
     return names[place] if place < len(names) else str(place)
 
 
-def _title(shown: Sequence[ClassChange], names: Sequence[str]) -> str:
+def _title(shown: Sequence[ClassChange], names: Sequence[str], noun: str) -> str:
     worst = shown[0]
     if worst.lost <= 0:
         return "No class loses accuracy"
     name = shorten_name(class_name(worst.place, names), 40)
     points = f"{100 * worst.lost:.1f} points"
     if worst.interval.low <= 0:
-        return f"No class loses measurably; {name} loses most, {points} on {worst.images} images"
-    return f"{name} loses most: {points} of its {worst.images} images"
+        return f"No class loses measurably; {name} loses most, {points} on {worst.images} {noun}s"
+    return f"{name} loses most: {points} of its {worst.images} {noun}s"

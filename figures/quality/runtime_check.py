@@ -32,7 +32,7 @@ _COLORS = {"float": FLOAT, "simulated": BEFORE, "executed": AFTER, "plain": AFTE
 _SAME_DB = 300.0
 
 
-def scores_side_by_side(check: ExecutionCheck) -> go.Figure:
+def scores_side_by_side(check: ExecutionCheck, noun: str = "image") -> go.Figure:
     """Return top-1 with interval of the networks; without labels, agreement with the simulation.
 
     Raises:
@@ -46,7 +46,7 @@ def scores_side_by_side(check: ExecutionCheck) -> go.Figure:
         low, high = 100 * interval.low, 100 * interval.high
         text = (
             f"<b>{NAMES[name]}</b><br>{100 * share:.2f} % (95 % interval {low:.2f} to {high:.2f})"
-            f"<br>{format_count(check.samples)} images"
+            f"<br>{format_count(check.samples)} {noun}s"
         )
         figure.add_scatter(
             name=NAMES[name],
@@ -66,7 +66,7 @@ def scores_side_by_side(check: ExecutionCheck) -> go.Figure:
     label_rows(figure, [NAMES[name] for name in rows])
     what = "Top-1 accuracy" if check.scores else "Same answer as the simulation"
     figure.update_xaxes(title=f"{what} (%), higher is better; bars: 95 % interval")
-    return finish_figure(figure, score_title(check), rows_height_px(len(rows), ROW_PX))
+    return finish_figure(figure, score_title(check, noun), rows_height_px(len(rows), ROW_PX))
 
 
 def _top1_shares(check: ExecutionCheck) -> dict[str, tuple[float, Interval]]:
@@ -80,17 +80,17 @@ def _top1_shares(check: ExecutionCheck) -> dict[str, tuple[float, Interval]]:
     }
 
 
-def score_title(check: ExecutionCheck) -> str:
+def score_title(check: ExecutionCheck, noun: str = "image") -> str:
     """Return a sentence about the answers of the executed file against the simulation."""
     top1 = check.executed.top1
     if top1 is None:
         return f"Execution lies {_format_distance(check.executed.sqnr_db)} beside the simulation"
     if top1 == 1:
-        return f"Execution answers as the simulation does on all {check.samples} images"
+        return f"Execution answers as the simulation does on all {check.samples} {noun}s"
     parted = round((1 - top1) * check.samples)
-    images = "image" if check.samples == 1 else "images"
+    counted = noun if check.samples == 1 else f"{noun}s"
     return (
-        f"Execution answers otherwise than the simulation on {parted} of {check.samples} {images}"
+        f"Execution answers otherwise than the simulation on {parted} of {check.samples} {counted}"
     )
 
 

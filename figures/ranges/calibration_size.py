@@ -24,18 +24,18 @@ def noise_by_images(curve: SizeCurve) -> go.Figure:
             name=name,
             mode="lines+markers",
             line={"color": ACTIVATION, "dash": dash},
-            hovertemplate="%{x} images: %{y:.3f} dB<extra>" + name + "</extra>",
+            hovertemplate=f"%{{x}} {curve.noun}s: %{{y:.3f}} dB<extra>{name}</extra>",
         )
     figure.add_hline(y=STOP_DB, line={"color": FLOAT, "dash": "dash"})
     if curve.stop_at is not None:
         figure.add_vline(
             x=curve.stop_at, line={"color": FLOAT}, annotation_text=f"stop at {curve.stop_at}"
         )
-    figure.update_xaxes(title="Calibration images", type="log", tickvals=images)
-    figure.update_yaxes(title="Noise beyond all images' (dB),<br>lower is better")
-    title = "More images would still change the ranges"
+    figure.update_xaxes(title=f"Calibration {curve.noun}s", type="log", tickvals=images)
+    figure.update_yaxes(title=f"Noise beyond all {curve.noun}s' (dB),<br>lower is better")
+    title = f"More {curve.noun}s would still change the ranges"
     if curve.stop_at is not None:
-        title = f"{curve.stop_at} calibration images are enough"
+        title = f"{curve.stop_at} calibration {curve.noun}s are enough"
     return finish_figure(figure, title, HEIGHT_PX)
 
 
@@ -62,7 +62,9 @@ def score_by_images(curve: ScoreCurve) -> go.Figure:
     )
     better = "higher" if curve.higher_is_better else "lower"
     figure.update_xaxes(
-        title="Calibration images", type="log", tickvals=[point.images for point in curve.points]
+        title=f"Calibration {curve.noun}s",
+        type="log",
+        tickvals=[point.images for point in curve.points],
     )
     figure.update_yaxes(
         title=f"{curve.name}{f' ({unit.strip()})' if unit else ''},<br>{better} is better"
@@ -75,10 +77,10 @@ def score_sentence(curve: ScoreCurve) -> str:
     factor, unit = (100.0, "points") if curve.share else (1.0, curve.name)
     several = [point for point in curve.points if len(point.scores) > 1]
     if not several:
-        return f"{curve.name} of {curve.points[-1].images} calibration images"
+        return f"{curve.name} of {curve.points[-1].images} calibration {curve.noun}s"
     few, many = several[0], several[-1]
     spans = [factor * (max(one.scores) - min(one.scores)) for one in (few, many)]
     return (
-        f"Draws of {few.images} images differ by {spans[0]:.1f} {unit}, of {many.images} by "
+        f"Draws of {few.images} {curve.noun}s differ by {spans[0]:.1f} {unit}, of {many.images} by "
         f"{spans[1]:.1f}"
     )

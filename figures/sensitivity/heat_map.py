@@ -140,7 +140,7 @@ def _add_harm_cells(
         },
         unselected={"marker": {"opacity": 1}},
         # of an array Plotly checks the type alone, of a list each item
-        customdata=np.array([point_data(score) for score in scores], dtype=object),
+        customdata=np.array([point_data(score, found.noun) for score in scores], dtype=object),
         hovertemplate="%{customdata[3]}<extra></extra>",
     )
 

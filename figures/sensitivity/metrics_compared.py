@@ -41,7 +41,8 @@ def noise_against_harm(found: Sensitivity, metric: HarmMetric, bits: int) -> go.
     for side in dict.fromkeys(str(score.question.side) for score, _, _ in pairs):
         mine = [pair for pair in pairs if pair[0].question.side == side]
         faint = with_opacity(SIDE_COLOR[side], 0.4)  # the names of points lie over the bars
-        _add_side_points(figure, side, mine, error_bars(found, _pair_scores(mine), metric, faint))
+        errors = error_bars(found, _pair_scores(mine), metric, faint)
+        _add_side_points(figure, side, mine, errors, found.noun)
     figure.update_xaxes(title=shown_title(found, HarmMetric.SQNR))
     figure.update_yaxes(title=shown_title(found, metric, breaks=True))
     seen = sum(is_harm_measurable(found, score) for score, _, _ in pairs)
@@ -70,7 +71,7 @@ def views_against(
         if x is not None and y is not None and math.isfinite(x) and math.isfinite(y):
             pairs.append((score, -x if metric in HIGHER_IS_BETTER else x, y))
     figure = go.Figure()
-    _add_side_points(figure, side, pairs, None)
+    _add_side_points(figure, side, pairs, None, only.noun)
     unit = axis_title(metric)
     figure.update_xaxes(title=f"Alone quantized: {unit[0].lower()}{unit[1:]}")
     figure.update_yaxes(title=shown_title(all_but, metric, breaks=True))
@@ -112,6 +113,7 @@ def _add_side_points(
     side: str,
     pairs: Sequence[tuple[CellScore, float, float]],
     errors: dict[str, object] | None,
+    noun: str,
 ) -> None:
     """Add the points of a side; outliers have names."""
     heights = sorted(y for _, _, y in pairs)
@@ -133,7 +135,7 @@ def _add_side_points(
         ],
         textposition=[_towards_middle(x, pairs) for _, x, _ in pairs],
         cliponaxis=False,
-        customdata=[point_data(score) for score in _pair_scores(pairs)],
+        customdata=[point_data(score, noun) for score in _pair_scores(pairs)],
         hovertemplate="%{customdata[3]}<extra></extra>",
     )
 

@@ -113,7 +113,7 @@ def _add_layer_bars(
         "marker": {"color": color, "size": 9},
         "mode": "markers",
         "showlegend": False,
-        "customdata": [point_data(score) for score in scores],
+        "customdata": [point_data(score, found.noun) for score in scores],
         "cliponaxis": False,
         "hovertemplate": "%{customdata[3]}<extra></extra>",
         "unselected": {"marker": {"opacity": 1}},
@@ -128,10 +128,10 @@ def _add_layer_bars(
         figure.add_scatter(y=list(places), x=values, error_x=errors, **points)
 
 
-def point_data(score: CellScore) -> list[object]:
+def point_data(score: CellScore, noun: str) -> list[object]:
     """Return the data of a clicked point: layer, bits, side, and the lines of the hover label."""
     asked = score.question
-    return [asked.layer, asked.bits, str(asked.side), describe_score(score)]
+    return [asked.layer, asked.bits, str(asked.side), describe_score(score, noun)]
 
 
 def error_bars(

@@ -62,7 +62,7 @@ def format_metric(value: float | None, metric: HarmMetric) -> str:
     return f"{digits} {UNITS[metric]}"
 
 
-def describe_score(score: CellScore) -> str:
+def describe_score(score: CellScore, noun: str) -> str:
     """Return the lines of a score's hover label: the layer, and every known metric."""
     asked = score.question
     lines = [f"<b>{escape_markup(asked.layer)}</b>", cell_text(asked.side, asked.bits)]
@@ -74,7 +74,7 @@ def describe_score(score: CellScore) -> str:
         interval = interval_in_metric(score, metric)
         spread = f" ({interval.low:.1f} to {interval.high:.1f})" if interval else ""
         lines.append(f"{name}: {format_metric(value, metric)}{spread}")
-    by = f"{score.depth}, {score.images} images" if score.images else str(score.depth)
+    by = f"{score.depth}, {score.images} {noun}s" if score.images else str(score.depth)
     return "<br>".join([*lines, by])
 
 

@@ -19,8 +19,8 @@ from figures.style.point_labels import place_labels
 from figures.style.units import bytes_scale, energy_scale, time_scale
 from figures.tradeoffs.panel import Panel
 from figures.tradeoffs.wording import (
-    COST_NAMES,
     QualityScale,
+    cost_name,
     cost_text,
     front_takeaway,
     quality_text,
@@ -54,7 +54,7 @@ def front_chart(
         factor, unit = _axis_unit(panel, several=count > 1)
         _PanelDrawing(figure, column, panel, scale, factor, count).draw_panel(picked)
         if count == 1:
-            name = COST_NAMES[panel.front.quantity]
+            name = cost_name(panel.front.quantity, panel.front.proposals[0].cost.noun)
             figure.update_xaxes(title=f"{name} ({unit}), lower is better", col=column)
     if count > 1:  # panels side by side have room for one title
         quantity = str(panels[0].front.quantity).capitalize()

@@ -14,8 +14,8 @@ from analysis.prediction.predictor import Prediction
 from analysis.runs.run_store import Run
 from figures.style.units import format_bytes, format_count, format_energy, format_share, format_time
 
-COST_NAMES = {
-    Quantity.ENERGY: "Energy per image",
+_COST_NAMES = {
+    Quantity.ENERGY: "Energy per {noun}",
     Quantity.LATENCY: "Latency",
     Quantity.SIZE: "Weight size",
     Quantity.MEMORY: "Peak memory",
@@ -28,6 +28,13 @@ _WRITERS = {
     Quantity.MEMORY: format_bytes,
     Quantity.BOPS: format_count,
 }
+
+
+def cost_name(quantity: Quantity, noun: str) -> str:
+    """Return the name of a cost; `noun` is the word for what one inference takes."""
+    return _COST_NAMES[quantity].format(noun=noun)
+
+
 NOTHING = 0.005  # a smaller saving counts as none
 ROUNDING = 1e-9  # relative to a cost: error of float sums
 NEAR = 1.0  # difference in points of accuracy, or dB, that a title ignores

@@ -199,6 +199,6 @@ def arm_figure(results: Sequence[ArmResult], lines: Sequence[tuple[str, float]])
             annotation_position="top",
         )
     label_rows(figure, [str(one.arm) for one in results])
-    figure.update_xaxes(title="right answers on images that neither trained nor watched, %")
+    figure.update_xaxes(title="right answers on data that neither trained nor watched, %")
     best = max(results, key=lambda one: one.score)
     return finish_figure(figure, f"Best: {best.arm}", max(240, rows_height_px(len(results), 34)))

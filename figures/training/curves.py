@@ -53,18 +53,18 @@ def score_curve(points: Sequence[CurvePoint], images: int, lines: Mapping[str, f
             annotation_position="bottom right",
         )
     figure.update_xaxes(title="step")
-    figure.update_yaxes(title="right answers, watched images, % (higher is better)")
+    figure.update_yaxes(title="right answers, watched data, % (higher is better)")
     best = max(scores, default=0.0)
-    title = f"{best:.1f} % of the watched images at best, {scores[0] if scores else 0:.1f} % before"
+    title = f"{best:.1f} % of the watched data at best, {scores[0] if scores else 0:.1f} % before"
     return finish_figure(figure, title, HEIGHT_PX)
 
 
 def loss_curve(points: Sequence[CurvePoint]) -> go.Figure:
-    """Return the loss of images that train and of images that watch, over the steps."""
+    """Return the loss of data that train and of data that watch, over the steps."""
     figure = go.Figure()
     for name, color, values in (
-        ("images that train", WEIGHT, [point.loss for point in points]),
-        ("images that watch", AFTER, [point.watch_loss for point in points]),
+        ("data that train", WEIGHT, [point.loss for point in points]),
+        ("data that watch", AFTER, [point.watch_loss for point in points]),
     ):
         figure.add_scatter(
             x=[point.step for point in points],

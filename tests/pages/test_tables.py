@@ -25,7 +25,7 @@ def test_the_sample_brings_its_rows_and_a_table_takes_their_place(visit: Visit) 
     visit.at.text_input(key=f"{place}.label").set_value("letter")
     visit.upload(f"{place}.npz", "mine.csv", letters_csv(300)).press("data.use").wait()
     assert visit.errors == []
-    assert "**mine.csv** · 150 images to score, labelled · 150 others" in visit.words
+    assert "**mine.csv** · 150 rows to score, labelled · 150 others" in visit.words
     assert float(visit.metric("Float top-1").value.rstrip(" %")) > 90
     place = f"data.{visit.work.data_choices}"
     own = "standardised, by this table's own mean and deviation"

@@ -100,7 +100,7 @@ def test_a_front_is_one_click_and_outlives_the_page(opened: Visit) -> None:
     tried = sum(len(noise.trials) for noise in front_of(opened).noises)
     assert tried >= len(answer.proposals)
     told = (
-        f"{tried} whole configurations were tried on {TRIED} of the images (each point of the front"
+        f"{tried} whole configurations were tried on {TRIED} of the data (each point of the front"
     )
     assert told in opened.words
     assert f"(a trial on {TRIED} images)" in opened.words  # of the choice within the bound
@@ -260,7 +260,7 @@ def test_the_front_is_shown_while_its_points_are_still_measured(
         opened.run()
         assert opened.work.runner.active_of(JobKind.FRONT) is not None
         assert len(table(opened)) > 3
-        assert f"tried on {TRIED} of the images (each point of the front" in opened.words
+        assert f"tried on {TRIED} of the data (each point of the front" in opened.words
     finally:
         go_on.set()
         opened.wait()

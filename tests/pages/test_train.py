@@ -38,7 +38,7 @@ def test_a_trained_network_goes_through_run_session_and_reload(
     outcome = visit.work.training.outcome
     assert outcome is not None
     assert outcome.state.record.steps == 4
-    assert any("4 steps saw 128 images" in one.value for one in visit.at.caption)
+    assert any("4 steps saw 128 rows" in one.value for one in visit.at.caption)
     visit.press("train.use")
     (step,) = visit.work.experiment.recipe
     assert isinstance(step, UseTraining)

@@ -74,22 +74,22 @@ def live_flow(workspace: Workspace) -> None:
     """Draw the steps so far, again after a few seconds, until the job has ended."""
     task = workspace.diagnosis.task
     if task is not None:
-        show_flow(tuple(task.board))
+        show_flow(tuple(task.board), task.study.network.noun)
     if not is_under_way(workspace):
         st.rerun()
 
 
-def show_flow(steps: Sequence[FlowStep]) -> None:
+def show_flow(steps: Sequence[FlowStep], noun: str) -> None:
     """Draw a box for each step under the heading of the stage."""
     if not steps:
         st.caption("The first step is under way.")
     for stage, group in groupby(steps, key=lambda step: step.stage):
         st.markdown(f"**{stage.value}**")
         for step in group:
-            _show_step(step)
+            _show_step(step, noun)
 
 
-def _show_step(step: FlowStep) -> None:
+def _show_step(step: FlowStep, noun: str) -> None:
     with st.container(border=True):
         left, right = st.columns([4, 1])
         left.markdown(f"{ICONS[step.outcome]} **{plain(step.name)}**")
@@ -99,7 +99,7 @@ def _show_step(step: FlowStep) -> None:
         if step.resumed:
             facts[0] += ", found among the runs"
         if step.energy_pj is not None:
-            facts.append(f"{format_energy(step.energy_pj)} per image")
+            facts.append(f"{format_energy(step.energy_pj)} per {noun}")
         if step.adopted is not None:
             facts.append("stays" if step.adopted else "is not used")
         left.caption(" · ".join(facts))

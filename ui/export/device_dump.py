@@ -45,9 +45,9 @@ def device_dump_box(workspace: Workspace, wish: ExportRequest) -> None:
             key="export.dump.path",
             placeholder="/data/dump.npz, or a folder of .npy, .raw or .bin files",
         ).strip()
-    scored = wish.study.scored
+    scored, noun = wish.study.scored, wish.network.noun
     images = st.number_input(
-        "Recorded images, from the start of the scored images (0: the dump holds the input)",
+        f"Recorded {noun}s, from the start of the scored {noun}s (0: the dump holds the input)",
         0,
         64 if scored is None else min(64, len(scored)),
         0,
@@ -70,7 +70,7 @@ def device_dump_box(workspace: Workspace, wish: ExportRequest) -> None:
     if found is None:
         st.caption("The first layer that differs is named, and the reason that explains it best.")
         return
-    _show_comparison(found)
+    _show_comparison(found, noun)
 
 
 def _read_task(
@@ -116,7 +116,7 @@ def _start_comparison(workspace: Workspace, wish: ExportRequest, task: DeviceDum
     workspace.runner.submit(Job(JobKind.COMPARE_DUMP, title, compare_steps, keep_comparison))
 
 
-def _show_comparison(found: DumpComparison) -> None:
+def _show_comparison(found: DumpComparison, noun: str) -> None:
     """Show the sentence, a row for each layer that differs, and what has no partner."""
     show = st.error if found.first is not None else st.success
     show(plain(found.sentence))
@@ -127,7 +127,7 @@ def _show_comparison(found: DumpComparison) -> None:
             width="stretch",
             alt="Layers that differ",
         )
-    told = f"{found.images} images; {len(found.agreeing)} layers agree"
+    told = f"{found.images} {noun}s; {len(found.agreeing)} layers agree"
     if found.missing:
         told += f", {len(found.missing)} are not recorded"
     if found.unmatched:

@@ -31,13 +31,13 @@ STAGE_SHARE, FILE_SHARE = 0.3, 0.5
 def runtime_check_box(workspace: Workspace, wish: ExportRequest) -> None:
     """Offer the check, or show the result of the check."""
     if wish.study.scored is None:
-        st.caption("A check needs images to run on; none are chosen.")
+        st.caption(f"A check needs {wish.network.noun}s to run on; none are chosen.")
         return
     most = len(wish.study.scored)
     busy = workspace.runner.active_of(JobKind.CHECK_FILE) is not None
     row = st.container(horizontal=True, vertical_alignment="bottom")
     count = row.number_input(
-        "Images",
+        f"{wish.network.noun.capitalize()}s",
         min(FEWEST, most),
         most,
         min(USUAL, most),
@@ -61,7 +61,7 @@ def runtime_check_box(workspace: Workspace, wish: ExportRequest) -> None:
             "float against integers?"
         )
         return
-    _show_check(found)
+    _show_check(found, wish.network.noun)
 
 
 def _start_check(workspace: Workspace, wish: ExportRequest, count: int) -> None:
@@ -97,7 +97,7 @@ def _check_file(wish: ExportRequest, count: int, seed: int) -> Steps[Checked]:
     return Checked(check, weighted)
 
 
-def _show_check(found: Checked) -> None:
+def _show_check(found: Checked, noun: str) -> None:
     check = found.check
     cards = st.container(horizontal=True)
     for name, label in (
@@ -106,7 +106,7 @@ def _show_check(found: Checked) -> None:
         ("executed", "Executed in integers"),
     ):
         _score_card(cards, label, check.scores.get(name))
-    _agreement_card(cards, check)
+    _agreement_card(cards, check, noun)
     latency = check.latency
     cards.metric(
         "Latency, quantized",
@@ -121,9 +121,9 @@ def _show_check(found: Checked) -> None:
     )
     st.markdown(plain(integer_words(check, found.weighted)))
     if check.executed.top1 is not None:
-        figure = scores_side_by_side(check)
+        figure = scores_side_by_side(check, noun)
         show_figure(figure, "export.check.scores")
-    agreement = _agreement_words(check.plain.top1, check.plain.sqnr_db)
+    agreement = _agreement_words(check.plain.top1, check.plain.sqnr_db, noun)
     st.caption(
         "Node by node in float32, the file agrees with the simulation "
         f"{agreement}; what integers add to that is their "
@@ -133,11 +133,11 @@ def _show_check(found: Checked) -> None:
     figure = partings_by_layer(check.layer_sqnr_db)
     show_figure(figure, "export.check.layers")
     if check.partings:
-        with st.expander(f"Images on which they part ({len(check.partings)} listed)"):
+        with st.expander(f"{noun.capitalize()}s on which they part ({len(check.partings)} listed)"):
             st.dataframe(
                 [
                     {
-                        "image": one.index,
+                        noun: one.index,
                         "label": one.label,
                         "simulated": one.simulated_class,
                         "executed": one.executed_class,
@@ -146,7 +146,7 @@ def _show_check(found: Checked) -> None:
                 ],
                 hide_index=True,
                 width="stretch",
-                alt="Images with different answers",
+                alt=f"{noun.capitalize()}s with different answers",
             )
 
 
@@ -166,7 +166,9 @@ def _score_card(
     )
 
 
-def _agreement_card(cards: st.delta_generator.DeltaGenerator, check: ExecutionCheck) -> None:
+def _agreement_card(
+    cards: st.delta_generator.DeltaGenerator, check: ExecutionCheck, noun: str
+) -> None:
     found = check.executed
     if found.top1 is None or found.top1_ci95 is None:
         cards.metric(
@@ -185,7 +187,7 @@ def _agreement_card(cards: st.delta_generator.DeltaGenerator, check: ExecutionCh
         delta=interval_text(found.top1_ci95),
         delta_color="off",
         delta_arrow="off",
-        help=f"Same class on {check.samples} images; outputs lie {distance} beside",
+        help=f"Same class on {check.samples} {noun}s; outputs lie {distance} beside",
     )
 
 
@@ -196,9 +198,9 @@ def _speed_sentence(latency: Latency) -> str:
     return f"{1 / factor:.2f} times slower than float, {float_time}"
 
 
-def _agreement_words(top1: float | None, decibels: float) -> str:
+def _agreement_words(top1: float | None, decibels: float, noun: str) -> str:
     return (
-        f"at {_decibel_text(decibels)}" if top1 is None else f"on {share_text(top1)} of the images"
+        f"at {_decibel_text(decibels)}" if top1 is None else f"on {share_text(top1)} of the {noun}s"
     )
 
 

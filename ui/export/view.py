@@ -18,8 +18,8 @@ from ui.widgets.markdown import plain
 def export_context(workspace: Workspace, wish: ExportRequest) -> None:
     """Name the experiment, the model, the ranges and the machine of the export."""
     given = wish.experiment.encodings
-    images = len(wish.study.calibration or ())
-    ranges = f"ranges from {images} images" if images else "ranges without images"
+    images, noun = len(wish.study.calibration or ()), wish.network.noun
+    ranges = f"ranges from {images} {noun}s" if images else f"ranges without {noun}s"
     if given is not None and wish.experiment.uses_encodings:
         ranges = f"ranges of {plain(given.source)}"
     st.markdown(

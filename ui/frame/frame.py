@@ -94,7 +94,7 @@ def _data_name(workspace: Workspace) -> str:
     if workspace.opened is not None and workspace.opened.session.data is not None:
         return f"{workspace.opened.session.data.name}, not loaded"
     parts = workspace.parts
-    return f"{parts.score.name}, {len(parts.score)} images" if parts else "none chosen"
+    return f"{parts.score.name}, {len(parts.score)} {parts.score.noun}s" if parts else "none chosen"
 
 
 def undo_change(workspace: Workspace) -> None:

@@ -66,7 +66,7 @@ def bring_data(workspace: Workspace) -> None:
     preprocess = preprocess_form(choice.preprocess, place) if pixels and not table else ""
     if preprocess and not table:
         preview_inputs(workspace, preprocess)
-    calibration, samples, seed = _count_fields(choice, place)
+    calibration, samples, seed = _count_fields(choice, place, "row" if table else "image")
     if st.button("Use this data", key="data.use", type="primary", icon=":material/check:"):
         try:
             chosen = source() or path or choice.source
@@ -76,7 +76,7 @@ def bring_data(workspace: Workspace) -> None:
         except (ValueError, OSError) as error:
             st.error(plain(str(error)))
             return
-        with st.spinner("Reading the images…"):
+        with st.spinner("Reading the data…"):
             workspace.take_data(
                 DataChoice(chosen, preprocess, calibration, samples, seed, targets=labels)
             )
@@ -96,30 +96,31 @@ def _folder_field(place: str) -> Sequence[Upload]:
     )
 
 
-def _count_fields(choice: DataChoice, place: str) -> tuple[int, int, int]:
+def _count_fields(choice: DataChoice, place: str, noun: str) -> tuple[int, int, int]:
     """Show how many items calibrate and score, and the seed; return the three."""
     first, second, third = st.columns(3)
     calibration = first.number_input(
-        "Images to calibrate with",
+        f"{noun.capitalize()}s to calibrate with",
         8,
         4096,
         choice.calibration,
         key=f"{place}.calibration",
-        help="Drawn at random and kept apart from the images that are scored",
+        help=f"Drawn at random and kept apart from the {noun}s that are scored",
     )
     samples = second.number_input(
-        "Images to score (0: all)", 0, 1_000_000, choice.samples, key=f"{place}.samples"
+        f"{noun.capitalize()}s to score (0: all)",
+        0,
+        1_000_000,
+        choice.samples,
+        key=f"{place}.samples",
     )
     seed = third.number_input("Seed of the choice", 0, 2**31 - 1, choice.seed, key=f"{place}.seed")
     return int(calibration), int(samples), int(seed)
 
 
 def takes_table_rows(network: Network | None) -> bool:
-    """Whether a network takes rows of a table: a single input of real numbers along an axis."""
-    if network is None or len(network.graph.inputs) != 1:
-        return False
-    (only,) = network.graph.inputs
-    return only.real and len(only.shape) == 1
+    """Whether a network takes rows of a table."""
+    return network is not None and network.noun == "row"
 
 
 def _upload_writer(

@@ -69,13 +69,14 @@ def float_metric_card(cards: DeltaGenerator, workspace: Workspace, metric: TaskM
         delta=ends,
         delta_color="off",
         delta_arrow="off",
-        help="Measured by runs on these images",
+        help="Measured by runs on these data",
     )
 
 
 def float_score_card(cards: DeltaGenerator, workspace: Workspace, score: FloatScore | None) -> None:
     """Show the float network's top-1 or the task's metric, or the reason for a missing number."""
     network, parts = workspace.network, workspace.parts
+    noun = "image" if network is None else network.noun
     if parts is not None and parts.metric is not None:
         float_metric_card(cards, workspace, parts.metric)
         return
@@ -101,14 +102,14 @@ def float_score_card(cards: DeltaGenerator, workspace: Workspace, score: FloatSc
             delta_color="off",
             delta=interval_text(score.top1_ci95),
             delta_arrow="off",
-            help=f"Measured on {score.samples} images; exact 95 % interval (Clopper and Pearson)",
+            help=f"Measured on {score.samples} {noun}s; exact 95 % interval (Clopper and Pearson)",
         )
         return
     labelled = parts is not None and parts.score.labelled
     missing = (
         ("being measured" if workspace.runner.active_jobs else "stopped")
         if labelled
-        else ("needs labels" if parts else "needs images")
+        else ("needs labels" if parts else f"needs {noun}s")
     )
     cards.metric(
         "Float top-1",
@@ -127,7 +128,7 @@ def size_cards(cards: DeltaGenerator, workspace: Workspace, network: Network) ->
     at_8_bits = workspace.config_cost(uniform_config(8, 8))
     cards.metric("Parameters", format_count(network.parameters), border=True, height="stretch")
     cards.metric(
-        "MACs per image",
+        f"MACs per {network.noun}",
         format_count(network.mac_count),
         border=True,
         help="Multiply-accumulates",

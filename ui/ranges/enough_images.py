@@ -31,13 +31,15 @@ def enough_images(workspace: Workspace) -> None:
         return
     images, config = study.calibration, workspace.config
     found = workspace.enough
-    with st.expander("How many calibration images are enough?", icon=":material/filter_frames:"):
+    with st.expander(
+        f"How many calibration {images.noun}s are enough?", icon=":material/filter_frames:"
+    ):
         if found is not None and found.images is images and found.config == config:
             _show_curve(workspace, found)
             return
         st.caption(
-            f"One pass over the {len(images)} images gives the ranges of every smaller number of "
-            "them, drawn eight times."
+            f"One pass over the {len(images)} {images.noun}s gives the ranges of every smaller "
+            "number of them, drawn eight times."
         )
 
         def ask() -> None:
@@ -76,7 +78,7 @@ def _show_curve(workspace: Workspace, found: EnoughImages) -> None:
     st.dataframe(
         [
             {
-                "images": point.images,
+                f"{curve.noun}s": point.images,
                 "more noise, dB": round(point.excess_db, 3),
                 "of the worst draw, dB": round(point.worst_db, 3),
                 "ranges differ by, %": round(100 * point.spread, 2),
@@ -87,9 +89,9 @@ def _show_curve(workspace: Workspace, found: EnoughImages) -> None:
         key="ranges.enough.points",
     )
     st.caption(
-        f"More noise than with the ranges of all {curve.images} images, the mean over "
-        f"{curve.tensors} tensors. Four times {curve.points[-1].images} images would let ranges "
-        f"differ by {curve.predict_spread(4 * curve.points[-1].images):.1%}."
+        f"More noise than with the ranges of all {curve.images} {curve.noun}s, the mean over "
+        f"{curve.tensors} tensors. Four times {curve.points[-1].images} {curve.noun}s would let "
+        f"ranges differ by {curve.predict_spread(4 * curve.points[-1].images):.1%}."
     )
     if curve.outliers:
         _show_outliers(workspace, found)
@@ -117,14 +119,17 @@ def _offer_scores(workspace: Workspace, found: EnoughImages) -> None:
         icon=":material/query_stats:",
         on_click=ask,
         disabled=bool(workspace.runner.active_jobs),
-        help=f"{SCORED_DRAWS} draws at each number of images, {count} images to score",
+        help=f"{SCORED_DRAWS} draws at each number of {study.scored.noun}s, {count} to score",
     )
 
 
 def _show_outliers(workspace: Workspace, found: EnoughImages) -> None:
     """Show the images that alone move a range, as pictures where the input is an image."""
     outliers, network = found.curve.outliers, workspace.network
-    st.caption("Images that alone hold much of a range; without them it is narrower:")
+    st.caption(
+        f"{found.curve.noun.capitalize()}s that alone hold much of a range; without them it is "
+        "narrower:"
+    )
     places = {index: place for place, index in enumerate(found.images.indices)}
     shown = list(dict.fromkeys(one.index for one in outliers if one.index in places))[
         :MOST_PICTURES
@@ -139,7 +144,7 @@ def _show_outliers(workspace: Workspace, found: EnoughImages) -> None:
             column.caption(plain(told))
     st.dataframe(
         [
-            {"image": one.index, "layer": one.tensor, "share of the range": one.share}
+            {found.curve.noun: one.index, "layer": one.tensor, "share of the range": one.share}
             for one in outliers
         ],
         width="stretch",

@@ -49,7 +49,7 @@ def repair_note(workspace: Workspace, passes: Recipe) -> None:
         st.caption(plain(f"Tensors after the repairs of the present experiment: {names}."))
     elif wanted:
         st.info(
-            "The present experiment has repairs that learn from images: calibrate to see the "
+            "The present experiment has repairs that learn from data: calibrate to see the "
             "tensors after them. Until then, the tensors are those before the repairs.",
             icon=":material/build:",
         )
@@ -66,11 +66,13 @@ def calibration_note(workspace: Workspace, side: Side, *, known: bool) -> None:
         return
     if known:
         images = len(parts.calibration or ()) if parts else 0
-        st.caption(f"Activations as calibrated on {images} images, apart from those to score.")
+        st.caption(
+            f"Activations as calibrated on {images} {network.noun}s, apart from those to score."
+        )
         return
     if parts is None or parts.calibration is None:
         st.info(
-            "Ranges of activations need images; the model has none to calibrate with. "
+            f"Ranges of activations need {network.noun}s; the model has none to calibrate with. "
             "Choose data on the page Model. Weights need none.",
             icon=":material/image:",
         )
@@ -87,7 +89,7 @@ def calibration_note(workspace: Workspace, side: Side, *, known: bool) -> None:
         on_click=_start_calibration,
         args=(workspace,),
         disabled=workspace.runner.active_of(JobKind.CALIBRATE) is not None,
-        help=f"Run the float network on {len(parts.calibration)} images",
+        help=f"Run the float network on {len(parts.calibration)} {network.noun}s",
     )
 
 

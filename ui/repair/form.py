@@ -81,11 +81,11 @@ def _pass_fields(chosen: Sequence[str], smooth: Smooth) -> dict[str, Pass]:
         "and the cost is measured",
     )
     from_data = row.checkbox(
-        "Absorb by images",
+        "Absorb by data",
         key="repair.absorb",
         persist_state="session",
         disabled=ABSORB not in chosen,
-        help="The least value seen on the calibration images instead of beta - 3 gamma",
+        help="The least value seen in calibration instead of beta - 3 gamma",
     )
     iterations = row.number_input(
         "AdaRound iterations",
@@ -104,7 +104,7 @@ def _pass_fields(chosen: Sequence[str], smooth: Smooth) -> dict[str, Pass]:
         key="repair.method",
         persist_state="session",
         disabled=CORRECT not in chosen,
-        help="Empirical: from images, layer by layer. Analytic: from batch norms, no data.",
+        help="Empirical: from data, layer by layer. Analytic: from batch norms, no data.",
     )
     return {
         BLOCKS: _block_fields(chosen),

@@ -271,7 +271,7 @@ def _show_reconstructed_blocks(found: Reconstructed) -> None:
             left = 100 * found.tuning.after / found.tuning.before
             st.caption(
                 f"Tuning scales and biases to the float outputs left {left:.0f} % of the outputs' "
-                "error, on images that taught nothing."
+                "error, on data that taught nothing."
             )
         for layer, reason in found.skipped.items():
             st.caption(f"{plain(layer)} keeps its rounding: {plain(reason)}.")

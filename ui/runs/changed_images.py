@@ -37,7 +37,7 @@ def show_changed_answers(workspace: Workspace, runs: Sequence[Run]) -> None:
 def _show_two(workspace: Workspace, before: Run, after: Run) -> None:
     found = sorted(changed_answers(before, after), key=lambda one: one.change != "now wrong")
     if not found:
-        st.caption("Both runs give the same answer on each image that they list.")
+        st.caption(f"Both runs give the same answer on each {before.cost.noun} that they list.")
         return
     wrong = sum(one.change == "now wrong" for one in found)
     right = sum(one.change == "now right" for one in found)
@@ -47,7 +47,7 @@ def _show_two(workspace: Workspace, before: Run, after: Run) -> None:
     _show_pictures(workspace, before, [one.index for one in found], captions)
     rows = [
         {
-            "image": one.index,
+            before.cost.noun: one.index,
             "label": _label_text(one.label, names),
             before.name: answer_text(one.before, one.before_confidence, names),
             after.name: answer_text(one.after, one.after_confidence, names),
@@ -68,9 +68,9 @@ def _change_lines(one: ChangedAnswer, names: Sequence[str]) -> list[str]:
 def _show_many(workspace: Workspace, runs: Sequence[Run]) -> None:
     found = sorted(differing_images(runs), key=_right_answers)
     if not found:
-        st.caption(f"All {len(runs)} runs give the same answer on each image.")
+        st.caption(f"All {len(runs)} runs give the same answer on each {runs[0].cost.noun}.")
         return
-    st.markdown(f"**The runs answer differently to {len(found)} images**")
+    st.markdown(f"**The runs answer differently to {len(found)} {runs[0].cost.noun}s**")
     names = class_names_of(workspace, runs[0])
     captions = [
         [
@@ -85,7 +85,7 @@ def _show_many(workspace: Workspace, runs: Sequence[Run]) -> None:
     _show_pictures(workspace, runs[0], [row.index for row in found], captions)
     rows = [
         {
-            "image": row.index,
+            runs[0].cost.noun: row.index,
             "label": _label_text(row.label, names),
             **{run.name: _text_of(one, names) for run, one in zip(runs, row.answers, strict=True)},
         }

@@ -61,7 +61,7 @@ def show_comparison(workspace: Workspace, runs: Sequence[Run]) -> None:
 def _show_class_changes(workspace: Workspace, before: Run, after: Run) -> None:
     changes = class_changes(before, after)
     if any(one.lost for one in changes):
-        figure = class_change_bars(changes, class_names_of(workspace, before))
+        figure = class_change_bars(changes, class_names_of(workspace, before), before.cost.noun)
         show_figure(figure, "runs.compare.classes")
     elif changes:
         st.caption("Each class keeps its number of right answers.")

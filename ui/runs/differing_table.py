@@ -23,7 +23,9 @@ def differing_table(runs: Sequence[Run]) -> pd.DataFrame:
     table = run_table(runs)
     names = list(table["name"])
     facts: dict[str, list[str]] = {}
-    for row in ("model", "data", "images", "machine", "recipe"):
+    for row in ("model", "data", "images", "rows", "machine", "recipe"):
+        if row not in table:
+            continue
         facts[row] = [str(value) for value in table[row]]
     settings = [_settings_of(run) for run in runs]
     for row in dict.fromkeys(name for one in settings for name in one):
@@ -61,7 +63,7 @@ def _settings_of(run: Run) -> dict[str, str]:
             found |= {
                 f"{side} {name.replace('_', ' ')}": str(value) for name, value in told.items()
             }
-    found["calibration images"] = str(run.calibration_images)
+    found[f"calibration {run.cost.noun}s"] = str(run.calibration_images)
     found["seed"] = str(run.seed)
     return found
 

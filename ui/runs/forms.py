@@ -173,9 +173,11 @@ def show_disagreements(workspace: Workspace, run: Run) -> None:
         return
     total = round((1 - run.evaluation.agreement) * run.evaluation.samples)
     if not found:
-        st.info("Both networks answer the same on every image.")
+        st.info(f"Both networks answer the same on every {run.cost.noun}.")
         return
-    st.caption(f"The networks differ on {total} images; the first {len(found)} are listed.")
+    st.caption(
+        f"The networks differ on {total} {run.cost.noun}s; the first {len(found)} are listed."
+    )
     names = class_names_of(workspace, run)
     known = {} if (told := answers_of_run(run)) is None else told.rows_by_index()
 
@@ -187,14 +189,15 @@ def show_disagreements(workspace: Workspace, run: Run) -> None:
         before, after = known.get(item.index, (None, None))
         rows.append(
             {
-                "image": item.index,
+                run.cost.noun: item.index,
                 "label": "" if item.label is None else class_name(item.label, names),
                 "float": text(item.float_class, before),
                 "quantized": text(item.quantized_class, after),
                 "the change": _answer_verdict(item),
             }
         )
-    st.dataframe(rows, hide_index=True, width="stretch", alt="Images with different answers")
+    alt = f"{run.cost.noun.capitalize()}s with different answers"
+    st.dataframe(rows, hide_index=True, width="stretch", alt=alt)
 
 
 def _answer_verdict(item: Disagreement) -> str:

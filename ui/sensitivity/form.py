@@ -35,8 +35,8 @@ VIEWS = {View.ONLY: "Only this layer", View.ALL_BUT: "All but this layer"}
 ROLES = {Side.WEIGHTS: "Weights", Side.ACTIVATIONS: "Activations", Side.BOTH: "Both together"}
 DEPTH_HELP = (
     "Instant: the noise of each tensor by itself, no forward. Screening: that noise carried to "
-    f"the output by gradients, on {SCREENED_IMAGES} images. Exact: the network runs with each "
-    "layer quantized, on every image."
+    f"the output by gradients, on {SCREENED_IMAGES} of the data. Exact: the network runs with "
+    "each layer quantized, on all of the data."
 )
 VIEW_HELP = (
     "Only this layer: all else is float, so the number is what this layer costs. All but this "
@@ -120,7 +120,7 @@ def _most_harmful_field(depth: Depth, view: View, last: SweepRequest) -> int:
             persist_state="session",
             width=300,
             help="0 measures every cell. Such as 10: the ten layers that add the most noise at the "
-            "fewest bits, proven at 95 %. Images go to the layers whose place is undecided, so it "
+            "fewest bits, proven at 95 %. Data go to the layers whose place is undecided, so it "
             "takes a fraction of the time.",
         )
     )
@@ -134,14 +134,14 @@ def _images_field(
     most = len(workspace.parts.score)
     return int(
         place.number_input(
-            "Images",
+            f"{workspace.parts.score.noun.capitalize()}s",
             1,
             most,
             min(last.images, most),
             50,
             key=f"sensitivity.images.{most}",
             persist_state="session",
-            help="More images later refine what is known; none runs twice",
+            help="More later refine what is known; none runs twice",
         )
     )
 
@@ -156,7 +156,7 @@ def _further_fields(workspace: Workspace, last: SweepRequest) -> tuple[bool, str
             last.stop_when_decided,
             key="sensitivity.early",
             persist_state="session",
-            help="No more images for a layer whose interval overlaps with no other layer's",
+            help="No more data for a layer whose interval overlaps with no other layer's",
         )
         scheduler = settings.scheduler
         if paths_open(settings):  # on a shared server, a visitor connects it to nothing
@@ -210,7 +210,7 @@ def sweep_buttons(
         state = "Paused" if workspace.sensitivity.paused else "Unfinished"
         row.caption(f"{state}: {progress_in_words(found, total)}. They are kept.")
     elif finished:
-        row.caption(f"All {total} cells are known on {asked.images} images.")
+        row.caption(f"All {total} cells are known on {asked.images} {workspace.parts.score.noun}s.")
 
 
 def _proof_button(workspace: Workspace, asked: SweepRequest) -> None:
@@ -225,17 +225,18 @@ def _proof_button(workspace: Workspace, asked: SweepRequest) -> None:
     ):
         start_proof(workspace, asked)
         st.rerun()  # the whole page, so that the frame shows the job
+    noun = "image" if workspace.network is None else workspace.network.noun
     for one in proven:
-        st.success(proof_sentence(one), icon=":material/verified:")
+        st.success(proof_sentence(one, noun), icon=":material/verified:")
 
 
-def proof_sentence(found: MostHarmful) -> str:
-    """Say which layers harm most, how sure that is, and of how many images."""
+def proof_sentence(found: MostHarmful, noun: str = "image") -> str:
+    """Say which layers harm most, how sure that is, and of how many images or rows."""
     layers = ", ".join(plain(layer) for layer in found.layers)
     taken = (
-        f"The proof took all {found.population} images, so it is certain."
+        f"The proof took all {found.population} {noun}s, so it is certain."
         if found.confidence == 1
-        else f"The set is that of all {found.population} images, proven at "
+        else f"The set is that of all {found.population} {noun}s, proven at "
         f"{100 * found.confidence:.0f} % with {found.images} of them."
     )
     return f"Most harmful with {cell_text(found.side, found.bits)}: {layers}. {taken}"

@@ -181,7 +181,7 @@ def _remedy_list(
             "Try",
             key=f"sensitivity.try.{number}",
             disabled=is_trying_remedy(workspace) or request_images(workspace, asked) is None,
-            help="Measures this layer before and after, on the images above",
+            help="Measures this layer before and after, on the data above",
         ):
             start_remedy_trial(workspace, asked, suspect.question, remedy)
             st.rerun()

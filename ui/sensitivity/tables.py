@@ -30,7 +30,7 @@ def layer_list_table(
             "interval": _interval_text(shown_layer_interval(found, score, metric)),
             **{names[other]: _finite_number(value_in_metric(score, other)) for other in others},
             "known": str(score.depth),
-            "images": score.images or None,
+            f"{found.noun}s": score.images or None,
         }
         for score in scores
     ]

@@ -45,7 +45,7 @@ def answers_note(workspace: Workspace, found: Sensitivity, asked_depth: Depth) -
         )
         return
     depth = "Screened" if found.depth is Depth.SCREENING else "Exact"
-    words = [f"{depth} on {_image_count_text(found)} images"]
+    words = [f"{depth} on {_image_count_text(found)} {found.noun}s"]
     if found.float_top1 is not None:
         words.append(f"float top-1 on these {100 * found.float_top1:.2f} %")
     if any(score.depth is Depth.SCREENING for score in found.scores) and depth == "Exact":
@@ -58,7 +58,9 @@ def answers_note(workspace: Workspace, found: Sensitivity, asked_depth: Depth) -
         elif HarmMetric.TASK not in available_metrics(found):
             words.append(f"SQNR stands for {plain(metric.name)}, which an exact sweep measures")
     elif parts is not None and not parts.score.labelled:
-        words.append("the images have no labels: agreement with float and SQNR stand for accuracy")
+        words.append(
+            f"the {found.noun}s have no labels: agreement with float and SQNR stand for accuracy"
+        )
     st.caption(" · ".join(words))
 
 
@@ -139,7 +141,7 @@ def _list_columns(found: Sensitivity, lens: Lens) -> ColumnConfigMappingInput:
         "kl": number("KL", format="%.3g", width=75, help="In nats; lower is better"),
         "agreement": number("Agreement %", format="%.1f", width=95, help="Higher is better"),
         "known": text("Method"),
-        "images": number("Images"),
+        f"{found.noun}s": number(f"{found.noun.capitalize()}s"),
     }
 
 

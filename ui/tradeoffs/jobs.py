@@ -31,7 +31,7 @@ from analysis.runs.verdict import SMALL_LOSS
 from analysis.sensitivity.sweep import Sensitivity, View
 from analysis.study import Study
 from figures.style.units import format_share
-from figures.tradeoffs.wording import COST_NAMES, value_text
+from figures.tradeoffs.wording import cost_name, value_text
 from quant.assignment import bits_by_part
 from quant.config import QuantConfig
 from quant.errors import QuantError
@@ -279,8 +279,9 @@ def _unreachable_sentence(search: RecipeSearch, quantity: Quantity, target: Poin
         search.least_possible_quantity(quantity),
         quantity.value_in(search.reference.cost),
     )
+    cost = cost_name(quantity, search.reference.cost.noun).lower()
     return (
-        f"No choice of bits brings {COST_NAMES[quantity].lower()} on {search.machine.title} to "
+        f"No choice of bits brings {cost} on {search.machine.title} to "
         f"{wanted}; {value_text(quantity, least)} ({format_share(least / eight)} of W8A8) is the "
         "least. Allow more, offer narrower bits, or pin fewer layers."
     )

@@ -49,10 +49,10 @@ def _noise_origin(known: Sensitivity) -> str:
     exact = sum(score.depth is Depth.EXACT for score in known.scores)
     images = max((score.images for score in known.scores), default=0)
     if exact == len(known.scores):
-        return f"Noise of each layer alone: the exact sweep, {images} images."
+        return f"Noise of each layer alone: the exact sweep, {images} {known.noun}s."
     if exact:
         return f"Noise of each layer alone: {exact} of {len(known.scores)} cells exact."
-    return f"Noise of each layer alone: screened on {images} images, without labels."
+    return f"Noise of each layer alone: screened on {images} {known.noun}s, without labels."
 
 
 def _trial_note(noises: Sequence[RecipeNoise], panels: Sequence[Panel]) -> str:
@@ -64,7 +64,7 @@ def _trial_note(noises: Sequence[RecipeNoise], panels: Sequence[Panel]) -> str:
     untried = sum(not one.prediction.tried for one in points)
     among = f"{untried} points of the front not yet" if untried else "each point of the front, too"
     return (
-        f"{len(trials)} whole configurations were tried on {trials[0].images} of the images "
+        f"{len(trials)} whole configurations were tried on {trials[0].images} of the data "
         f"({among}); their predictions come from the trials. Other predictions add up the noise "
         "of layers."
     )

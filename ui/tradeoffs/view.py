@@ -24,7 +24,7 @@ from figures.style.units import format_share
 from figures.tradeoffs.bits_chosen import bits_by_layer
 from figures.tradeoffs.front import front_chart
 from figures.tradeoffs.panel import Panel
-from figures.tradeoffs.wording import COST_NAMES, QualityScale, amount_text, quality_text
+from figures.tradeoffs.wording import QualityScale, amount_text, cost_name, quality_text
 from quant.assignment import bits_by_part
 from ui.job_kind import JobKind
 from ui.state.edit_config import change_experiment
@@ -119,7 +119,7 @@ def show_point_details(
     measured = "not measured yet" if run is None else f"measured **{scale.run_text(run.run)}**"
     predicted = quality_text(scale, picked.prediction)
     tried = picked.prediction.tried
-    source = f" (a trial on {tried} images)" if tried else ""
+    source = f" (a trial on {tried} {found.network.noun}s)" if tried else ""
     st.markdown(f"{plain(scale.name)}: predicted **{predicted}**{plain(source)}, {measured}.")
     if scale.by_loss:
         st.markdown(_below_float(scale, picked, run))
@@ -139,7 +139,7 @@ def show_point_bits(found: Found, picked: Proposal) -> None:
 def _cost_sentence(panel: Panel, picked: Proposal) -> str:
     """Return in words what a point costs, beside uniform 8 bits."""
     costs = [
-        f"{COST_NAMES[quantity]} {amount_text(quantity, picked.cost)} "
+        f"{cost_name(quantity, picked.cost.noun)} {amount_text(quantity, picked.cost)} "
         f"({format_share(quantity.value_in(picked.cost) / eight)})"
         for quantity in SHOWN
         if (eight := panel.eight[quantity])
@@ -192,7 +192,7 @@ def _point_buttons(
         key="tradeoffs.measure",
         icon=":material/play_arrow:",
         disabled=done or workspace.runner.active_of(JobKind.MEASURE) is not None,
-        help="A run on all images; it is kept and corrects the predictions",
+        help="A run on all data; it is kept and corrects the predictions",
     ):
         start_measuring(workspace, found, panel.front.machine, [picked])
         st.rerun()

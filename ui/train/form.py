@@ -52,7 +52,7 @@ def training_form(workspace: Workspace, network: Network) -> TrainingTask:
     )
     chosen = method or TrainingMethod.LEARNED_STEP
     with st.expander("More settings"):
-        settings = _further_settings(TrainingSettings(method=chosen, steps=steps))
+        settings = _further_settings(TrainingSettings(method=chosen, steps=steps), network.noun)
         recipe = _starting_recipe(workspace)
     choice = image_choice_of(workspace)
     split = divide_training_images(workspace.model.source, network, choice)
@@ -60,10 +60,10 @@ def training_form(workspace: Workspace, network: Network) -> TrainingTask:
     return TrainingTask(network, workspace.config, split, settings, workspace.settings.runs, recipe)
 
 
-def _further_settings(settings: TrainingSettings) -> TrainingSettings:
+def _further_settings(settings: TrainingSettings, noun: str) -> TrainingSettings:
     """Draw the fields of an expert, in three columns; return the settings with them."""
     left, middle, right = st.columns(3)
-    batch = int(left.number_input("Images per step", 2, 512, 32, key="train.batch"))
+    batch = int(left.number_input(f"{noun.capitalize()}s per step", 2, 512, 32, key="train.batch"))
     rate = middle.number_input(
         "Relative rate",
         0.0001,
@@ -82,7 +82,7 @@ def _further_settings(settings: TrainingSettings) -> TrainingSettings:
             1000,
             0,
             key="train.patience",
-            help="Looks at the watched images without a better state until it stops; 0: never",
+            help="Looks at the watched data without a better state until it stops; 0: never",
         )
     )
     dampening = right.number_input(
@@ -184,8 +184,8 @@ def has_own_images(workspace: Workspace) -> bool:
 def describe_task(task: TrainingTask) -> str:
     """Return the three counts, and the share of the images that the steps see."""
     seen = task.settings.steps * task.settings.batch
-    epochs = seen / max(1, len(task.split.train))
+    epochs, noun = seen / max(1, len(task.split.train)), task.network.noun
     return plain(
-        f"{task.split.counts_sentence} {task.settings.steps} steps see {seen} images, "
-        f"{epochs:.1f} times the images that train."
+        f"{task.split.counts_sentence} {task.settings.steps} steps see {seen} {noun}s, "
+        f"{epochs:.1f} times the {noun}s that train."
     )

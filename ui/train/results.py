@@ -73,7 +73,7 @@ def show_training_curves(workspace: Workspace) -> None:
     task = workspace.training.task
     points = () if task is None else tuple(task.points)
     if task is None or not points:
-        st.caption("The first look at the watched images comes soon.")
+        st.caption("The first look at the watched data comes soon.")
         return
     expected = workspace.training.forecast
     lines = {} if expected is None else {**expected.scores, "float": expected.float_score}
@@ -100,8 +100,9 @@ def show_training_outcome(workspace: Workspace, outcome: TrainingOutcome) -> Non
         "" if record.changed is None else f" {record.changed:.1%} of the weights' codes moved."
     )
     st.caption(
-        f"{record.steps} steps saw {record.images} images, augmented ones counted each time; the "
-        f"state after step {record.best_step} was the best on watched images. {after.samples} "
+        f"{record.steps} steps saw {record.images} {outcome.task.network.noun}s, "
+        f"augmented ones counted each time; the state after step {record.best_step} was the best "
+        f"on watched data. {after.samples} "
         f"others scored.{changed}"
     )
     _offer_next_steps(workspace, outcome)

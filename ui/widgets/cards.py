@@ -60,7 +60,7 @@ def cost_cards(
     old = reference or report
     figures = (
         (
-            "Energy per image",
+            f"Energy per {report.noun}",
             format_energy,
             report.energy_pj,
             old.energy_pj,
@@ -71,7 +71,7 @@ def cost_cards(
             format_time,
             report.latency_s,
             old.latency_s,
-            f"Estimated for one image, layer after layer{latency_interval(report)}",
+            f"Estimated for one {report.noun}, layer after layer{latency_interval(report)}",
         ),
         (
             "Weight size",
@@ -108,7 +108,7 @@ def score_cards(run: Run) -> None:
     """Show accuracy with its interval beside the float accuracy, agreement and SQNR."""
     found = run.evaluation
     row = st.container(horizontal=True)
-    _top1_cards(row, found)
+    _top1_cards(row, found, run.cost.noun)
     user_metric_cards(row, found)  # stands for accuracy where there is no top-1
     if found.classes:
         row.metric(
@@ -119,7 +119,7 @@ def score_cards(run: Run) -> None:
             delta=interval_text(found.agreement_ci95),
             delta_color="off",
             delta_arrow="off",
-            help="Share of images on which both networks answer the same class",
+            help=f"Share of {run.cost.noun}s on which both networks answer the same class",
         )
     elif found.cosine is not None:
         row.metric(
@@ -130,7 +130,7 @@ def score_cards(run: Run) -> None:
             delta="1 is the same",
             delta_color="off",
             delta_arrow="off",
-            help="Cosine similarity of both networks' outputs, the mean over images",
+            help="Cosine similarity of both networks' outputs, the mean over all data",
         )
     row.metric(
         "Output SQNR",
@@ -146,7 +146,7 @@ def score_cards(run: Run) -> None:
         st.warning(plain(found.metric_problem), icon=":material/function:")
 
 
-def _top1_cards(row: DeltaGenerator, found: Evaluation) -> None:
+def _top1_cards(row: DeltaGenerator, found: Evaluation, noun: str) -> None:
     """Show the top-1 of both networks; without labels, say so."""
     if found.quantized_top1 is not None and found.float_top1 is not None:
         spread = found.quantized_top1_ci95 or Interval(0, 1)
@@ -158,7 +158,7 @@ def _top1_cards(row: DeltaGenerator, found: Evaluation) -> None:
             delta=interval_text(spread),
             delta_color="off",
             delta_arrow="off",
-            help=f"On {found.samples} images; exact 95 % interval (Clopper and Pearson)",
+            help=f"On {found.samples} {noun}s; exact 95 % interval (Clopper and Pearson)",
         )
         drop = found.top1_drop_ci95 or Interval(-1, 1)
         row.metric(
@@ -170,7 +170,7 @@ def _top1_cards(row: DeltaGenerator, found: Evaluation) -> None:
             f"({100 * drop.low:.2f} to {100 * drop.high:.2f})",
             delta_color="off",
             delta_arrow="off",
-            help="The drop's interval is paired: both networks saw the same images",
+            help=f"The drop's interval is paired: both networks saw the same {noun}s",
         )
     elif found.classes:
         for label in ("Quantized top-1", "Float top-1"):
@@ -206,7 +206,7 @@ def _metric_rows(found: Evaluation) -> Iterator[tuple[str, str, str, str]]:
     if metric is None:
         return
     better = f"{'Higher' if metric.higher_is_better else 'Lower'} is better; 95 % intervals by "
-    better += "bootstrap over images, that of the change paired"
+    better += "bootstrap over the data, that of the change paired"
     lost, interval = lost_metric(metric), metric.quantized_ci95
     ends = "one number for all"
     if interval is not None:

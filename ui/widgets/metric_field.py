@@ -25,7 +25,7 @@ def metric_field(workspace: Workspace) -> str:
         workspace.metric,
         key="runs.metric",
         placeholder="/work/metrics.py:miou",
-        help="A Python function of (outputs, targets): a number for each image, or one for all. "
+        help="A Python function of (outputs, targets): a number for each input, or one for all. "
         "Its attribute higher_is_better says which way is up. It is code and runs with each run.",
     ).strip()
 

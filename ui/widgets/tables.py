@@ -11,6 +11,7 @@ from accelerator.workload import FLOAT_BITS
 from analysis.evaluation.lost_score import lost_metric, metric_value_text
 from analysis.network import Network
 from analysis.runs.run_store import Run
+from figures.cost.energy import common_noun
 from figures.style.units import format_bytes, format_energy, format_share, format_time
 from quant.config import LayerConfig, Resolved
 from quant.graph.layers import Layer
@@ -182,6 +183,7 @@ def run_table(runs: Sequence[Run]) -> pd.DataFrame:
     """
     names = distinct_names(runs)
     tagged = any(run.tags for run in runs)
+    noun = common_noun(run.cost for run in runs)
     classes = bool(runs and runs[0].evaluation.classes)
     told = any(not run.evaluation.classes or run.evaluation.metric for run in runs)
     empty = [] if any(run.evaluation.classes for run in runs) else OF_CLASSES
@@ -205,7 +207,7 @@ def run_table(runs: Sequence[Run]) -> pd.DataFrame:
                 "weights": format_bytes(run.cost.weight_bytes),
                 "peak memory": format_bytes(run.cost.peak_activation_bytes),
                 "model": run.model,
-                "images": run.evaluation.samples,
+                f"{noun}s": run.evaluation.samples,
                 "data": run.data,
                 "seconds": run.seconds,
                 "when": run.created,

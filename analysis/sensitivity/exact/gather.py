@@ -110,6 +110,7 @@ def gather_scores(
         whole=tuple(score for score in found if not score.question.layer),
         seconds=seconds,
         forwards=forwards,
+        noun=asked.encodings.network.noun,
     )
 
 

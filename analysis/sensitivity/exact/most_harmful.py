@@ -156,5 +156,5 @@ def _describe_contest(contest: Contest, images: int) -> Progress:
     return Progress(
         settled / len(contest.layers),
         f"{len(contest.inside)} of {contest.wanted} most harmful layers proven; "
-        f"{len(contest.undecided)} undecided after {images} images",
+        f"{len(contest.undecided)} undecided after {images} samples",
     )

@@ -72,7 +72,7 @@ def screen_layers(study: Study, sweep: Sweep) -> Steps[Sensitivity]:
         screening.add_batch(batch)
         done += sample_count(batch.inputs)
         share = SHARE_OF_GRIDS + (1 - SHARE_OF_GRIDS) * done / len(data)
-        yield Progress(share, f"Screening: {done} of {len(data)} images")
+        yield Progress(share, f"Screening: {done} of {len(data)} samples")
     return screening.screening_result(time.perf_counter() - start)
 
 
@@ -179,6 +179,7 @@ class _Screening:
             whole=tuple(_scores_from_products(signal, whom, whole)),
             seconds=seconds,
             forwards=self._forwards_per_image(),
+            noun=self._network.noun,
         )
 
     def _forwards_per_image(self) -> float:

@@ -179,7 +179,7 @@ def test_a_bad_run_tells_what_each_side_costs_and_on_how_many_images() -> None:
     told = judge_run(replace(bad, sides=side_losses(512, "points of top-1"))).sentence
     assert told.endswith(
         ": not deployable; weights alone lose 78.0 points of top-1, activations alone 2.0 "
-        "(on 512 of the images)."
+        "(on 512 of the data)."
     )
     whole = judge_run(replace(bad, sides=side_losses(1000, "points of top-1"))).sentence
     assert whole.endswith("activations alone 2.0.")

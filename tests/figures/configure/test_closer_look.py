@@ -86,7 +86,7 @@ def test_losses_stand_below_the_energies_with_their_intervals(network: Network) 
     assert losses.error_y.array == pytest.approx((1.5, 1.5, 1.5))
     assert "Accuracy lost" in figure.layout.yaxis2.title.text
     words = " ".join(explain_in_words(explained(network, known)))
-    assert "2.00 points of accuracy alone (95 % interval 0.50 to 3.50, 200 images)" in words
+    assert "2.00 points of accuracy alone (95 % interval 0.50 to 3.50, n = 200)" in words
 
 
 def test_without_labels_answers_that_change_are_counted(network: Network) -> None:

@@ -282,9 +282,7 @@ def test_one_run_without_labels_makes_agreement_the_measure(
     draw: Callable[[list[Run]], go.Figure],
 ) -> None:
     figure = draw([run("a", network(1)), run("b", network(1), unlabelled(932))])
-    assert takeaway(figure) == (
-        "No labels: agreement with float is lowest in b, 93 % of the images"
-    )
+    assert takeaway(figure) == ("No labels: agreement with float is lowest in b, 93 % of the data")
     titles = figure.layout.xaxis.title.text + str(figure.layout.yaxis.title.text)
     assert "Same answer as the float network" in titles
     assert len(figure.data) == 1
