@@ -7,7 +7,7 @@ import pytest
 
 from analysis.network import Network
 from quant.progress import Progress, Steps, drain_steps
-from tests.pages.visit import MODEL, PATIENCE_S, Visit, wait_idle
+from tests.pages.visit import MODEL, PATIENCE_S, Visit, held_jobs, wait_idle
 from ui.answers.sensitivity import screening_key, start_sweep
 from ui.job_kind import JobKind
 from ui.jobs import Job
@@ -24,6 +24,7 @@ def test_a_model_that_comes_in_while_a_page_is_drawn_waits_for_the_next_page(
     ended, seen = visit.work.runner.ended, []
 
     def until_loaded(work: Workspace) -> None:
+        go_on.set()
         deadline = time.monotonic() + PATIENCE_S
         while work.runner.ended == ended:
             assert time.monotonic() < deadline
@@ -34,7 +35,7 @@ def test_a_model_that_comes_in_while_a_page_is_drawn_waits_for_the_next_page(
         seen.append((work.network is network, network.name, under_way))
 
     visit.open(MODEL)
-    with monkeypatch.context() as patch:
+    with held_jobs() as go_on, monkeypatch.context() as patch:
         patch.setattr("ui.model.task_facts.measure_import_check", until_loaded)
         patch.setattr("ui.widgets.network_view.show_layer_table", look)
         visit.press(f"model.use.{OTHER}")

@@ -144,8 +144,11 @@ def wait_idle(work: Workspace) -> None:
 
 
 @contextmanager
-def held_jobs() -> Iterator[None]:
-    """Hold jobs before their first step, so that a test sees them run; a cancelled job ends."""
+def held_jobs() -> Iterator[threading.Event]:
+    """Hold jobs before their first step, so that a test sees them run; a cancelled job ends.
+
+    The event lets the jobs go on; the end of the context sets it.
+    """
     go_on, drive = threading.Event(), Job._drive_steps
 
     def wait_and_drive(job: Job, steps: Any) -> None:
@@ -155,7 +158,7 @@ def held_jobs() -> Iterator[None]:
 
     with patch.object(Job, "_drive_steps", wait_and_drive):
         try:
-            yield
+            yield go_on
         finally:
             go_on.set()
 
