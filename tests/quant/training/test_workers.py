@@ -1,6 +1,7 @@
 """Two processes with a batch each train as one process with the double batch."""
 
-from multiprocessing import get_context
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from quant.training.state.trained_state import TrainedState, load_trained_state
 from quant.training.train import train_network
 from quant.training.workers import WorkerProcesses
 from tests.quant.training.problems import Problem, problem
+
+ROOT = Path(__file__).parents[3]
 
 
 def learn(given: Problem, settings: TrainingSettings, checkpoint: Checkpoint) -> TrainedState:
@@ -34,13 +37,14 @@ def settings_with(batch: int, norms: NormHandling) -> TrainingSettings:
     return TrainingSettings(steps=4, batch=batch, watch_every=1, norms=norms, dampening=0.1)
 
 
-def train_in_process(rank: int, folder: Path) -> None:
+def train_in_process(rank: int, place: str) -> None:
+    folder = Path(place)
     dist.init_process_group(
         "gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2
     )
     for norms in NormHandling:
-        place = Checkpoint(folder / f"{norms}.checkpoint", "", 0.0, writes=rank == 0)
-        state = learn(problem(), settings_with(16, norms), place)
+        written = Checkpoint(folder / f"{norms}.checkpoint", "", 0.0, writes=rank == 0)
+        state = learn(problem(), settings_with(16, norms), written)
         state.save(folder / f"{norms}.{rank}")
     dist.destroy_process_group()
 
@@ -48,15 +52,19 @@ def train_in_process(rank: int, folder: Path) -> None:
 @pytest.mark.skipif(not dist.is_available(), reason="torch was built without distributed")
 def test_two_processes_learn_what_one_learns_from_the_double_batch(tmp_path: Path) -> None:
     torch.set_num_threads(1)
-    # a forked process could not use autograd: its threads stay behind in the process of the tests
+    # neither forked nor spawned: autograd's threads do not fork, and Streamlit leaves another
+    # main module behind, which a spawned process would run
+    program = f"import sys, {__name__} as t; t.train_in_process(int(sys.argv[1]), sys.argv[2])"
     both = [
-        get_context("spawn").Process(target=train_in_process, args=(r, tmp_path)) for r in (0, 1)
-    ]
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(rank), str(tmp_path)],
+            cwd=ROOT, stderr=subprocess.PIPE, text=True,
+        )
+        for rank in (0, 1)
+    ]  # fmt: skip
     for one in both:
-        one.start()
-    for one in both:
-        one.join()
-        assert one.exitcode == 0
+        _, said = one.communicate()
+        assert one.returncode == 0, said
     for norms in NormHandling:
         found = [load_trained_state(tmp_path / f"{norms}.{rank}") for rank in (0, 1)]
         assert found[0].digest == found[1].digest
