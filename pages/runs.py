@@ -6,7 +6,7 @@ from analysis.runs.verdict import loses_much_accuracy
 from figures.cost.energy import energy_by_component, energy_by_layer
 from figures.cost.roofline import roofline_chart
 from figures.cost.widths import requested_and_effective
-from figures.quality.layer_sqnr import LAYER_IMAGES_NOTE, sqnr_by_layer
+from figures.quality.layer_sqnr import layer_images_note, sqnr_by_layer
 from ui.model.task_facts import accuracy_substitute
 from ui.runs.annotations import filter_by_tag, show_annotation
 from ui.runs.compare_view import show_comparison
@@ -111,7 +111,7 @@ else:
     for number, figure in enumerate(figures):
         show_figure(figure, f"runs.{view}.{number}")
     if view == "SQNR by layer":
-        st.caption(LAYER_IMAGES_NOTE)
+        st.caption(layer_images_note(run.cost.noun))
 for note in run.cost.notes:
     st.caption(f":material/info: {plain(note)}")
 manage_run(work, run)

@@ -1,7 +1,7 @@
 """Check the conditions of a run: each holds, is broken, or needs more images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from scipy.special import ndtri
@@ -32,7 +32,7 @@ class Decision:
 
     `more_images` is the number of further images for a decision, None for a decided condition or
     for more than a million. `detectable` is the value that the images call broken in 80 % of
-    trials.
+    trials. `noun` is the word for what one inference takes.
     """
 
     condition: Condition
@@ -44,6 +44,7 @@ class Decision:
     source: str
     more_images: int | None = None
     detectable: float | None = None
+    noun: str = "image"
 
     @property
     def decision_sentence(self) -> str:
@@ -52,13 +53,13 @@ class Decision:
         text = f"{self.condition.measure} is {say(self.value)}"
         if self.interval is not None:
             ends = f"{say(self.interval.low)} to {say(self.interval.high)}"
-            text += f" ({100 * self.confidence:.4g} %: {ends}; {self.images} images)"
+            text += f" ({100 * self.confidence:.4g} %: {ends}; {self.images} {self.noun}s)"
         text += f": '{self.condition.text}' {_VERBS[self.outcome]}."
         if self.outcome is GateOutcome.UNDECIDED:
             text += (
-                " The value is too close to the limit for more images to decide."
+                f" The value is too close to the limit for more {self.noun}s to decide."
                 if self.more_images is None
-                else f" About {self.more_images} images more would decide."
+                else f" About {self.more_images} {self.noun}s more would decide."
             )
         return text
 
@@ -92,7 +93,10 @@ def check_run(
     chances = sum(not one.measure.is_cost for one in conditions)
     single = 1 - (1 - confidence) / max(1, chances)
     return tuple(
-        decide_condition(one, estimate_measure(one, run, against, single), single)
+        replace(
+            decide_condition(one, estimate_measure(one, run, against, single), single),
+            noun=run.cost.noun,
+        )
         for one in conditions
     )
 

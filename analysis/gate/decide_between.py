@@ -27,6 +27,7 @@ class RunDecision:
     interval: Interval
     better: str | None
     more_images: int | None
+    noun: str = "image"
 
     @property
     def sentence(self) -> str:
@@ -34,12 +35,12 @@ class RunDecision:
         ends = f"95 %: {100 * self.interval.low:z.2f} to {100 * self.interval.high:z.2f}"
         text = (
             f"{self.run} loses {100 * self.drop:z.2f} points against {self.against} ({ends}; "
-            f"{self.images} images)"
+            f"{self.images} {self.noun}s)"
         )
         if self.better is not None:
             return f"{text}: {self.better} is better."
         if self.more_images is None:
-            return f"{text}: no number of images up to a million would tell which is better."
+            return f"{text}: no number of {self.noun}s up to a million would tell which is better."
         return f"{text}: you need about {self.more_images} more to tell which is better."
 
 
@@ -74,4 +75,5 @@ def decide_between(run: Run, against: Run, confidence: float = 0.95) -> RunDecis
         interval=interval,
         better=better,
         more_images=more,
+        noun=run.cost.noun,
     )

@@ -106,7 +106,7 @@ class EarlyStop:
     def stop_note(self, samples: int) -> str:
         """Return how many of the images were scored, as a sentence."""
         number = self.sizes.index(samples) + 1
-        seen = f"Scored {samples} of {self.sizes[-1]} images, in random order"
+        seen = f"Scored {samples} of {self.sizes[-1]} {self.cost.noun}s, in random order"
         decided = "the conditions are decided" if samples < self.sizes[-1] else "the last look"
         return f"{seen}: {decided} (look {number} of at most {len(self.sizes)})."
 

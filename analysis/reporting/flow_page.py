@@ -39,7 +39,10 @@ class CauseLine:
 
 @dataclass(frozen=True, slots=True)
 class FlowPage:
-    """A diagnosis in a report: the goal in words, the steps in order, the causes, the end."""
+    """A diagnosis in a report: the goal in words, the steps in order, the causes, the end.
+
+    `noun` is the word for what one inference takes.
+    """
 
     goal: str
     met: bool
@@ -47,6 +50,7 @@ class FlowPage:
     advice: str
     steps: tuple[FlowLine, ...]
     causes: tuple[CauseLine, ...]
+    noun: str = "image"
 
 
 def flow_page_of(found: Diagnosis, run: Run) -> FlowPage | None:
@@ -66,6 +70,7 @@ def flow_page_of(found: Diagnosis, run: Run) -> FlowPage | None:
             CauseLine(one.layer, str(one.side), one.cause, one.evidence, one.remedy, one.points)
             for one in found.causes[:MOST_CAUSES]
         ),
+        run.cost.noun,
     )
 
 
@@ -133,6 +138,7 @@ def _read_flow_page(raw: JsonObject, run: Run) -> FlowPage:
             )
             for one in raw["causes"][:MOST_CAUSES]
         ),
+        run.cost.noun,
     )
 
 

@@ -30,7 +30,10 @@ class TradePoint:
 
 @dataclass(frozen=True, slots=True)
 class TradeOff:
-    """A predicted front, uniform references and measured points; `chosen` is the run or None."""
+    """A predicted front, uniform references and measured points; `chosen` is the run or None.
+
+    `noun` is the word for what one inference takes.
+    """
 
     machine: str
     quantity: Quantity
@@ -39,6 +42,7 @@ class TradeOff:
     references: tuple[TradePoint, ...]
     measured: tuple[TradePoint, ...]
     chosen: TradePoint | None = None
+    noun: str = "image"
 
 
 def trade_off_from_front(front: Front, chosen: Run, measured: Sequence[Measured] = ()) -> TradeOff:
@@ -66,6 +70,7 @@ def trade_off_from_front(front: Front, chosen: Run, measured: Sequence[Measured]
             if one.run.id != chosen.id
         ),
         trade_point_of_run(chosen, front.quantity, labelled=labelled),
+        chosen.cost.noun,
     )
 
 
@@ -84,6 +89,7 @@ def trade_off_from_record(record: FrontRecord, runs: Sequence[Run] = ()) -> Trad
             for run in runs
             if run.cost.machine == record.machine and run.data_digest == record.data_digest
         ),
+        noun=next((run.cost.noun for run in runs), "image"),
     )
 
 
@@ -152,6 +158,7 @@ def _read_trade_off(raw: JsonObject, chosen: Run) -> TradeOff:
         tuple(references),
         tuple(measured),
         trade_point_of_run(chosen, quantity, labelled=labelled),
+        chosen.cost.noun,
     )
 
 

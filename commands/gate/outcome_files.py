@@ -109,9 +109,9 @@ def outcome_as_markdown(decisions: Sequence[Decision], run: Run, against: Run | 
     lines = [
         f"## QuantScope: {join_outcomes(decisions)}",
         "",
-        f"{what} on {run.evaluation.samples} images of {_markdown_text(run.data)}.",
+        f"{what} on {run.evaluation.samples} {run.cost.noun}s of {_markdown_text(run.data)}.",
         "",
-        "| fails if | outcome | measured | interval | more images |",
+        f"| fails if | outcome | measured | interval | more {run.cost.noun}s |",
         "|---|---|---|---|---|",
         *(_markdown_row(decision) for decision in decisions),
     ]

@@ -21,7 +21,7 @@ def diagnosis_section(report: Report) -> Html:
         join_html(
             (
                 html_element("h3", stage),
-                join_html(_step_box(step) for step in group),
+                join_html(_step_box(step, page.noun) for step in group),
             )
         )
         for stage, group in groupby(page.steps, key=lambda step: step.stage)
@@ -37,11 +37,11 @@ def diagnosis_section(report: Report) -> Html:
     )
 
 
-def _step_box(step: FlowLine) -> Html:
+def _step_box(step: FlowLine, noun: str) -> Html:
     facts = [step.measured] if step.measured else []
     facts.append(f"{step.seconds:.1f} s")
     if step.energy_pj is not None:
-        facts.append(f"{format_energy(step.energy_pj)} per image")
+        facts.append(f"{format_energy(step.energy_pj)} per {noun}")
     if step.adopted is not None:
         facts.append("stays" if step.adopted else "is not used")
     return html_element(

@@ -22,7 +22,7 @@ from figures.document.markup import (
 from figures.document.plots import plot_element
 from figures.document.summary import interval_text, points_interval, share_value, sqnr_value
 from figures.quality.accuracy import accuracy_against_energy, accuracy_with_interval
-from figures.quality.layer_sqnr import LAYER_IMAGES_NOTE, sqnr_by_layer
+from figures.quality.layer_sqnr import layer_images_note, sqnr_by_layer
 from figures.quality.output_noise import noise_by_layer
 from figures.repair.waterfall import repair_waterfall
 from figures.sensitivity.ranking import worst_layers
@@ -99,7 +99,8 @@ def _noise_plot(report: Report) -> Iterator[Html]:
         yield paragraph("Not measured.")
         return
     shown = dict(sorted(noisy.items(), key=lambda item: item[1])[:MOST_LAYERS])
-    note = f"{LAYER_IMAGES_NOTE} {_shown_note(len(shown), len(noisy), 'noisiest layers')}".strip()
+    why = layer_images_note(report.run.cost.noun)
+    note = f"{why} {_shown_note(len(shown), len(noisy), 'noisiest layers')}".strip()
     yield plot_element(
         sqnr_by_layer({name: db for name, db in noisy.items() if name in shown}), note
     )

@@ -23,10 +23,14 @@ from figures.style.palette import ACTIVATION, AFTER, BEFORE, FLOAT
 from figures.style.units import energy_scale, format_energy, format_share
 
 PAIR_PX = 26
-LAYER_IMAGES_NOTE = (
-    f"Layers are compared on the first {LAYER_IMAGES} images, because the activations of both "
-    "networks are held at once; the SQNR of the output is that of all images."
-)
+
+
+def layer_images_note(noun: str) -> str:
+    """Return why the SQNR of layers is not that of the output; `noun` is the word for an input."""
+    return (
+        f"Layers are compared on the first {LAYER_IMAGES} {noun}s, because the activations of both "
+        f"networks are held at once; the SQNR of the output is that of all {noun}s."
+    )
 
 
 def sqnr_by_layer(layer_sqnr_db: Mapping[str, float]) -> go.Figure:
@@ -137,7 +141,9 @@ def compare_layers(before: Run, after: Run) -> go.Figure:
             hovertemplate="<b>%{customdata[0]}</b><br>%{customdata[1]}<extra></extra>",
         )
     figure.update_layout(barmode="group", bargap=0.25)
-    figure.update_xaxes(title=f"Energy per image ({unit}), lower is better", rangemode="tozero")
+    figure.update_xaxes(
+        title=f"Energy per {before.cost.noun} ({unit}), lower is better", rangemode="tozero"
+    )
     label_rows(figure, [row.layer for row in rows])
     return finish_figure(
         figure, _comparison_title(before, after, rows), rows_height_px(len(rows), PAIR_PX)

@@ -16,11 +16,11 @@ from figures.style.units import bytes_scale, energy_scale, format_share, time_sc
 
 PLOT_PX = 380
 _NAMES = {
-    Quantity.ENERGY: "Energy per image",
-    Quantity.LATENCY: "Latency per image",
+    Quantity.ENERGY: "Energy per {noun}",
+    Quantity.LATENCY: "Latency per {noun}",
     Quantity.SIZE: "Weight size",
     Quantity.MEMORY: "Peak activation memory",
-    Quantity.BOPS: "Bit operations per image",
+    Quantity.BOPS: "Bit operations per {noun}",
 }
 
 
@@ -61,7 +61,8 @@ def trade_off_chart(data: TradeOff) -> go.Figure:
         _add_measured_points(
             figure, "Chosen, measured", chosen, (factor, SUSPECT, "star", 15), value
         )
-    figure.update_xaxes(title=f"{_NAMES[data.quantity]} ({unit}), lower is better")
+    name = _NAMES[data.quantity].format(noun=data.noun)
+    figure.update_xaxes(title=f"{name} ({unit}), lower is better")
     figure.update_yaxes(title=_value_title(data, by_loss=by_loss))
     return finish_figure(figure, _trade_off_title(data), PLOT_PX, legend_below=True)
 

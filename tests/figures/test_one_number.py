@@ -11,7 +11,7 @@ from analysis.ranges.distributions import format_ratio
 from analysis.ranges.findings import Cause
 from analysis.ranges.tensors import open_range_book
 from figures import takeaway
-from figures.quality.layer_sqnr import LAYER_IMAGES_NOTE
+from figures.quality.layer_sqnr import layer_images_note
 from figures.ranges.channels import channel_ranges
 from figures.repair.before_after import channel_spread as spread_of_repair
 from figures.repair.before_after import ranges_before_after
@@ -50,5 +50,5 @@ def test_ranges_repair_and_diagnosis_tell_one_ratio_of_channels() -> None:
 
 
 def test_the_sqnr_of_layers_says_why_it_is_not_that_of_the_output() -> None:
-    assert f"first {LAYER_IMAGES} images" in LAYER_IMAGES_NOTE
-    assert "that of all images" in LAYER_IMAGES_NOTE
+    assert f"first {LAYER_IMAGES} images" in layer_images_note("image")
+    assert layer_images_note("row").endswith("that of all rows.")

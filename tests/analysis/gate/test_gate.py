@@ -12,6 +12,7 @@ from analysis.evaluation.image_answers import ImageAnswers, pack_bits
 from analysis.evaluation.measures import Interval
 from analysis.gate.condition import Measure, read_condition
 from analysis.gate.decide import Decision, GateOutcome, check_run, join_outcomes
+from analysis.gate.decide_between import decide_between
 from analysis.runs.run_store import Run
 from quant.errors import ConfigError, QuantError
 from tests.analysis.results import evaluation, layer_cost, metric_score, report, run
@@ -187,3 +188,15 @@ def test_a_drop_where_the_task_has_another_metric_is_in_points_of_it() -> None:
     error = replace(score, metric=replace(detected, name="MAE", share=False))
     with pytest.raises(QuantError, match="MAE is none"):
         decide_one("drop > 1", run("tried", report(), error))
+
+
+def test_rows_of_a_table_are_called_rows() -> None:
+    dice = np.random.default_rng(0)
+    images = outcomes_of(0.05, 0.0, 100, dice)
+    rows = replace(images, cost=replace(images.cost, noun="row"))
+    assert decide_one("drop > 5", images).decision_sentence.endswith(" images more would decide.")
+    told = decide_one("drop > 5", rows).decision_sentence
+    assert "100 rows)" in told
+    assert told.endswith(" rows more would decide.")
+    better = decide_between(rows, run("other", rows.cost, images.evaluation)).sentence
+    assert "100 rows)" in better

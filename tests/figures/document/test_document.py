@@ -22,6 +22,7 @@ from analysis.sensitivity.sweep import CellScore, Depth, Question, Sensitivity, 
 from figures.document import render_report
 from figures.document.markup import Html, bullet_list, exact_number, html_element
 from figures.document.plots import plotly_library, script_json
+from figures.tradeoffs.report_front import trade_off_chart
 from quant.config import uniform_config
 from quant.simulation.plan import Side
 from tests.analysis.results import evaluation, layer_cost, report, run, unlabelled
@@ -104,6 +105,11 @@ def front(chosen: str = "plain") -> TradeOff:
         measured=(TradePoint("Mixed 2", 2e6, 0.043, Interval(0.02, 0.06), 21.0),),
         chosen=TradePoint(chosen, 2.5e6, 0.0296, Interval(0.01, 0.05), 20.0),
     )  # fmt: skip
+
+
+def test_the_front_of_a_table_costs_by_the_row() -> None:
+    title = trade_off_chart(replace(front(), noun="row")).layout.xaxis.title.text
+    assert title == "Energy per row (µJ), lower is better"
 
 
 def sensitivity() -> Sensitivity:
