@@ -45,7 +45,7 @@ def test_a_cancelled_measurement_does_not_start_again(runs: Path) -> None:
         visit = Visit()
         for job in visit.work.runner.active_jobs:
             job.cancel()
-        visit.wait()
+    visit.wait()
     visit.run()
     assert visit.metric("Float top-1").value == "?"
     assert visit.metric("Float top-1").delta == "stopped"

@@ -150,7 +150,7 @@ def test_a_cancelled_recipe_keeps_what_was_there(visit: Visit) -> None:
         visit.press("repair.run")
         for job in visit.work.runner.active_jobs:
             job.cancel()
-        visit.wait()
+    visit.wait()
     assert visit.work.repaired is None
     visit.press("repair.run").wait()
     assert visit.work.repaired is not None

@@ -305,7 +305,8 @@ def test_a_cancelled_run_saves_nothing_and_the_app_stays_usable(page: Visit, sav
         page.press("Run")
         (job,) = [j for j in work.runner.active_jobs if j.kind is JobKind.RUN]
         page.press(f"frame.cancel.{job.id}")
-        page.wait()
+        assert str(job.state) == "cancelling"
+    page.wait()
     assert job.state is JobState.CANCELLED
     assert saved() == []
     assert "cancelled. Nothing else changed." in page.words

@@ -145,15 +145,14 @@ def wait_idle(work: Workspace) -> None:
 
 @contextmanager
 def held_jobs() -> Iterator[threading.Event]:
-    """Hold jobs before their first step, so that a test sees them run; a cancelled job ends.
+    """Hold jobs before their first step, cancelled or not, so that a test sees them run.
 
     The event lets the jobs go on; the end of the context sets it.
     """
     go_on, drive = threading.Event(), Job._drive_steps
 
     def wait_and_drive(job: Job, steps: Any) -> None:
-        while not go_on.wait(0.01) and not job._must_stop():
-            pass
+        go_on.wait()
         drive(job, steps)
 
     with patch.object(Job, "_drive_steps", wait_and_drive):
