@@ -89,7 +89,9 @@ def trade_off_from_record(record: FrontRecord, runs: Sequence[Run] = ()) -> Trad
             for run in runs
             if run.cost.machine == record.machine and run.data_digest == record.data_digest
         ),
-        noun=next((run.cost.noun for run in runs), "image"),
+        noun=next(
+            (run.cost.noun for run in runs if run.model_digest == record.model_digest), "image"
+        ),
     )
 
 
