@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tests.analysis.results import layer_cost, report, run
-from tests.pages.visit import CONFIGURE, MODEL, RUNS, Visit, held_jobs, leave_choices
+from tests.pages.visit import CONFIGURE, MODEL, RUNS, Visit, held_jobs, leave_choices, model_choice
 from ui.frame.workspace_registry import process_registry
 from ui.state.last_choices import SNAPSHOT
 
@@ -125,13 +125,7 @@ def test_choices_that_cannot_be_read_do_no_harm(runs: Path, text: str) -> None:
 
 
 def test_choices_of_a_model_that_has_gone_fall_back_to_the_sample(runs: Path) -> None:
-    gone: dict[str, object] = {
-        "source": "/nowhere/net.pt2",
-        "builder": None,
-        "input_shape": [],
-        "shown": None,
-    }
-    leave_choices(runs, model=gone)
+    leave_choices(runs, model=model_choice("/nowhere/net.pt2"))
     visit = Visit()
     assert visit.work.model.source == "fashion-mobilenet"
     assert visit.work.parts is not None

@@ -8,7 +8,7 @@ import pytest
 from google.protobuf.json_format import MessageToDict
 from streamlit.testing.v1.element_tree import Block
 
-from tests.pages.visit import RUNS, Visit, leave_choices
+from tests.pages.visit import RUNS, Visit, data_choice, leave_choices, model_choice
 from ui.navigation import _PAGES
 
 PAGES = [path for path, *_ in _PAGES]
@@ -42,14 +42,8 @@ def _texts_of(value: Any) -> Iterator[str]:
 @pytest.fixture
 def tabular(runs: Any) -> Visit:
     """A tab on the sample that takes rows, after a run."""
-    model: dict[str, object] = {
-        "source": "letter-mlp",
-        "builder": None,
-        "input_shape": [],
-        "shown": None,
-    }
-    data = {"source": "letter", "preprocess": "", "calibration": 64, "samples": 200, "seed": 0}
-    leave_choices(runs, model=model, data=data)
+    data = data_choice("letter", calibration=64)
+    leave_choices(runs, model=model_choice("letter-mlp"), data=data)
     visit = Visit().wait()
     return visit.open(RUNS).press("Run").wait()
 

@@ -8,19 +8,16 @@ from quant.passes.equalize import Equalize
 from quant.passes.reconstruct.reconstruct import Reconstruct
 from quant.progress import drain_steps
 from quant.spec import Granularity
-from tests.pages.visit import Visit, held_jobs, leave_choices
+from tests.pages.visit import Visit, held_jobs, leave_choices, model_choice
 from ui.navigation import REPAIR, RUNS
 from ui.repair.form import ABSORB, BLOCKS, CORRECT, EQUALIZE, ROUND
 from ui.repair.view import is_repairing
 
 IMBALANCED = {
-    "model": {
-        "source": "fashion-mobilenet-imbalanced", "builder": None, "input_shape": [],
-        "shown": None,
-    },
+    "model": model_choice("fashion-mobilenet-imbalanced"),
     "config": uniform_config(8, 8, Granularity.PER_TENSOR).to_dict(),
     "config_name": "W8A8 per-tensor",
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -101,12 +98,7 @@ def test_a_setting_rests_while_its_pass_is_off(visit: Visit) -> None:
 
 
 def test_blocks_are_reconstructed_with_the_steps_of_the_form_and_listed(runs: Path) -> None:
-    letters: dict[str, object] = {
-        "source": "letter-mlp",
-        "builder": None,
-        "input_shape": [],
-        "shown": None,
-    }
+    letters = model_choice("letter-mlp")
     leave_choices(runs, model=letters, config=uniform_config(3, 8).to_dict(), config_name="W3A8")
     visit = Visit().open(REPAIR)
     assert visit.at.multiselect(key="repair.recipe").value == [ROUND], "what is recommended"

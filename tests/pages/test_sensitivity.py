@@ -20,7 +20,7 @@ from quant.passes.equalize import Equalize
 from quant.progress import drain_steps
 from quant.simulation.plan import Side
 from quant.spec import Granularity
-from tests.pages.visit import PATIENCE_S, Visit, leave_choices
+from tests.pages.visit import PATIENCE_S, Visit, leave_choices, model_choice
 from ui.answers.proof import proven_layers
 from ui.answers.sensitivity import (
     active_sweep_job,
@@ -47,13 +47,10 @@ class Unlabelled:
 
 
 IMBALANCED = {
-    "model": {
-        "source": "fashion-mobilenet-imbalanced", "builder": None, "input_shape": [],
-        "shown": None,
-    },
+    "model": model_choice("fashion-mobilenet-imbalanced"),
     "config": uniform_config(8, 8, Granularity.PER_TENSOR).to_dict(),
     "config_name": "W8A8 per-tensor",
-}  # fmt: skip
+}
 
 
 def switch(visit: Visit, key: str, value: object) -> Visit:

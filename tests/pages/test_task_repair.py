@@ -9,7 +9,7 @@ import pytest
 from analysis.evaluation.told_score import told_score
 from quant.config import uniform_config
 from quant.spec import Granularity
-from tests.pages.visit import RUNS, Visit, leave_choices, wait_idle
+from tests.pages.visit import RUNS, Visit, data_choice, leave_choices, model_choice, wait_idle
 from ui.navigation import REPAIR
 from ui.repair.form import EQUALIZE
 from ui.runs.report import report_path, start_report
@@ -17,13 +17,11 @@ from ui.runs.report import report_path, start_report
 
 def choices(model: str, data: str) -> dict[str, Any]:
     return {
-        "model": {"source": model, "builder": None, "input_shape": [], "shown": None},
-        "data": {
-            "source": data, "preprocess": "", "calibration": 16, "samples": 16, "seed": 0,
-        },
+        "model": model_choice(model),
+        "data": data_choice(data, calibration=16, samples=16),
         "config": uniform_config(5, 8, Granularity.PER_TENSOR).to_dict(),
         "config_name": "W5A8 per-tensor",
-    }  # fmt: skip
+    }
 
 
 def words_of_comparison(visit: Visit) -> str:

@@ -19,7 +19,15 @@ from quant.passes.correct_bias import CorrectBias
 from quant.passes.equalize import Equalize
 from quant.progress import drain_steps
 from quant.spec import Granularity, SpecChange
-from tests.pages.visit import CONFIGURE, MODEL, RUNS, Visit, leave_choices
+from tests.pages.visit import (
+    CONFIGURE,
+    MODEL,
+    RUNS,
+    Visit,
+    data_choice,
+    leave_choices,
+    model_choice,
+)
 from ui.export.jobs import finished_artefacts, present_export_request
 
 EXPORT = "pages/export.py"
@@ -44,12 +52,10 @@ def place_of(visit: Visit, kind: str, words: str = "") -> int:
 
 def imbalanced(runs: Path, images: int = 300) -> Visit:
     """A tab on the sample whose channels differ, with the configuration that breaks it."""
-    model: dict[str, object] = {"source": "fashion-mobilenet-imbalanced", "builder": None}
-    data = {"source": "fashion", "preprocess": "", "calibration": 64, "samples": images, "seed": 0}
     leave_choices(
         runs,
-        model={**model, "input_shape": [], "shown": None},
-        data=data,
+        model=model_choice("fashion-mobilenet-imbalanced"),
+        data=data_choice("fashion", calibration=64, samples=images),
         config=BROKEN.to_dict(),
         config_name="W8A8 per-tensor",
     )

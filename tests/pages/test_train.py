@@ -6,19 +6,13 @@ import pytest
 
 from analysis.session_file import read_session_file, write_session_json
 from quant.training.state.use_training import UseTraining
-from tests.pages.visit import Visit, leave_choices
+from tests.pages.visit import Visit, data_choice, leave_choices, model_choice
 from ui.session.open_session import open_session, present_session
 from ui.state.new_workspace import new_workspace
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 TRAIN = "pages/train.py"
-LETTER: dict[str, object] = {
-    "source": "letter-mlp",
-    "builder": None,
-    "input_shape": [],
-    "shown": None,
-}
-ROWS = {"source": "letter", "preprocess": "", "calibration": 32, "samples": 200, "seed": 0}
+LETTER, ROWS = model_choice("letter-mlp"), data_choice("letter")
 
 
 @pytest.fixture

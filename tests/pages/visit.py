@@ -29,20 +29,29 @@ def encodings_of(layer: str) -> str:
     return json.dumps({"version": "2.0.0", "encodings": [encoding]})
 
 
+def model_choice(source: str) -> dict[str, object]:
+    """Return the choice of a sample or of a file's path as a visit writes it down."""
+    return {"source": source, "builder": None, "input_shape": [], "shown": None}
+
+
+def data_choice(source: str, calibration: int = 32, samples: int = 200) -> dict[str, object]:
+    """Return the choice of a sample's data or of a path as a visit writes it down."""
+    return {
+        "source": source, "preprocess": "", "calibration": calibration, "samples": samples,
+        "seed": 0,
+    }  # fmt: skip
+
+
 def leave_choices(runs: Path, **other: Any) -> None:
     """Write down choices as an earlier visit would have: fashion-mobilenet on 200 images."""
     runs.mkdir(parents=True, exist_ok=True)
     choices = {
-        "model": {
-            "source": "fashion-mobilenet", "builder": None, "input_shape": [], "shown": None,
-        },
-        "data": {
-            "source": "fashion", "preprocess": "", "calibration": 32, "samples": 200, "seed": 0,
-        },
+        "model": model_choice("fashion-mobilenet"),
+        "data": data_choice("fashion"),
         "machine": "edge_systolic_8b",
         "config": uniform_config(8, 8).to_dict(),
         "config_name": "W8A8 per-channel",
-    }  # fmt: skip
+    }
     (runs / SNAPSHOT).write_text(json.dumps({**choices, **other}))
 
 
