@@ -32,8 +32,11 @@ FIRST = 0.8  # of W8A8's energy
 WAYS = (0.5, 0.25, 0.1)  # from the least energy to that of W8A8
 
 
-def chain(layers: int, seed: int) -> Network:
-    """Return a chain of convolutions, every other one depthwise, with 16 to 128 channels."""
+def chain_parts(layers: int, seed: int, most: int) -> tuple[list[nn.Module], int]:
+    """Return pointwise and depthwise convolutions in turn, of 16 to `most` channels, and the last.
+
+    Each has a ReLU behind it; the input has 3 channels.
+    """
     random = np.random.default_rng(seed)
     parts: list[nn.Module] = []
     channels = 3
@@ -41,10 +44,16 @@ def chain(layers: int, seed: int) -> Network:
         if number % 2:
             parts.append(nn.Conv2d(channels, channels, 3, padding=1, groups=channels))
         else:
-            new = int(random.integers(16, 128))
-            parts.append(nn.Conv2d(channels, new, 1))
-            channels = new
+            wider = int(random.integers(16, most))
+            parts.append(nn.Conv2d(channels, wider, 1))
+            channels = wider
         parts.append(nn.ReLU())
+    return parts, channels
+
+
+def chain(layers: int, seed: int) -> Network:
+    """Return a chain of convolutions, every other one depthwise, with 16 to 128 channels."""
+    parts, _ = chain_parts(layers, seed, most=128)
     return prepare_network(
         f"chain-{layers}", nn.Sequential(*parts).eval(), (3, 16, 16), f"seed {seed}"
     )

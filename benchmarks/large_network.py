@@ -15,6 +15,8 @@ import torch
 from torch import nn
 from torch.export import Dim, export, save
 
+from benchmarks.bit_program import chain_parts
+
 REPEATS = 3
 AIM_S = 0.5
 SHAPE, CLASSES, IMAGES = (3, 16, 16), 10, 200
@@ -22,17 +24,7 @@ SHAPE, CLASSES, IMAGES = (3, 16, 16), 10, 200
 
 def write_chain(path: Path, layers: int) -> None:
     """Write a classifier of alternating pointwise and depthwise convolutions."""
-    random = np.random.default_rng(0)
-    parts: list[nn.Module] = []
-    channels = SHAPE[0]
-    for number in range(layers):
-        if number % 2:
-            parts.append(nn.Conv2d(channels, channels, 3, padding=1, groups=channels))
-        else:
-            wider = int(random.integers(16, 48))
-            parts.append(nn.Conv2d(channels, wider, 1))
-            channels = wider
-        parts.append(nn.ReLU())
+    parts, channels = chain_parts(layers, 0, most=48)
     parts += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, CLASSES)]
     model = nn.Sequential(*parts).eval()
     for module in model.modules():
@@ -59,15 +51,10 @@ def main() -> None:
         write_chain(model, given.layers)
         write_images(data)
         os.environ["QUANTSCOPE_RUNS"] = str(runs)
-        from tests.pages.visit import ROOT, Visit, leave_choices  # noqa: PLC0415
+        from tests.pages.visit import ROOT, Visit, data_choice, leave_choices, model_choice  # noqa: PLC0415
 
-        leave_choices(
-            runs,
-            model={"source": str(model), "builder": None, "input_shape": [], "shown": None},
-            data={
-                "source": str(data), "preprocess": "", "calibration": 32, "samples": 100, "seed": 0,
-            },
-        )  # fmt: skip
+        chosen = model_choice(str(model)), data_choice(str(data), samples=100)
+        leave_choices(runs, model=chosen[0], data=chosen[1])
         visit = Visit().wait()
         print(f"| page of {given.layers} layers | drawn again, processor s | at most {AIM_S} |")
         print("|---|---|---|")
