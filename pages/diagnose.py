@@ -11,6 +11,7 @@ from ui.diagnose.view import (
 )
 from ui.navigation import EXPORT, RUNS
 from ui.state.workspace import present_workspace
+from ui.widgets.job_text import UNDER_WAY
 from ui.widgets.markdown import plain
 from ui.widgets.prerequisites import needed_images
 
@@ -53,7 +54,6 @@ if right.button(
     help="Runs beside the page; a diagnosis that was cancelled goes on where it was",
 ):
     start_diagnosis(work, points)
-    work.notes.append("The diagnosis is under way; progress and Cancel are in the side bar.")
     st.rerun()
 
 state = work.diagnosis
@@ -70,6 +70,7 @@ if not is_of_present(work, state.task):
         icon=":material/history:",
     )
 if state.found is None and busy:
+    st.info(UNDER_WAY, icon=":material/pending:")
     live_flow(work)
     st.stop()
 if state.found is not None:

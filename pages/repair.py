@@ -16,6 +16,7 @@ from ui.repair.view import (
 )
 from ui.state.workspace import present_workspace
 from ui.widgets.explain import RECIPE
+from ui.widgets.job_text import UNDER_WAY
 from ui.widgets.markdown import plain
 from ui.widgets.prerequisites import needed_images
 
@@ -50,14 +51,13 @@ if (
     and recipe
 ):
     start_repair(work, recipe)
-    work.notes.append("The recipe is under way; progress and Cancel are in the side bar.")
     st.rerun()
 
 
 @st.fragment(run_every=POLL_S if is_repairing(work) else None)
 def steps_so_far() -> None:
     """Show the measured steps of the running recipe."""
-    st.info("Under way: each step appears here once it is measured.", icon=":material/pending:")
+    st.info(f"{UNDER_WAY} Each step appears here once it is measured.", icon=":material/pending:")
     if work.repairing is not None:
         show_steps(work.repairing.steps, "repair.so_far")
 

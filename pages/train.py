@@ -20,10 +20,9 @@ from ui.train.results import (
     show_training_curves,
     show_training_outcome,
 )
+from ui.widgets.job_text import UNDER_WAY
 from ui.widgets.markdown import plain
 from ui.widgets.prerequisites import needed_images
-
-UNDER_WAY = "It is under way; progress and Cancel are in the side bar."
 
 work = present_workspace()
 
@@ -60,7 +59,6 @@ if buttons.button(
     help="Trains 40 steps at growing rates and forgets them",
 ):
     start_rate_finder(work, task)
-    work.notes.append(UNDER_WAY)
     st.rerun()
 if buttons.button(
     "Train",
@@ -71,8 +69,9 @@ if buttons.button(
     help="Runs beside the page; a training that was stopped goes on",
 ):
     start_training(work, task)
-    work.notes.append(f"{UNDER_WAY} A cancelled training goes on where it was.")
     st.rerun()
+if busy:
+    st.info(f"{UNDER_WAY} A cancelled training goes on where it was.", icon=":material/pending:")
 show_forecast(work, task.settings)
 show_rates(work)
 running = busy and work.training.outcome is None and work.training.task is not None
@@ -103,7 +102,6 @@ if st.button(
     icon=":material/compare_arrows:",
 ):
     start_arms(work, task, tuple(chosen))
-    work.notes.append(UNDER_WAY)
     st.rerun()
 if not busy:
     show_arms(work)

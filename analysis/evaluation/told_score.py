@@ -89,10 +89,15 @@ class ToldScore:
     @property
     def interval_text(self) -> str:
         """The 95 % interval of the value in words; empty without an interval."""
+        return f"95 % interval {self.interval_ends}" if self.interval_ends else ""
+
+    @property
+    def interval_ends(self) -> str:
+        """Both ends of the 95 % interval, for a column that is called so; empty without one."""
         if self.interval is None:
             return ""
         low, high = (self.amount_text(end) for end in (self.interval.low, self.interval.high))
-        return f"95 % interval {low.removesuffix(f' {self.unit}')} to {high}"
+        return f"{low.removesuffix(f' {self.unit}')} to {high}"
 
     @property
     def loss_interval(self) -> Interval | None:

@@ -18,6 +18,7 @@ NAMED_FIRST = 12
 """The foremost rows, whose names are written even where not all names have room."""
 TITLE_PX = 16
 TITLE_LINE_PX = 22
+AXIS_LINE_PX = 18
 TITLE_GAP_PX = 16  # space above the plot for the topmost tick label
 TITLE_WIDTH = 56
 HALF_WIDTH = 32
@@ -65,7 +66,8 @@ def finish_figure(
     top = 8 + TITLE_GAP_PX + TITLE_LINE_PX * len(lines) + subtitle_px
     over_plot = TITLE_GAP_PX + subtitle_px
     above = round(1.3 * TITLE_PX * (len(lines) - 1))  # Plotly anchors the first line, not the last
-    bottom = 110 if legend_below else 56
+    more_lines = AXIS_LINE_PX * _most_breaks(figure)
+    bottom = (110 if legend_below else 56) + more_lines
     figure.update_layout(
         title={
             "text": "<br>".join(escape_markup(line) for line in lines),
@@ -92,11 +94,17 @@ def finish_figure(
                 "orientation": "h",
                 "x": 0,
                 "xanchor": "left",
-                "y": -52 / plot_px,
+                "y": -(52 + more_lines) / plot_px,
                 "yanchor": "top",
             }
         )
     return figure
+
+
+def _most_breaks(figure: go.Figure) -> int:
+    """Return the line breaks of the x axis title that has most."""
+    titles = (str(axis.title.text or "") for axis in figure.select_xaxes())
+    return max((title.count("<br>") for title in titles), default=0)
 
 
 def without_title(figure: go.Figure) -> go.Figure:

@@ -11,7 +11,7 @@ from quant.spec import Granularity
 from tests.pages.visit import Visit, held_jobs, leave_choices, model_choice
 from ui.navigation import REPAIR, RUNS
 from ui.repair.form import ABSORB, BLOCKS, CORRECT, EQUALIZE, ROUND
-from ui.repair.view import is_repairing
+from ui.widgets.job_text import UNDER_WAY
 
 IMBALANCED = {
     "model": model_choice("fashion-mobilenet-imbalanced"),
@@ -72,9 +72,10 @@ def test_steps_are_there_as_they_are_measured(visit: Visit) -> None:
     for _ in repair_and_measure(study, experiment.config, (Equalize(),), seen.append):
         pass
     assert [len(steps) for steps in seen] == [1, 2]
-    visit.press("repair.run")
-    if is_repairing(visit.work):
-        assert "Under way: each step appears here" in visit.words
+    with held_jobs():
+        visit.press("repair.run")
+        assert f"{UNDER_WAY} Each step appears here" in visit.words
+        assert not visit.at.toast
     visit.wait()
     assert visit.work.repairing is not None
     assert [s.title for s in visit.work.repairing.steps] == ["Plain quantization", "Equalize"]

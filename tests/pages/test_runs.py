@@ -55,6 +55,8 @@ def test_a_run_shows_progress_and_then_its_result(page: Visit, saved: Names) -> 
         page.press("Run")
         assert page.at.sidebar.get("progress")
         assert any(button.label == "Cancel" for button in page.at.sidebar.button)
+        assert not page.at.toast, "a toast would stay after a short run, over the title"
+        assert any("Run W8A8 per-channel" in info.value for info in page.at.info)
     page.wait()
     assert not page.at.sidebar.get("progress")
     assert saved() == ["W8A8 per-channel"]

@@ -47,7 +47,7 @@ def test_repairs_of_a_task_are_told_in_its_metric_up_to_the_report(
     table = visit.at.dataframe[0].value
     assert f"{metric} %" in table
     assert not {"agreement %", "top-1 %"} & set(table)
-    assert all(interval.endswith("%") for interval in table["interval"])
+    assert all(interval.endswith("%") for interval in table["95 % interval"])
     assert f"points of {metric}" in visit.words or f"leaves {metric} at" in visit.words
     assert "agreement" not in visit.words
 

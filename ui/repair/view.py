@@ -108,9 +108,9 @@ def repair_step_table(steps: Sequence[RepairStep]) -> list[dict[str, object]]:
         row = {
             "step": step.title,
             told.unit_label: told.scale * told.value,
-            "agreement %": to_percent(score.agreement) if score.classes else None,
-            "interval": told.interval_text or None,
+            "95 % interval": told.interval_ends or None,
             "output SQNR dB": score.sqnr_db,
+            "agreement %": to_percent(score.agreement) if score.classes else None,
             "worst layer": worst,
             "its SQNR dB": step.layer_sqnr_db[worst],
             "float top-1 %": to_percent(step.float_score.top1 if step.float_score else None),

@@ -25,6 +25,7 @@ from ui.state.edit_config import change_experiment
 from ui.state.snapshot import experiment_with_encodings
 from ui.state.workspace import Workspace
 from ui.widgets.code_question import run_if_allowed, show_code_question
+from ui.widgets.job_text import UNDER_WAY
 from ui.widgets.markdown import plain
 from ui.widgets.metric_field import load_named_metric, metric_field, metric_problem
 
@@ -82,7 +83,7 @@ def is_present_experiment(workspace: Workspace, run: Run) -> bool:
 def missing_runs_reason(workspace: Workspace) -> str:
     """Say why there are no runs, and how to get a run."""
     if workspace.runner.active_jobs:
-        return "Under way: results appear here; progress and Cancel are in the side bar."
+        return f"{UNDER_WAY} Results appear here."
     if workspace.parts is None:
         return "No runs yet."
     return "No runs yet. Press Run: results appear here, of small networks within seconds."
@@ -123,7 +124,6 @@ def _begin_run(workspace: Workspace, name: str, asked: str) -> None:
         workspace.metric = asked
         workspace.save_choices()
     start_run(workspace, name)
-    workspace.notes.append("The run is under way; progress and Cancel are in the side bar.")
     st.rerun()
 
 

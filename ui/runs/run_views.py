@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import streamlit as st
+from streamlit.elements.lib.column_types import ColumnConfig
 
 from analysis.network import Network
 from analysis.runs.run_store import Run
@@ -12,6 +13,19 @@ from ui.widgets.tables import effective_width_table, run_table
 LIST_PX = 300
 MOST_RUNS = 6
 DIGITS = {"top-1 %": 2, "drop": 2, "agreement %": 2, "SQNR dB": 1, "cosine": 4, "seconds": 1}
+COLUMN_PX = {
+    "name": 200,
+    "metric": 120,
+    "lost": 100,
+    "cosine": 65,
+    "top-1 %": 62,
+    "drop": 52,
+    "energy": 62,
+    "latency": 64,
+    "recipe": 90,
+    "machine": 90,
+}
+"""Widths of the first columns: name, score and cost fit beside the side bar of a small window."""
 
 
 def own_model_first(runs: Sequence[Run], network: Network | None) -> list[Run]:
@@ -22,12 +36,17 @@ def own_model_first(runs: Sequence[Run], network: Network | None) -> list[Run]:
 
 def select_runs(runs: Sequence[Run]) -> list[Run]:
     """Show the list of runs; return the ticked runs, at most `MOST_RUNS`, or the newest run."""
-    columns = {
-        name: st.column_config.NumberColumn(format=f"%.{digits}f")
+    table = run_table(runs)
+    columns: dict[str, ColumnConfig] = {
+        name: st.column_config.Column(width=COLUMN_PX.get(name), pinned=name == "name")
+        for name in table.columns
+    }
+    columns |= {
+        name: st.column_config.NumberColumn(format=f"%.{digits}f", width=COLUMN_PX.get(name))
         for name, digits in DIGITS.items()
     }
     state = st.dataframe(
-        run_table(runs),
+        table,
         key="runs.table",
         hide_index=True,
         on_select="rerun",
@@ -36,12 +55,7 @@ def select_runs(runs: Sequence[Run]) -> list[Run]:
         height=min(38 + 35 * len(runs), LIST_PX),
         alt="All runs, those of this model first",
         placeholder="",
-        column_config={
-            "name": st.column_config.TextColumn(pinned=True, width=190),
-            "recipe": st.column_config.TextColumn(width=90),
-            "machine": st.column_config.TextColumn(width=90),
-            **columns,
-        },
+        column_config=columns,
     )
     st.caption(
         f"Tick one run to see it, two to {MOST_RUNS} to compare. Without a tick the newest of this "

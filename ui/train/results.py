@@ -123,7 +123,7 @@ def score_rows(before: Evaluation, after: Evaluation) -> list[dict[str, str | fl
         same = replace(new, value=after.agreement, interval=after.agreement_ci95)
         told.append(("agreement with float, trained", same))
     return [
-        {"what": title, column: score.scale * score.value, "interval": score.interval_text}
+        {"what": title, column: score.scale * score.value, "95 % interval": score.interval_ends}
         for title, score in told
     ]
 

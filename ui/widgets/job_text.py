@@ -4,6 +4,9 @@ from quant.remaining_time import time_left_text
 from ui.jobs import Job, JobRunner, JobState
 from ui.widgets.markdown import plain
 
+UNDER_WAY = "Under way; progress and Cancel are in the side bar."
+"""What a page says in its own place while its job runs, and no longer; a toast would stay."""
+
 
 def job_line(runner: JobRunner, job: Job) -> str:
     """Return title and state of a job, as Markdown: the step and the time left, or the reason."""

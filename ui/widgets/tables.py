@@ -178,8 +178,9 @@ def _task_cells(run: Run) -> dict[str, object]:
 def run_table(runs: Sequence[Run]) -> pd.DataFrame:
     """Return a row for each run; with cosine and metric if a run has no classes, or a metric.
 
-    Where the first run has no classes, what stands for accuracy comes before top-1; where none has
-    classes, the columns of answers are left out.
+    Score and cost follow the name, because these columns decide and must be in sight. Where the
+    first run has no classes, what stands for accuracy comes before top-1; where none has classes,
+    the columns of answers are left out.
     """
     names = distinct_names(runs)
     tagged = any(run.tags for run in runs)
@@ -191,19 +192,19 @@ def run_table(runs: Sequence[Run]) -> pd.DataFrame:
         [
             {
                 "name": name,
-                "recipe": ", ".join(run.recipe) or "none",
-                "machine": machine_title(run.cost.machine),
                 **({} if classes else _task_cells(run)),
                 "top-1 %": to_percent(run.evaluation.quantized_top1),
                 "drop": to_percent(run.evaluation.top1_drop),
+                **(_task_cells(run) if told and classes else {}),
+                "energy": format_energy(run.cost.energy_pj),
+                "latency": format_time(run.cost.latency_s),
+                "recipe": ", ".join(run.recipe) or "none",
+                "machine": machine_title(run.cost.machine),
                 "agreement %": to_percent(run.evaluation.agreement)
                 if run.evaluation.classes
                 else None,
                 "SQNR dB": run.evaluation.sqnr_db,
-                **(_task_cells(run) if told and classes else {}),
-                "energy": format_energy(run.cost.energy_pj),
                 **({"tags": ", ".join(run.tags)} if tagged else {}),
-                "latency": format_time(run.cost.latency_s),
                 "weights": format_bytes(run.cost.weight_bytes),
                 "peak memory": format_bytes(run.cost.peak_activation_bytes),
                 "model": run.model,

@@ -65,6 +65,7 @@ def test_unit_direction_interval_and_float_value_come_with_the_score() -> None:
     told = told_score(with_map())
     assert (told.unit_label, told.axis_title) == ("mAP %", "mAP (%), higher is better")
     assert told.interval_text == "95 % interval 78.00 to 82.00 %"
+    assert told.interval_ends == "78.00 to 82.00 %"
     assert told.float_value == 0.9
     assert told.loss_interval == Interval(0.08, 0.12)
     assert told.loses_measurably

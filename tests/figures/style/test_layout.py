@@ -4,6 +4,7 @@ import plotly.graph_objects as go
 import pytest
 
 from figures.style.layout import (
+    AXIS_LINE_PX,
     LABEL_PX,
     MOST_ROWS_PX,
     NAME_LENGTH,
@@ -126,3 +127,13 @@ def test_foremost_rows_keep_their_names_where_not_all_have_room() -> None:
     names = figure.layout.yaxis.ticktext
     assert {"layer 70", "layer 7"} <= set(names)
     assert "layer 71" not in names  # its place is taken by the row before
+
+
+def test_a_legend_below_leaves_room_for_each_line_of_the_axis_title() -> None:
+    one = go.Figure().update_xaxes(title="SQNR (dB)")
+    two = go.Figure().update_xaxes(title="SQNR (dB),<br>higher is better")
+    for figure in (one, two):
+        finish_figure(figure, "Title", 200, legend_below=True)
+    lower = -200 * (two.layout.legend.y - one.layout.legend.y)
+    assert lower == pytest.approx(AXIS_LINE_PX)
+    assert two.layout.height - one.layout.height == AXIS_LINE_PX

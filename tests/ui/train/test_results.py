@@ -54,4 +54,4 @@ def test_each_measure_has_its_rows_and_its_column() -> None:
     scored = replace(unlabelled(900), classes=False, metric=error)
     told = score_rows(scored, scored)
     assert [row["MAE"] for row in told] == [0.01, 0.0123, 0.0123]
-    assert told[1]["interval"] == "95 % interval 0.01 to 0.02"
+    assert told[1]["95 % interval"] == "0.01 to 0.02"
