@@ -15,9 +15,9 @@ MOST_RUNS = 6
 DIGITS = {"top-1 %": 2, "drop": 2, "agreement %": 2, "SQNR dB": 1, "cosine": 4, "seconds": 1}
 COLUMN_PX = {
     "name": 200,
-    "metric": 120,
-    "lost": 100,
-    "cosine": 65,
+    "metric": 105,
+    "lost": 85,
+    "cosine": 60,
     "top-1 %": 62,
     "drop": 52,
     "energy": 62,
