@@ -72,7 +72,7 @@ def describe_overflow(graph: FloatGraph, inputs: Inputs) -> str:
     return (
         "The float network's outputs must be finite numbers; on these inputs they are NaN or "
         f"infinite, first after {where}{largest}. The largest input is "
-        f"{max(float(part.abs().max()) for part in tensors_of_batch(inputs)):.3g}. Check the "
+        f"{max(float(part.double().abs().max()) for part in tensors_of_batch(inputs)):.3g}. Check the "
         "weights of that layer and the scale of the inputs."
     )
 

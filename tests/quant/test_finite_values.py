@@ -11,6 +11,7 @@ from quant.errors import CalibrationError, QuantError
 from quant.finite_values import check_finite_outputs
 from quant.graph.capture import capture_graph
 from quant.graph.float_graph import FloatGraph
+from quant.inputs import Input
 from quant.passes.calibrate import Calibrate
 from quant.progress import drain_steps
 from quant.torch_state import exclusive_torch
@@ -46,6 +47,14 @@ def test_outputs_beyond_float32_name_the_layer_and_what_is_large(loud: FloatGrap
     with pytest.raises(QuantError, match=r"first after second, whose largest weight is \d\.\d+e"):
         check_finite_outputs(loud, x, (loud(x),))
     check_finite_outputs(loud, torch.ones(2, 4), (loud(torch.ones(2, 4)),))
+
+
+def test_an_input_of_truth_values_is_named_like_any_other() -> None:
+    net = Written(lambda m, x: m.head(x.float()) / 0.0, head=nn.Linear(4, 2)).eval()
+    graph = capture_graph(net, (Input("x", (4,), "bool"),))
+    x = torch.ones(2, 4, dtype=torch.bool)
+    with pytest.raises(QuantError, match=r"first after .*The largest input is 1\."):
+        check_finite_outputs(graph, x, (graph(x),))
 
 
 def test_calibration_names_the_layer_too(loud: FloatGraph) -> None:
