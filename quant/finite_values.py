@@ -69,11 +69,11 @@ def describe_overflow(graph: FloatGraph, inputs: Inputs) -> str:
         largest = (
             f", whose largest weight is {float(graph.stored_tensor(layer.weight).abs().max()):.3g}"
         )
+    largest_input = max(float(part.double().abs().max()) for part in tensors_of_batch(inputs))
     return (
         "The float network's outputs must be finite numbers; on these inputs they are NaN or "
         f"infinite, first after {where}{largest}. The largest input is "
-        f"{max(float(part.double().abs().max()) for part in tensors_of_batch(inputs)):.3g}. Check the "
-        "weights of that layer and the scale of the inputs."
+        f"{largest_input:.3g}. Check the weights of that layer and the scale of the inputs."
     )
 
 

@@ -96,7 +96,7 @@ FUSED_FUNCTIONS = RELUS | RELU6S | CLIPS | CHANNEL_CLIPS | SLOPES
 FUNCTIONS = aten_operator_names(
     "gelu.default silu.default silu_.default sigmoid.default tanh.default"
     " hardswish.default hardswish_.default hardsigmoid.default softmax.int"
-    " _softmax.default elu.default exp.default softplus.default mish.default"
+    " _softmax.default _safe_softmax.default elu.default exp.default softplus.default mish.default"
     " log_softmax.int sqrt.default rsqrt.default pow.Tensor_Scalar erf.default"
 )
 

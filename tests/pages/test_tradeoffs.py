@@ -362,6 +362,7 @@ def leave_imbalanced(visit: Visit) -> None:
     visit.work.set_config(uniform_config(8, 8, Granularity.PER_TENSOR))
     assert visit.work.parts is not None
     parts = visit.work.parts
+    assert parts.calibration is not None
     few = replace(parts, calibration=parts.calibration.first(16), score=parts.score.first(100))
     visit.work.take_split(few)
 

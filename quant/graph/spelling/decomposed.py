@@ -1,5 +1,6 @@
 """Spell operators of torch's decompositions as the operators that people call."""
 
+import math
 import operator as operators
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,9 @@ _TRANSPOSED = {
     2: aten.conv_transpose2d.input,
     3: aten.conv_transpose3d.input,
 }
+_SAFE_SOFTMAX: Any = aten._safe_softmax.default  # noqa: SLF001  torch has no public name for it
+_BILINEAR_AXES = [[1, 3], [0], [1, 2], [2, 3]]
+"""The new axes of the three operands and the summed axes, by which a bilinear layer is written."""
 _PADDED = {f"aten.conv{n}d.padding": target for n, target in _CONVOLUTIONS.items()}
 
 
@@ -44,6 +48,11 @@ def spell_decomposed_operators(draft: Draft) -> None:
         elif name in _SAME_ARGUMENTS:
             target, count = _SAME_ARGUMENTS[name]
             node.target, node.args = target, node.args[:count]
+        elif name == "aten.where.self":
+            _spell_safe_softmax(node)
+        elif name == "aten._trilinear.default" and list(node.args[3:7]) == _BILINEAR_AXES:
+            first, weight, second = node.args[:3]
+            node.target, node.args = aten.bilinear.default, (first, second, weight, None)
     draft.graph.eliminate_dead_code()
 
 
@@ -78,6 +87,35 @@ def _spell_named_padding(node: fx.Node) -> None:
     given = (found["input"], weight, found["bias"], found["stride"], padding)
     target = _PADDED[operator_name(node)]
     node.target, node.args, node.kwargs = target, (*given, found["dilation"], found["groups"]), {}
+
+
+def _spell_safe_softmax(node: fx.Node) -> None:
+    """Write a softmax with zeros where a mask hides a whole row as the safe softmax."""
+    rows, zeros, softmax = node.args
+    if not all(isinstance(one, fx.Node) for one in node.args) or not isinstance(softmax, fx.Node):
+        return
+    if operator_name(softmax) != "aten.softmax.int" or not _holds_zeros(zeros):
+        return
+    scores, axis = softmax.args[:2]
+    seen = _argument_of(_argument_of(rows, "aten.logical_not.default"), "aten.any.dim", axis, 1)
+    hidden = _argument_of(seen, "aten.logical_not.default")
+    hidden = hidden or _argument_of(rows, "aten.all.dim", axis, 1)
+    if scores is _argument_of(hidden, "aten.eq.Scalar", -math.inf):
+        node.target, node.args = _SAFE_SOFTMAX, (scores, axis)
+
+
+def _argument_of(node: Argument, name: str, *rest: object) -> Argument:
+    """Return the first argument of an operator whose other arguments are `rest`; else None."""
+    if not isinstance(node, fx.Node) or operator_name(node) != name or node.args[1:] != rest:
+        return None
+    return node.args[0]
+
+
+def _holds_zeros(node: Argument) -> bool:
+    if not isinstance(node, fx.Node):
+        return False
+    filled = operator_name(node) in ("aten.full_like.default", "aten.full.default")
+    return operator_name(node) == "aten.zeros_like.default" or (filled and bool(node.args[1] == 0))
 
 
 Call = tuple[tuple[Argument, ...], dict[str, Argument]]

@@ -20,7 +20,7 @@ from quant.graph.spelling.equations import Equation, equation_of_einsum, equatio
 
 _MATMULS = ("aten.matmul.default", "aten.bmm.default", "aten.mm.default", "aten.mv.default")
 _SUMS = ("aten.baddbmm.default", "aten.addmm.default")
-_SPREAD = "aten.expand.default"
+_SPREADS = ("aten.expand.default", "aten.reshape.default", "aten.clone.default")
 
 
 def spell_stored_products(draft: Draft) -> None:
@@ -161,13 +161,16 @@ def _spreads_input(equation: Equation, shape: Sequence[int], held: Tensor) -> bo
 
 
 def _without_spread_axes(draft: Draft, operand: Argument, letters: str) -> tuple[Argument, str]:
-    """Return a stored operand without new axes, such as a batch axis made by expand."""
-    if not isinstance(operand, fx.Node) or operator_name(operand) != _SPREAD:
-        return operand, letters
-    source = operand.args[0]
+    """Return a stored operand without new axes, such as a batch axis made by expand.
+
+    Decompositions also join new axes: the places along new axes stay equal.
+    """
+    source, shapes = operand, list[tuple[int, ...]]()
+    while isinstance(source, fx.Node) and operator_name(source) in _SPREADS:
+        shapes.append(tuple(shape_from_facts(source)))
+        source = source.args[0]
     held = draft.stored_real_tensor(source)
-    shape = shape_from_facts(operand)
-    if held is None or tuple(held.shape) != tuple(shape[len(shape) - held.dim() :]):
+    if held is None or any(shape[len(shape) - held.dim() :] != held.shape for shape in shapes):
         return operand, letters
     return source, letters[len(letters) - held.dim() :]
 

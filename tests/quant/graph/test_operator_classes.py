@@ -41,12 +41,18 @@ def has_overload(name: str) -> bool:
     return hasattr(getattr(torch.ops.aten, base, None), overload)
 
 
+def overload_of(name: str) -> torch._ops.OpOverload:
+    _, base, overload = name.split(".")
+    found: torch._ops.OpOverload = getattr(getattr(torch.ops.aten, base), overload)
+    return found
+
+
 def test_every_operator_with_a_rule_of_its_own_is_admitted() -> None:
     tables = ops.PRODUCTS | ops.NORMS | ops.ADDS | ops.MULTIPLIES | ops.CONCATS | ops.PASS_THROUGH
     tables |= ops.FUNCTIONS | ops.FUSED_FUNCTIONS | ops.AVERAGE_POOLS | ops.MEANS
     own = {  # internal ones that torch.export does not write
-        "aten._trilinear.default", "aten._embedding_bag.default", "aten._convolution.default",
-        "aten._embedding_bag_forward_only.default", "aten._native_multi_head_attention.default",
+        "aten._convolution.default", "aten._embedding_bag_forward_only.default",
+        "aten._native_multi_head_attention.default",
     }  # fmt: skip
     aten = {name for name in tables if name.startswith("aten.")} - own
     exists = {
@@ -54,6 +60,25 @@ def test_every_operator_with_a_rule_of_its_own_is_admitted() -> None:
     }
     assert not [name for name in exists if not is_known_operator(f"torch.ops.{name}")]
     assert len(TABLE) > 100  # an ONNX file's operators become calls of these
+
+
+def test_what_decompositions_write_is_admitted() -> None:
+    """torch calls these operators core: run_decompositions() leaves nothing else."""
+    own = ("_fft_", "_pdist")  # trust the axes in the file
+    core = [
+        name
+        for name in torch._C._dispatch_get_all_op_names()
+        if name.startswith("aten::")
+        and has_overload(dotted := name.replace("::", ".") + ("" if "." in name else ".default"))
+        and torch.Tag.core in overload_of(dotted).tags
+        and class_of_operator(dotted) is not OperatorClass.FOREIGN
+    ]
+    unknown = {name.partition("::")[2] for name in core} - {
+        name.partition(".")[2].removesuffix(".default") for name in ADMITTED
+    }
+    assert not [name for name in unknown if not name.startswith(own)]
+    assert len(core) > 150
+    assert is_known_operator("torch.ops.aten._upsample_nearest_exact2d.vec")
 
 
 @pytest.mark.parametrize("name", [

@@ -2,6 +2,7 @@
 
 import warnings
 from functools import cache
+from typing import Any
 
 import pytest
 import torch
@@ -132,14 +133,45 @@ def test_a_decomposed_program_has_the_same_layers() -> None:
         )
 
 
-def decomposed(net: nn.Module) -> torch.export.ExportedProgram:
+def decomposed(net: nn.Module, *shape: int) -> torch.export.ExportedProgram:
     program = torch.export.export(
-        net.eval(), (random(2, *IMAGE),), dynamic_shapes=({0: torch.export.Dim("n")},)
+        net.eval(), (random(2, *(shape or IMAGE)),), dynamic_shapes=({0: torch.export.Dim("n")},)
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found: torch.export.ExportedProgram = program.run_decompositions()
     return found
+
+
+def test_decomposed_attention_keeps_its_weights_and_the_zeros_of_rows_that_a_mask_hides() -> None:
+    def attend(m: Any, x: Tensor) -> Tensor:
+        q, k, v = (one(x).unflatten(-1, (2, 4)).transpose(1, 2) for one in (m.q, m.k, m.v))
+        seen = (x[..., 0] > 0)[:, None, None, :]
+        met = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+        found: Tensor = m.head(met.transpose(1, 2).flatten(2))
+        return found
+
+    torch.manual_seed(0)
+    net = Written(attend, q=nn.Linear(8, 8), k=nn.Linear(8, 8), v=nn.Linear(8, 8),
+                  head=nn.Linear(8, 3))  # fmt: skip
+    graph = capture_graph(decomposed(net, 5, 8), (5, 8))
+    shapes = [layer.weight_shape for layer in graph.layers if layer.weight]
+    assert shapes == [(8, 8), (8, 8), (8, 8), (3, 8)]
+    x = random(3, 5, 8)
+    x[0, :, 0] = -1  # no place to attend to
+    torch.testing.assert_close(graph(x), net(x).detach(), rtol=1e-4, atol=1e-5)
+    calibration = drain_steps(Calibrate()(graph, [x]))
+    exact = quantize_graph(graph, uniform_config(FLOAT_BITS, FLOAT_BITS), calibration)
+    assert torch.equal(exact(x), graph(x))
+    assert "other" not in {layer.kind.value for layer in graph.layers}
+
+
+def test_a_decomposed_bilinear_layer_is_one() -> None:
+    model, _, x = captured("bilinear")
+    graph = capture_graph(decomposed(model, 7), (7,))
+    shapes = [layer.weight_shape for layer in graph.layers if layer.weight]
+    assert tuple(shapes) == CASES["bilinear"].weights
+    torch.testing.assert_close(graph(x), model(x).detach())
 
 
 def test_a_decomposed_instance_norm_is_one_and_a_norm_of_the_batch_is_refused() -> None:
