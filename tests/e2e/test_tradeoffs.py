@@ -1,17 +1,32 @@
 """The page Trade-offs in a browser: propose under a budget, measure, click a point, load it."""
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.e2e.conftest import serve
 from tests.e2e.steps import button, click_in_chart, frame, heading, idle, main, settle
+from tests.pages.visit import data_choice, leave_choices, model_choice
 
 pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("patience")]
 
 
-def test_a_proposal_is_measured_and_a_point_goes_to_configure(own_server: str, page: Page) -> None:
-    page.goto(f"{own_server}/tradeoffs")
+@pytest.fixture
+def letter_server(tmp_path: Path) -> Iterator[str]:
+    """A server on the smallest sample, for this test alone."""
+    runs = tmp_path / "runs"
+    leave_choices(runs, model=model_choice("letter-mlp"), data=data_choice("letter"))
+    with serve(runs) as address:
+        yield address
+
+
+def test_a_proposal_is_measured_and_a_point_goes_to_configure(
+    letter_server: str, page: Page
+) -> None:
+    page.goto(f"{letter_server}/tradeoffs")
     heading(page, "Trade-offs")
     main(page).get_by_role("combobox", name=re.compile("Machine")).first.click()
     page.get_by_role("option", name=re.compile("BitFusion")).click()
@@ -39,7 +54,7 @@ def test_a_proposal_is_measured_and_a_point_goes_to_configure(own_server: str, p
     most.fill("50")
     most.press("Enter")
     expect(main(page)).to_contain_text("Best energy at 50 % of W8A8 on BitFusion like")
-    expect(main(page)).to_contain_text(re.compile(r"Energy per image .* \((49|50)[.\d]* %\)"))
+    expect(main(page)).to_contain_text(re.compile(r"Energy per row .* \((49|50)[.\d]* %\)"))
     button(page, "Measure").click()
     # other tests may have left runs on this server, and then quality is told as accuracy
     expect(main(page)).to_contain_text(re.compile(r"predicted .+, measured [-\d]"))
