@@ -151,7 +151,7 @@ class QdqBuilder:
         encoding = self._activation_encoding(quantizer, node.output[0])
         if encoding is None or node.op_type not in ("Relu", "Clip"):
             return None
-        low, high = (_limit_code(encoding, limit) for limit in quantizer.clip)
+        low, high = (_limit_code(encoding, limit) for limit in self._clip_limits(node))
         least, most = encoding.type_limits
         needless = (low is None or low <= least) and (high is None or high >= most)
         if needless and not (encoding.is_four_bits and node.op_type == "Clip"):
@@ -162,6 +162,16 @@ class QdqBuilder:
             encoding.qmin if low is None else max(low, encoding.qmin),
             encoding.qmax if high is None else min(high, encoding.qmax),
         )
+
+    def _clip_limits(self, node: NodeProto) -> tuple[float | None, float | None]:
+        """Return (low, high) of a node; the exporter joins the limits of two clips in a row."""
+        if node.op_type == "Relu":
+            return 0.0, None
+        low, high = (
+            float(self.writer.constant_array(name)) if name else None
+            for name in [*node.input[1:], "", ""][:2]
+        )
+        return low, high
 
     def _round_limits(self, node: NodeProto) -> None:
         """Round the constant limits of a node to the encoding that now precedes the node."""

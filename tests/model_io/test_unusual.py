@@ -17,6 +17,7 @@ from model_io.qdq_export.export_qdq import export_qdq_onnx
 from model_io.qdq_export.simulate_file import simulate_written_file
 from model_io.runtime.onnx_runtime import RuntimeSession
 from quant.config import uniform_config
+from quant.encoding import Encoding
 from quant.errors import QuantError
 from quant.graph.float_graph import FloatGraph
 from tests.model_io.onnx_files import model, node, saved, weight
@@ -54,6 +55,7 @@ COMING_IN: dict[str, tuple[Shape, Callable[[Written, Tensor], object]]] = {
     "the places of a pool": (
         (3, 8, 8), lambda net, x: F.max_pool2d(net.conv(x), 2, return_indices=True),
     ),
+    "a clip behind a ReLU": ((4,), lambda net, x: net.linear(x).relu().clamp(max=0.3)),
     "a pool taken back": ((3, 8, 8), unpool),
 }  # fmt: skip
 
@@ -62,9 +64,12 @@ def prepare(net: nn.Module, shape: Shape) -> FloatGraph:
     return prepare_network("net", net.eval(), shape, "digest").graph
 
 
-def assert_file_computes_the_simulation(net: nn.Module, shape: Shape) -> None:
-    graph = prepare(net, shape)
-    quantized = calibrated(graph, uniform_config(8, 8))
+def assert_file_computes_the_simulation(
+    net: nn.Module, shape: Shape, output: Encoding | None = None
+) -> None:
+    quantized = calibrated(prepare(net, shape), uniform_config(8, 8))
+    if output is not None:
+        quantized.quantizers[quantized.sites[-1].name].set_encoding(output)
     made = export_qdq_onnx(quantized)
     inputs = torch.randn(3, *shape, generator=torch.Generator().manual_seed(1))
     wanted = simulate_written_file(quantized, made).run(inputs)
@@ -79,6 +84,13 @@ def assert_file_computes_the_simulation(net: nn.Module, shape: Shape) -> None:
 def test_it_comes_in_and_its_file_computes_the_simulation(name: str) -> None:
     shape, run = COMING_IN[name]
     assert_file_computes_the_simulation(Written(run), shape)
+
+
+def test_both_limits_of_two_clips_hold_in_an_encoding_that_reaches_beyond() -> None:
+    """The exporter joins the clips."""
+    net = Written(lambda net, x: net.linear(x * 4).clamp(max=0.5).clamp(min=-0.25))
+    wide = Encoding(torch.tensor(1 / 128), torch.tensor(128.0), 0, 255)
+    assert_file_computes_the_simulation(net, (4,), wide)
 
 
 def test_a_grid_of_affine_maps_comes_in_and_its_file_computes_the_simulation(
