@@ -3,13 +3,15 @@
 python -m benchmarks.kills [--kills 100] [--seed 0] prints a row for each kind of work.
 
 A process that has loaded everything forks a child for each attempt; the child does what the
-command or the app's job does, and is killed at a seeded moment. What is lost is the processor time
-since the child last wrote to its folder. After each kill the store must be whole, and in the end
-the answer must equal that of an undisturbed run. When a folder holds the answer, another begins.
+command or the app's job does, and is killed at a seeded moment after its first write: before,
+nothing can be lost. What is lost is the processor time since the child last wrote to its folder.
+After each kill the store must be whole, and in the end the answer must equal that of an undisturbed
+run. When a folder holds the answer, another begins.
 """
 
 import argparse
 import json
+import math
 import os
 import random
 import shutil
@@ -45,8 +47,9 @@ MOST_LOST_S = 1.0
 PATIENCE_S = 600.0
 FAILURE = "failure"
 TICKS = os.sysconf("SC_CLK_TCK")
-CHANGING = {"seconds", "forwards", "id", "started", "created", "time", "store", "runs", "known"}
-"""Keys of an answer that tell of the run, not of the network."""
+CHANGING = {"seconds", "forwards", "id", "started", "created", "time", "store", "runs", "known",
+            "state"}  # fmt: skip
+"""Keys of an answer that tell of the run and its folder, not of the network."""
 
 
 @dataclass(eq=False)
@@ -171,17 +174,34 @@ def last_write(folder: Path) -> float:
     return max(times, default=0.0)
 
 
-def watch(child: int, folder: Path, until: float) -> tuple[bool, float | None]:
-    """Wait; return (whether the child ended by itself, processor time since the last write)."""
-    seen, spent = last_write(folder), None
+@dataclass(frozen=True)
+class Watched:
+    """What was seen of a child: processor time at its first and last write, and in all."""
+
+    first_s: float | None
+    last_s: float | None
+    spent_s: float
+    ended: bool
+
+
+def watch(child: int, folder: Path, linger_s: float = math.inf) -> Watched:
+    """Wait until a child ends, or has spent `linger_s` of a processor since its first write."""
+    until = time.monotonic() + PATIENCE_S
+    seen, spent = last_write(folder), 0.0
+    first: float | None = None
+    last: float | None = None
     while time.monotonic() < until:
         ended, _ = os.waitpid(child, os.WNOHANG)
         if ended:
-            return True, None
+            return Watched(first, last, spent, ended=True)
+        spent = processor_s(child)
         if (written := last_write(folder)) > seen:
-            seen, spent = written, processor_s(child)
+            seen, last = written, spent
+            first = spent if first is None else first
+        if first is not None and spent - first >= linger_s:
+            break
         time.sleep(0.005)
-    return False, None if spent is None else processor_s(child) - spent
+    return Watched(first, last, spent, ended=False)
 
 
 def is_whole(folder: Path) -> bool:
@@ -204,12 +224,11 @@ def kill_again_and_again(name: str, kills: int, draw: random.Random, place: Path
     work, row = WORK[name], Row()
     alone = place / f"{name} alone"
     alone.mkdir()
-    begun = time.monotonic()
-    watch(start(work, alone), alone, begun + PATIENCE_S)
-    duration = time.monotonic() - begun
-    if not (alone / "answer").exists():
+    whole = watch(start(work, alone), alone)
+    if not (alone / "answer").exists() or whole.first_s is None:
         sys.exit(f"{name} failed by itself: {reason_of_end(alone)}")
     expected = steady(json.loads((alone / "answer").read_text()))
+    writing_s = whole.spent_s - whole.first_s
     folder, number = alone, 0
     while row.kills < kills or not (folder / "answer").exists():
         if (folder / "answer").exists():
@@ -218,19 +237,19 @@ def kill_again_and_again(name: str, kills: int, draw: random.Random, place: Path
             folder.mkdir()
         last = row.kills >= kills
         child = start(work, folder)
-        limit = PATIENCE_S if last else draw.uniform(0.02, 1.1) * duration
-        ended, lost = watch(child, folder, time.monotonic() + limit)
-        if not ended:
+        share = draw.uniform(0, 1.05)
+        seen = watch(child, folder, math.inf if last else share * writing_s)
+        if not seen.ended:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             row.kills += 1
-            row.lost_s += [] if lost is None else [lost]
+            row.lost_s += [] if seen.last_s is None else [seen.spent_s - seen.last_s]
         row.damaged += not is_whole(folder)
         if (folder / "answer").exists():
             row.finished += 1
             found = steady(json.loads((folder / "answer").read_text()))
             row.different += found != expected
-        elif ended:
+        elif seen.ended:
             sys.exit(f"{name} failed by itself: {reason_of_end(folder)}")
     return row
 
