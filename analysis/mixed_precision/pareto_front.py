@@ -90,6 +90,15 @@ def find_pareto_front(search: Search, quantity: Quantity, points: int = 12) -> S
     )
 
 
+def least_lossy_point(front: Front) -> Proposal:
+    """Return the point of a front with the least predicted loss; a point without a loss is last."""
+
+    def loss_of(point: Proposal) -> float:
+        return math.inf if point.prediction.loss is None else point.prediction.loss
+
+    return min(front.proposals, key=loss_of)
+
+
 def _undominated_proposals(found: Iterable[Proposal], quantity: Quantity) -> tuple[Proposal, ...]:
     """Return proposals by rising cost and falling noise; dominated proposals are left out."""
     kept: list[Proposal] = []

@@ -49,11 +49,11 @@ def repair_waterfall(titles: Sequence[str], scores: Sequence[ToldScore]) -> go.F
     has_intervals = _add_intervals(figure, scores)
     reference = told.float_value
     if reference is not None:
-        # The label stands right of the bars, away from the numbers.
+        # The label stands right of the bars, in two lines, away from the numbers.
         figure.add_hline(
             y=told.scale * reference,
             line={"color": FLOAT, "dash": "dash"},
-            annotation_text=f"float {told.amount_text(reference)}",
+            annotation_text=f"float<br>{told.amount_text(reference)}",
             annotation_position="top right",
         )
     figure.update_xaxes(

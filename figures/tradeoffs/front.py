@@ -15,7 +15,7 @@ from analysis.runs.experiment import name_of_recipe
 from figures.style.error_bars import interval_bars, scaled_ends
 from figures.style.layout import HALF_WIDTH, escape_markup, finish_figure, shorten_name
 from figures.style.palette import AFTER, BEFORE, FLOAT, PREDICTED, with_opacity
-from figures.style.point_labels import place_labels
+from figures.style.point_labels import NO_PLACE, place_labels
 from figures.style.units import bytes_scale, energy_scale, time_scale
 from figures.tradeoffs.panel import Panel
 from figures.tradeoffs.wording import (
@@ -80,7 +80,7 @@ def front_chart(
     figure.update_yaxes(title=scale.axis_title, col=1)
     _show_window(figure, _drawn_values(panels, scale), scale)
     figure.update_layout(clickmode="event+select")
-    title = front_takeaway([(panel.front, panel.full_cost) for panel in panels], scale)
+    title = front_takeaway(panels, scale)
     if count > 1:
         return finish_figure(figure, title, LOW_PX, legend_below=True, subtitle_px=24)
     return finish_figure(figure, title, PLOT_PX, legend_below=True, title_width=HALF_WIDTH)
@@ -137,8 +137,10 @@ def _visible_range(values: Sequence[float], scale: QualityScale) -> tuple[float,
     return low - room, high + room
 
 
-def _spaced_name(proposal: Proposal, place: str) -> str:
-    """Return a point's name with a gap to the point, because a star may lie there."""
+def _spaced_name(proposal: Proposal, place: str | None) -> str:
+    """Return a point's name with a gap to the point, because a star may lie there; "" for None."""
+    if place is None:
+        return ""
     room = "\u00a0\u00a0"
     name = escape_markup(proposal.name)
     return (
@@ -209,7 +211,7 @@ class _PanelDrawing:
             x=[self._cost_position(p) for p in proposals],
             y=[self.scale.predicted_value(p.prediction) for p in proposals],
             text=list(map(_spaced_name, proposals, places)) if named else None,
-            textposition=places if named else None,
+            textposition=[place or NO_PLACE for place in places] if named else None,
             textfont={"size": 11, "color": FLOAT},
             line={"color": with_opacity(PREDICTED, 0.8), "width": 2},
             error_x=self._cost_bars(proposals) if marker is not None else None,
@@ -220,8 +222,8 @@ class _PanelDrawing:
             col=self.column,
         )
 
-    def _label_places(self, proposals: Sequence[Proposal]) -> list[str]:
-        """Return the positions of point labels; points out of sight count as on the border."""
+    def _label_places(self, proposals: Sequence[Proposal]) -> list[str | None]:
+        """Return the labels' positions, None without room; points out of sight are at the edge."""
         spots = [self._plot_position(p) for p in (*proposals, *self.panel.proposals)]
         count = len(proposals)
         others = [spot for spot in spots[count:] if spot not in spots[:count]]

@@ -12,6 +12,7 @@ from figures.ranges.by_layer import SUSPECT
 from figures.style.error_bars import interval_bars
 from figures.style.layout import escape_markup, finish_figure, shorten_name
 from figures.style.palette import BEFORE, FLOAT, PREDICTED, with_opacity
+from figures.style.point_labels import NO_PLACE, Spot, place_labels
 from figures.style.units import bytes_scale, energy_scale, format_share, time_scale
 
 PLOT_PX = 380
@@ -44,11 +45,15 @@ def trade_off_chart(data: TradeOff) -> go.Figure:
         marker={"size": 6, "color": PREDICTED},
         **_point_fields(data.predicted, factor, value),
     )
+    places = _label_places(data.references, points, value)
     figure.add_scatter(
         name="Uniform, predicted",
         mode="markers+text",
-        text=[escape_markup(point.name) for point in data.references],
-        textposition="top center",
+        text=[
+            escape_markup(point.name) if place else ""
+            for point, place in zip(data.references, places, strict=True)
+        ],
+        textposition=[place or NO_PLACE for place in places],
         marker={"size": 9, "color": FLOAT, "symbol": "diamond"},
         cliponaxis=False,
         **_point_fields(data.references, factor, value),
@@ -76,6 +81,26 @@ def _loss_percent(point: TradePoint) -> float | None:
 
 def _finite_sqnr(point: TradePoint) -> float | None:
     return point.sqnr_db if math.isfinite(point.sqnr_db) else None
+
+
+def _label_places(
+    named: Sequence[TradePoint], points: Sequence[TradePoint], value: Value
+) -> list[str | None]:
+    """Return the positions of the labels of `named` points among all points; None without room."""
+    heights = [height for point in points if (height := value(point)) is not None]
+    costs = [point.cost for point in points]
+
+    def spot(point: TradePoint) -> Spot:
+        height = value(point)
+        up = (
+            0.0
+            if height is None
+            else (height - min(heights)) / ((max(heights) - min(heights)) or 1.0)
+        )
+        return (point.cost - min(costs)) / ((max(costs) - min(costs)) or 1.0), up
+
+    others = [spot(point) for point in points if point not in named]
+    return place_labels([spot(point) for point in named], others)
 
 
 def _value_title(found: TradeOff, *, by_loss: bool) -> str:

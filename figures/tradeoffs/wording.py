@@ -9,10 +9,11 @@ from accelerator.report import CostReport
 from analysis.cost.quantity import Quantity
 from analysis.evaluation.lost_score import share_metric
 from analysis.evaluation.measures import Interval
-from analysis.mixed_precision.pareto_front import Front
+from analysis.mixed_precision.pareto_front import Front, least_lossy_point
 from analysis.prediction.predictor import Prediction
 from analysis.runs.run_store import Run
 from figures.style.units import format_bytes, format_count, format_energy, format_share, format_time
+from figures.tradeoffs.panel import Panel
 
 _COST_NAMES = {
     Quantity.ENERGY: "Energy per {noun}",
@@ -175,29 +176,14 @@ def cost_text(quantity: Quantity, report: CostReport, eight: float) -> str:
     return f"{amount_text(quantity, report)}, {format_share(share)} of uniform W8A8"
 
 
-def saved_share(front: Front, eight: float, scale: QualityScale) -> float | None:
-    """Return the share of the cost of 8 bits that mixed bits save within a point of float.
-
-    None without a proposal within a point; for accuracies only.
-    """
-    target = scale.of_float
-    good = [
-        front.quantity.value_in(p.cost)
-        for p in front.proposals
-        if (value := scale.predicted_value(p.prediction)) is not None and value >= target - NEAR
-    ]
-    return max(0.0, 1 - min(good) / eight) if good else None
-
-
-def front_takeaway(fronts: Sequence[tuple[Front, float]], scale: QualityScale) -> str:
+def front_takeaway(panels: Sequence[Panel], scale: QualityScale) -> str:
     """Return the gain of mixed bits: cost within a point of float, else the best quality."""
-    quantity = fronts[0][0].quantity
+    fronts = [panel.front for panel in panels]
+    quantity = fronts[0].quantity
     if not scale.by_loss:
         return _noise_takeaway(fronts)
     near = f"at most {NEAR:.0f} point below float"
-    savings = [
-        (machine_title(front.machine), saved_share(front, eight, scale)) for front, eight in fronts
-    ]
+    savings = [(machine_title(panel.front.machine), panel.saved_share) for panel in panels]
     known = [(machine, share) for machine, share in savings if share is not None]
     if not known:
         return _floor_broken(fronts, scale)
@@ -211,13 +197,15 @@ def front_takeaway(fronts: Sequence[tuple[Front, float]], scale: QualityScale) -
     return f"{best} profits most: {format_share(share)} less {quantity} {near}; {others}"
 
 
-def _floor_broken(fronts: Sequence[tuple[Front, float]], scale: QualityScale) -> str:
+def _floor_broken(fronts: Sequence[Front], scale: QualityScale) -> str:
     """Return how far below float the best prediction is, where none is within a point."""
-    values = [scale.predicted_value(p.prediction) for front, _ in fronts for p in front.proposals]
+    values = [scale.predicted_value(least_lossy_point(front).prediction) for front in fronts]
     known = [value for value in values if value is not None]
     if not known:
         return _noise_takeaway(fronts)
     lost = scale.of_float - max(known)
+    if lost <= NEAR:  # an untried point may be predicted better than the tried ones are
+        return f"No choice that was tried stays within {NEAR:.0f} point of float"
     return f"No choice stays within {NEAR:.0f} point of float: the best loses {lost:.1f}"
 
 
@@ -231,10 +219,10 @@ def _other_savings(known: Sequence[tuple[str, float]], best: str) -> str:
     return ", ".join(parts)
 
 
-def _noise_takeaway(fronts: Sequence[tuple[Front, float]]) -> str:
+def _noise_takeaway(fronts: Sequence[Front]) -> str:
     """Return the gain in SQNR of mixed bits at the cost of uniform bits."""
-    gains = [gain for front, _ in fronts for gain in _sqnr_gains(front)]
-    quantity = fronts[0][0].quantity
+    gains = [gain for front in fronts for gain in _sqnr_gains(front)]
+    quantity = fronts[0].quantity
     if not gains or max(gains)[0] < NEAR:
         return f"Fewer bits than 8 save no {quantity}: uniform bits are as good as mixed ones"
     gain, name, machine = max(gains)

@@ -107,7 +107,7 @@ def test_a_front_is_one_click_and_outlives_the_page(opened: Visit) -> None:
         f"{tried} whole configurations were tried on {TRIED} of the data (each point of the front"
     )
     assert told in opened.words
-    assert f"(a trial on {TRIED} rows)" in opened.words  # of the choice within the bound
+    assert f"from a trial on {TRIED} rows; " in opened.words  # of the choice within the bound
     opened.open(CONFIGURE).open(TRADEOFFS)
     assert "tradeoffs.find" not in keys(opened)
     assert len(opened.at.get("plotly_chart")) == 2

@@ -16,18 +16,19 @@ def add_learned_passes(work: TradeoffWork, picked: Proposal) -> Proposal:
     """Show the extras; return the point with those that are on, else the point itself."""
     row = st.container(horizontal=True)
     work.rounded = row.toggle(
-        "With AdaRound (extra)",
+        "AdaRound (extra)",
         key="tradeoffs.rounded",
         value=work.rounded,
         help="Learns the rounding of weights behind the repairs: minutes, and usually better. The "
         "prediction does not know of it, so measure the point",
     )
     work.blocks = row.toggle(
-        "With block reconstruction (extra)",
+        "Blocks (extra)",
         key="tradeoffs.blocks",
         value=work.blocks,
-        help="The weights of each block learn together, behind all else: longer than AdaRound, "
-        "and better at 4 bits and fewer. The prediction does not know of it, so measure the point",
+        help="Reconstruction: the weights of each block learn together, behind all else: longer "
+        "than AdaRound, and better at 4 bits and fewer. The prediction does not know of it, so "
+        "measure the point",
     )
     recipe = picked.recipe
     if work.rounded:

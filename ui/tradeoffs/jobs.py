@@ -11,6 +11,7 @@ from analysis.mixed_precision.forecast import learn_forecast
 from analysis.mixed_precision.pareto_front import (
     Front,
     find_pareto_front,
+    least_lossy_point,
     measure_proposals,
 )
 from analysis.mixed_precision.pareto_record import FoundRecord
@@ -19,6 +20,7 @@ from analysis.mixed_precision.recipe_noise import RecipeNoise
 from analysis.mixed_precision.recipe_search import RecipeSearch
 from analysis.mixed_precision.try_configs import (
     cheapest_choice_after_trials,
+    front_with_trials,
     next_to_measure,
     try_proposals,
     with_trial,
@@ -237,7 +239,7 @@ def answer_target(
         try:
             kept[key] = _solve_target(search, found.fronts[machine], target, present)
         except BudgetError:
-            kept[key] = _unreachable_sentence(search, found.wish.quantity, target)
+            kept[key] = _unreachable_sentence(search, found.fronts[machine], target)
         except QuantError as error:
             kept[key] = f"{error} {explain_machine_gains(search.machine)}"
     return kept[key]
@@ -260,11 +262,11 @@ def _solve_target(
     return search.least_noise_choice([Budget(quantity, target.most * worth)], name)
 
 
-def _unreachable_sentence(search: RecipeSearch, quantity: Quantity, target: PointRequest) -> str:
+def _unreachable_sentence(search: RecipeSearch, front: Front, target: PointRequest) -> str:
     """Say how close the best choice comes to an unreachable bound."""
-    wanted = f"{target.most:g} {target.against}"
+    wanted, quantity = f"{target.most:g} {target.against}", front.quantity
     if target.against == Against.POINTS:
-        best = search.least_noise_choice(())
+        best = least_lossy_point(front_with_trials(search, front))
         lost = 100 * (best.prediction.loss or 0.0)
         repairs = name_of_recipe(best.recipe) or "no repair"
         most, lost_text = points_text(target.most), points_text(round(lost, 1))

@@ -52,10 +52,10 @@ def front_table(
         [
             {
                 "name": point.name,
-                "repairs": name_of_recipe(point.recipe) or "none",
                 f"predicted {scale.unit}": quality_text(scale, point.prediction),
                 f"measured {scale.unit}": "" if run is None else scale.run_text(run.run),
                 f"{quantity} % of W8A8": round(100 * quantity.value_in(point.cost) / eight, 1),
+                "repairs": name_of_recipe(point.recipe) or "none",
                 "energy": format_energy(point.cost.energy_pj),
                 "latency": format_time(point.cost.latency_s),
                 "weights": format_bytes(point.cost.weight_bytes),

@@ -28,7 +28,7 @@ from figures.tradeoffs.wording import QualityScale, amount_text, cost_name, qual
 from quant.assignment import bits_by_part
 from ui.job_kind import JobKind
 from ui.state.edit_config import change_experiment
-from ui.state.tradeoffs import Found, PointRequest
+from ui.state.tradeoffs import Against, Found, PointRequest
 from ui.state.workspace import Workspace
 from ui.tradeoffs.extras import add_learned_passes
 from ui.tradeoffs.jobs import answer_target, start_measuring
@@ -37,6 +37,8 @@ from ui.widgets.download import csv_download_button
 from ui.widgets.figure import show_figure
 from ui.widgets.markdown import plain
 
+NEAR_FLOAT = PointRequest(Against.POINTS, 100 * SMALL_LOSS)
+"""The bound of the front's title, and of what is measured next, whatever bound a person sets."""
 SHOWN = (Quantity.ENERGY, Quantity.LATENCY, Quantity.SIZE, Quantity.MEMORY)
 
 
@@ -52,6 +54,7 @@ def machine_panels(
         got = answer_target(workspace, found, name, target, present)
         if isinstance(got, str):
             problems[name] = got
+        near = answer_target(workspace, found, name, NEAR_FLOAT, present)
         panels.append(
             Panel(
                 front_with_trials(search, found.fronts[name]),
@@ -60,6 +63,7 @@ def machine_panels(
                 None if isinstance(got, str) else got.predicted_by(foresight.predictor),
                 {quantity: quantity.value_in(search.reference.cost) for quantity in Quantity},
                 tuple(move_to_machine(search, one) for one in foresight.rounded),
+                None if isinstance(near, str) else near,
             )
         )
     return panels, problems
@@ -119,8 +123,9 @@ def show_point_details(
     measured = "not measured yet" if run is None else f"measured **{scale.run_text(run.run)}**"
     predicted = quality_text(scale, picked.prediction)
     tried = picked.prediction.tried
-    source = f" (a trial on {tried} {found.network.noun}s)" if tried else ""
-    st.markdown(f"{plain(scale.name)}: predicted **{predicted}**{plain(source)}, {measured}.")
+    if tried:
+        measured = f"from a trial on {tried} {plain(found.network.noun)}s; {measured}"
+    st.markdown(f"{plain(scale.name)}: predicted **{predicted}**, {measured}.")
     if scale.by_loss:
         st.markdown(_below_float(scale, picked, run))
     st.caption(_cost_sentence(panel, picked))
@@ -197,12 +202,12 @@ def _point_buttons(
         start_measuring(workspace, found, panel.front.machine, [picked])
         st.rerun()
     if not told and row.button(
-        "Measure three to see accuracy",
+        "Measure three points",
         key="tradeoffs.three",
         icon=":material/straighten:",
         disabled=workspace.runner.active_of(JobKind.MEASURE) is not None,
-        help="The least noisy, the cheapest and one between: how accuracy follows from noise is "
-        "learned from runs",
+        help="The least noisy, the cheapest and one between. Runs teach how accuracy follows from "
+        "noise, and the front then tells accuracy",
     ):
         several = spread_proposals(panel.front.proposals)[:ENOUGH]
         start_measuring(workspace, found, panel.front.machine, several)
@@ -241,9 +246,12 @@ def show_point_table(workspace: Workspace, found: Found, panel: Panel, scale: Qu
         alt=f"All points on {machine_title(panel.front.machine)}",
         placeholder="",
         column_config={
-            "name": st.column_config.TextColumn("Configuration", pinned=True, width=150),
-            f"predicted {scale.unit}": st.column_config.TextColumn(width=135),
-            f"measured {scale.unit}": st.column_config.TextColumn(width=135),
+            "name": st.column_config.TextColumn("Configuration", pinned=True, width=124),
+            f"predicted {scale.unit}": st.column_config.TextColumn(width=128),
+            f"measured {scale.unit}": st.column_config.TextColumn(width=128),
+            f"{panel.front.quantity} % of W8A8": st.column_config.NumberColumn(
+                "% of W8A8", width=76, help=f"Share of the {panel.front.quantity} of uniform W8A8"
+            ),
         },
     )
     ticked = [points[row] for row in state.selection.rows if row < len(points)]
