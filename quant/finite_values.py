@@ -52,13 +52,46 @@ def check_finite_outputs(graph: FloatGraph, inputs: Inputs, outputs: tuple[Tenso
         raise QuantError(describe_overflow(graph, inputs))
 
 
-def describe_overflow(graph: FloatGraph, inputs: Inputs) -> str:
-    """Return a sentence on the first layer without finite values for inputs of shape (N, ...)."""
+def outputs_as_numbers(outputs: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], int]:
+    """Return outputs (N, ...) with 0 for NaN and infinity, and the number of samples with such.
+
+    A quantized network divides by what rounds to 0; 0 is our choice for what has no number.
+
+    >>> outputs_as_numbers((torch.tensor([[1.0, torch.nan], [2.0, 3.0]]),))
+    ((tensor([[1., 0.],
+            [2., 3.]]),), 1)
+    """
+    wrong = [~torch.isfinite(output) for output in outputs]
+    if not any(bool(one.any()) for one in wrong):
+        return outputs, 0
+    numbers = tuple(output.masked_fill(one, 0) for output, one in zip(outputs, wrong, strict=True))
+    samples = torch.stack([one.reshape(len(one), -1).any(1) for one in wrong]).any(0)
+    return numbers, int(samples.sum())
+
+
+def first_overflowing_layer(graph: FloatGraph, inputs: Inputs) -> str:
+    """Return the name of the first layer with a value that is NaN or infinite, for inputs (N, ...).
+
+    An operation outside all layers is "an operation".
+    """
+    return _find_first_overflow(graph, inputs)[1]
+
+
+def _find_first_overflow(graph: FloatGraph, inputs: Inputs) -> tuple["_FirstOverflow", str]:
+    """Run the graph; return the search, and the name of the first layer without finite values."""
     search = _FirstOverflow(graph.module)
     with torch.inference_mode():
         search.run(*tensors_of_batch(inputs))
-    layer = next((one for one in graph.layers if search.guilty in (one.node, one.output)), None)
-    where = "an operation" if layer is None else layer.name
+    return search, next(
+        (one.name for one in graph.layers if search.guilty in (one.node, one.output)),
+        "an operation",
+    )
+
+
+def describe_overflow(graph: FloatGraph, inputs: Inputs) -> str:
+    """Return a sentence on the first layer without finite values for inputs of shape (N, ...)."""
+    search, where = _find_first_overflow(graph, inputs)
+    layer = next((one for one in graph.layers if one.name == where), None)
     if search.guilty_operator in SOFTMAXES:
         return (
             f"The float network's outputs must be finite numbers; on these inputs {where} is NaN, "

@@ -4,7 +4,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from analysis.evaluation.evaluate import Data, check_label_range
+from analysis.evaluation.evaluate import Data
+from analysis.evaluation.forwards import check_label_range
 from analysis.evaluation.output_error import OutputTally
 from analysis.network import Network, Runnable, forward_all_outputs
 from analysis.runs.run_store import Run

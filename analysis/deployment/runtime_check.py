@@ -8,7 +8,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from analysis.evaluation.evaluate import Data, LabelledBatch, check_label_range
+from analysis.evaluation.evaluate import Data
+from analysis.evaluation.forwards import LabelledBatch, check_label_range
 from analysis.evaluation.intervals import proportion_interval
 from analysis.evaluation.layer_sqnr import record_layer_outputs
 from analysis.evaluation.measures import Interval, sqnr_db

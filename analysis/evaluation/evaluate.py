@@ -8,7 +8,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from analysis.evaluation.forwards import StoredOutputs, compile_both, run_in_order
+from analysis.evaluation.forwards import (
+    BothForwards,
+    LabelledBatch,
+    StoredOutputs,
+    check_label_range,
+    run_in_order,
+)
 from analysis.evaluation.image_answers import AnswerTally, ImageAnswers, pack_bits
 from analysis.evaluation.intervals import paired_interval, proportion_interval
 from analysis.evaluation.measures import Interval
@@ -17,10 +23,9 @@ from analysis.evaluation.per_image import compare_image_outputs
 from analysis.evaluation.tasks.changed_pictures import ChangedPictures, TaskAnswer
 from analysis.evaluation.tasks.task_metric import TaskMetric, TaskTally
 from analysis.evaluation.user_metric import MetricScore, MetricTally, UserMetric
-from analysis.network import Network, Runnable, forward_all_outputs, forward_first_output
+from analysis.network import Network, forward_first_output
 from quant.errors import QuantError
-from quant.finite_values import check_finite_outputs
-from quant.inputs import Inputs, rows_of_output
+from quant.inputs import rows_of_output
 from quant.progress import Progress, Steps
 from quant.simulation.quant_graph import QuantGraph
 
@@ -29,25 +34,6 @@ Metric = UserMetric | TaskMetric
 """A metric of the user's own, or that of a task."""
 ScoreLook = Callable[[int, Callable[[], "Evaluation"]], bool]
 """Whether a score may stop, by the number of images and the score so far."""
-
-
-class LabelledBatch(Protocol):
-    """Images (N, ...), labels (N,) or None, and the position of each image in the data.
-
-    A batch may also have `targets`, for a user's metric.
-    """
-
-    @property
-    def inputs(self) -> Inputs:
-        """The images in the form of the network's inputs."""
-
-    @property
-    def labels(self) -> Tensor | None:
-        """The true class of each image (N,), or None without labels."""
-
-    @property
-    def indices(self) -> tuple[int, ...]:
-        """The position of each image in the whole data."""
 
 
 class Data(Protocol):
@@ -81,7 +67,8 @@ class Evaluation:
     similarity of the outputs and the user's `metric` stand beside the SQNR. `metric_problem` is the
     error that stopped the metric. `kl` is the mean KL divergence of the softmax in nats, None
     without classes. `answers` holds the right answers image by image, `task_answers` the boxes or
-    masks that changed most.
+    masks that changed most. `overflow` tells of outputs of the quantized network that are NaN or
+    infinite; they count as 0.
     """
 
     samples: int
@@ -100,6 +87,7 @@ class Evaluation:
     classes: bool = True
     metric: MetricScore | None = None
     metric_problem: str = ""
+    overflow: str = ""
     kl: float | None = None
     sqnr_ci95: Interval | None = None
     answers: ImageAnswers | None = None
@@ -261,11 +249,14 @@ def evaluate_network(
     total = len(data)
     if total == 0:
         raise QuantError("A score needs images; the data has none. Choose other data.")
-    forwards = _Forwards(network, compile_both(network, quantized), stored)
+    forwards = BothForwards(network, quantized, stored)
     batches = enumerate(data.batches(network.forward_batch_size))
 
     def score() -> Evaluation:
-        return replace(tally.evaluation_result(), classes=network.is_classifier)
+        found = tally.evaluation_result()
+        return replace(
+            found, classes=network.is_classifier, overflow=forwards.overflow_sentence(total)
+        )
 
     try:
         for place, batch, (reference, simulated), is_new in run_in_order(forwards, batches):
@@ -280,47 +271,6 @@ def evaluate_network(
         if stored is not None:
             stored.flush_outputs()
     return score()
-
-
-class _Forwards:
-    """Both networks; runs a batch, or finds the outputs of an interrupted score."""
-
-    def __init__(
-        self, network: Network, both: tuple[Runnable, Runnable], stored: StoredOutputs | None
-    ) -> None:
-        self._network, self._both, self._stored = network, both, stored
-
-    def __call__(
-        self, numbered: tuple[int, LabelledBatch]
-    ) -> tuple[int, LabelledBatch, tuple[tuple[Tensor, ...], tuple[Tensor, ...]], bool]:
-        """Return place, batch, both outputs of shape (N, ...), and whether the batch ran.
-
-        Raises:
-            QuantError: a label is no output of the network, or a float output is not finite.
-        """
-        place, batch = numbered
-        if self._network.is_classifier:
-            check_label_range(batch.labels, self._network.output_count)
-        known = None if self._stored is None else self._stored.find_outputs(place)
-        return place, batch, known or self._run_batch(batch.inputs), known is None
-
-    def _run_batch(self, inputs: Inputs) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        graph = self._network.graph
-        reference, simulated = (forward_all_outputs(one, graph.batch, inputs) for one in self._both)
-        check_finite_outputs(graph, inputs, reference)
-        return reference, simulated
-
-
-def check_label_range(labels: Tensor | None, outputs: int) -> None:
-    """Raise QuantError unless every label (N,) is a class of the network, 0 to `outputs` - 1."""
-    if labels is None:
-        return
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= outputs:
-        raise QuantError(
-            f"Labels must lie between 0 and {outputs - 1}, the network's outputs; got "
-            f"{low if low < 0 else high}. Choose data made for this model."
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,13 +23,17 @@ class Interval:
 def signal_to_noise_db(signal: float, noise: float) -> float:
     """Return 10 log10(signal / noise) of two energies in dB; infinite without noise.
 
+    Noise that is no number (of values that are NaN) counts as endless.
+
     Example:
         >>> signal_to_noise_db(100.0, 1.0)
         20.0
     """
     if noise <= 0:
         return math.inf
-    return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
+    if signal <= 0 or not math.isfinite(noise):
+        return -math.inf
+    return 10 * math.log10(signal / noise)
 
 
 def sqnr_db(reference: Tensor, noisy: Tensor) -> float:

@@ -89,7 +89,8 @@ def judge_run(run: Run, classes: int | None = None, others: Sequence[Run] = ()) 
     A network is deployable if the upper end of the paired interval is a loss of at most one point.
     A network needs repair first if the lower end is a larger loss. In between, the verdict is
     undecided. Where the task has a metric, its points take the place of those of top-1. A network
-    is not deployable after a loss of more than 20 points, or at chance level.
+    is not deployable after a loss of more than 20 points, at chance level, or with outputs that are
+    no numbers.
     Without labels the share of answers that differ from the float network stands for the loss, as
     an upper bound.
 
@@ -100,6 +101,9 @@ def judge_run(run: Run, classes: int | None = None, others: Sequence[Run] = ()) 
             activations, tell the loss of a single side.
     """
     score = run.evaluation
+    if score.overflow:
+        sentence = "Some outputs of the quantized network are NaN or infinite"
+        return _build_verdict(run, Level.NOT_DEPLOYABLE, sentence)
     if score.sqnr_db == inf:
         sentence = "The outputs are exactly those of the float network"
         return _build_verdict(run, Level.DEPLOYABLE, sentence)

@@ -142,6 +142,8 @@ def score_cards(run: Run) -> None:
         delta_arrow="off",
         help=f"{SQNR} Of several outputs, all count alike.",
     )
+    if found.overflow:
+        st.error(plain(found.overflow), icon=":material/error:")
     if found.metric_problem:
         st.warning(plain(found.metric_problem), icon=":material/function:")
 

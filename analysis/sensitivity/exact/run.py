@@ -5,7 +5,7 @@ from contextlib import closing
 
 from torch import Tensor
 
-from analysis.evaluation.evaluate import check_label_range
+from analysis.evaluation.forwards import check_label_range
 from analysis.sensitivity.exact.answer_store import Cells
 from analysis.sensitivity.exact.answer_writer import AnswerWriter
 from analysis.sensitivity.exact.executors import Workers

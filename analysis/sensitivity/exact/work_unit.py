@@ -14,6 +14,7 @@ from analysis.evaluation.per_image import Rows, compare_image_outputs, describe_
 from analysis.sensitivity.memory_limit import MEMORY_BYTES
 from quant.encoding import Encoding
 from quant.engine.program import FLOAT, Program, Settings, Values
+from quant.finite_values import outputs_as_numbers
 from quant.inputs import Inputs, arrange_batch, sample_count
 
 
@@ -143,9 +144,9 @@ class _Work:
         return self._outcome_of_rows(self._unit.float_key, rows, reference)
 
     def base_outputs(self) -> tuple[Tensor, ...]:
-        """Run the base network; return outputs of shape (N, ...)."""
+        """Run the base network; return outputs of shape (N, ...), as numbers."""
         with single_threaded():
-            return self._run_base()
+            return outputs_as_numbers(self._run_base())[0]
 
     def base_outcome(self, key: str) -> Outcome:
         """Compare the outputs of the base network."""
@@ -160,16 +161,18 @@ class _Work:
             return self._outcome_of_comparison(trial.key, outputs)
 
     def question_outputs(self, trial: ChunkQuestion) -> tuple[Tensor, ...]:
-        """Run the layers from the first site that differs; return outputs of shape (N, ...)."""
+        """Run the layers from the first site that differs; return outputs (N, ...), as numbers."""
         with single_threaded():
             settings = {
                 site: encoding for site, encoding in self._settings.items() if site not in trial.off
             }
             settings.update(self._program.settle_weights(trial.on))
             if not self._unit.reuse:
-                return self._finish_network(self._program.start_values(self._inputs), 0, settings)
-            position = self._program.restart_position(trial.different_sites)
-            return self._finish_network(dict(self._base_values_at(position)), position, settings)
+                values, position = self._program.start_values(self._inputs), 0
+            else:
+                position = self._program.restart_position(trial.different_sites)
+                values = dict(self._base_values_at(position))
+            return outputs_as_numbers(self._finish_network(values, position, settings))[0]
 
     def _run_base(self) -> tuple[Tensor, ...]:
         """Run the base to the end and return the outputs of shape (N, ...).

@@ -18,7 +18,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from analysis.evaluation.evaluate import LabelledBatch, check_label_range
+from analysis.evaluation.forwards import LabelledBatch, check_label_range
 from analysis.evaluation.measures import signal_to_noise_db
 from analysis.evaluation.per_image import sqnr_intervals
 from analysis.network import Network
