@@ -1,16 +1,23 @@
 """A diagnosis as plain values for JSON."""
 
 from analysis.diagnosis.flow.contents import Diagnosis, FlowStep, LayerLoss, NamedCause
+from analysis.diagnosis.flow.goal import Loss
+from analysis.evaluation.lost_score import lost_score
 from analysis.evaluation.measures import Interval
 from analysis.runs.experiment_file import experiment_to_plain
 from analysis.runs.run_experiment import package_versions
+from commands.json_answers.run import metric_values
 from quant.config import config_to_plain
 from quant.graph.float_graph import FloatGraph
 
 
 def summarize_diagnosis(found: Diagnosis, graph: FloatGraph) -> dict[str, object]:
-    """Return a diagnosis for JSON: losses in points of top-1, accuracies in shares of 1."""
+    """Return a diagnosis for JSON: losses in points, accuracies in shares of 1.
+
+    The points are of top-1, or of the task's metric, which `metric` then holds.
+    """
     score = None if found.run is None else found.run.evaluation
+    lost = None if score is None else lost_score(score)
     cost = None if found.run is None else found.run.cost
     return {
         "met": found.met,
@@ -21,14 +28,16 @@ def summarize_diagnosis(found: Diagnosis, graph: FloatGraph) -> dict[str, object
         "quantized": {
             "top1": None if score is None else score.quantized_top1,
             "top1_ci95": None if score is None else _scaled_bounds(score.quantized_top1_ci95, 1),
-            "agreement": None if score is None else score.agreement,
+            "agreement": score.agreement if score is not None and score.classes else None,
             "samples": None if score is None else score.samples,
             "energy_pj": None if cost is None else cost.energy_pj,
             "latency_s": None if cost is None else cost.latency_s,
         },
+        "metric": None if score is None else metric_values(score),
         "drop": {
-            "points": None if score is None or score.top1_drop is None else 100 * score.top1_drop,
-            "points_ci95": None if score is None else _scaled_bounds(score.top1_drop_ci95, 100),
+            "points": None if lost is None else lost.points,
+            "points_ci95": None if lost is None else _scaled_bounds(lost.interval, 1),
+            "unit": None if lost is None else lost.unit,
         },
         "recipe": [] if found.run is None else list(found.run.recipe),
         "config": config_to_plain(found.experiment.config, graph.layers),
@@ -68,11 +77,16 @@ def _layer_values(one: LayerLoss) -> dict[str, object]:
     }
 
 
+def _unit_of_loss(loss: Loss) -> str:
+    if not loss.labelled:
+        return "% of the answers changed"
+    return "points of top-1 lost" if loss.unit == "points" else f"{loss.unit} lost"
+
+
 def _step_values(one: FlowStep) -> dict[str, object]:
     """Return a step; `measured` are points lost, or of the float network the right answers in %."""
     if one.loss is not None:
-        labelled = one.loss.labelled
-        unit: str | None = "points of top-1 lost" if labelled else "% of the answers changed"
+        unit: str | None = _unit_of_loss(one.loss)
         measured: float | None = one.loss.points
         interval = _scaled_bounds(one.loss.interval, 1)
     else:

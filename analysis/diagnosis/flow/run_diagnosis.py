@@ -23,7 +23,9 @@ from analysis.diagnosis.flow.goal import Goal, Standing
 from analysis.diagnosis.flow.head_candidates import head_candidates
 from analysis.diagnosis.flow.state import FlowState
 from analysis.diagnosis.flow.trials import RunKeeper, Trial, Trials
+from analysis.evaluation.evaluate import Evaluation
 from analysis.evaluation.sanity import check_float_network
+from analysis.evaluation.told_score import ScoreMeasure, told_score
 from analysis.runs.apply_recipe import repair_float_network
 from analysis.runs.experiment import Experiment
 from analysis.study import Study
@@ -91,12 +93,6 @@ def _check_float(trials: Trials, state: FlowState) -> Steps[bool]:
         check_float_network(study.network, study.scored_images, score.float_top1), 0.8, 1.0
     )
     top1, interval = score.float_top1, score.float_top1_ci95
-    told = f"No labels: answers are compared with the float network's on {score.samples} images."
-    if top1 is not None and interval is not None:
-        told = (
-            f"Right on {100 * top1:.1f} % of {score.samples} images (95 %: "
-            f"{100 * interval.low:.1f} to {100 * interval.high:.1f})."
-        )
     outcome = StepOutcome.TOLD if top1 is None else StepOutcome.PASSED
     problems = sanity.warning_sentences()
     trials.board.append(
@@ -104,7 +100,7 @@ def _check_float(trials: Trials, state: FlowState) -> Steps[bool]:
             FlowStage.FLOAT,
             "Float network",
             StepOutcome.FAILED if problems else outcome,
-            " ".join((told, *problems)),
+            " ".join((_tell_float_score(score, study.network.noun), *problems)),
             time.monotonic() - start,
             top1=top1,
             top1_interval=interval,
@@ -119,6 +115,17 @@ def _check_float(trials: Trials, state: FlowState) -> Steps[bool]:
     step = trials.tell_step(FlowStage.FLOAT, "Everything at 32 bits", trial, sentence)
     trials.board[-1] = replace(step, outcome=StepOutcome.PASSED if exact else StepOutcome.FAILED)
     return exact and not problems
+
+
+def _tell_float_score(score: Evaluation, noun: str) -> str:
+    """Say how the float network scores, from the run at 32 bits, whose answers are the same."""
+    counted, found = f"{score.samples} {noun}s", told_score(score)
+    if found.measure is ScoreMeasure.TOP1:
+        return f"Right on {found.value_text} of {counted} (95 %: {found.interval_ends})."
+    if found.measure is ScoreMeasure.METRIC:
+        spread = f" (95 %: {found.interval_ends})" if found.interval_ends else ""
+        return f"{found.name} {found.value_text} on {counted}{spread}."
+    return f"No labels: answers are compared with the float network's on {counted}."
 
 
 def _measure_sides(trials: Trials, state: FlowState) -> Steps[None]:

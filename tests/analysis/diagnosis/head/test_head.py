@@ -1,5 +1,9 @@
 """A detector's head: its parts told apart, and the mix of ranges repaired."""
 
+from typing import Any
+
+import pytest
+
 from accelerator.machine import load_preset
 from analysis.diagnosis.flow.goal import Goal
 from analysis.diagnosis.flow.head_candidates import head_candidates
@@ -8,6 +12,7 @@ from analysis.diagnosis.head.head_parts import PartRole, find_head
 from analysis.evaluation.lost_score import lost_score
 from analysis.runs.experiment import Experiment
 from analysis.runs.run_experiment import measure_experiment
+from commands.json_answers.diagnosis import summarize_diagnosis
 from quant.config import uniform_config
 from quant.progress import drain_steps
 from tests.analysis.diagnosis.head.yolo_network import yolo_study
@@ -58,3 +63,9 @@ def test_the_diagnosis_finds_the_head_and_keeps_the_goal_in_points_of_map() -> N
     assert any("Split the ranges of the concat in the head" in step.name for step in found.steps)
     before, after = (lost_points(one) for one in (PLAIN, found.experiment))
     assert after < before / 2
+    assert found.steps[0].sentence.startswith("mAP ")
+    answer: Any = summarize_diagnosis(found, yolo_study().network.graph)
+    assert {step["unit"] for step in answer["steps"]} <= {None, "points of mAP lost"}
+    assert answer["drop"]["points"] == pytest.approx(after)
+    assert answer["metric"]["name"] == "mAP"
+    assert answer["quantized"]["agreement"] is None  # boxes are no classes
