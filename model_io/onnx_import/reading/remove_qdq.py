@@ -14,6 +14,11 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from model_io.errors import ModelError
+from model_io.onnx_import.reading.integer_clips import (
+    NO_CLIP,
+    stored_tensors,
+    take_out_integer_clips,
+)
 from model_io.onnx_import.reading.open_file import STANDARD
 from model_io.onnx_import.reading.tensors import array_of_tensor
 from plain_files.read_json import parse_json
@@ -33,7 +38,6 @@ _TYPES = {
 NARROW_KEY = "quantscope.grids"
 """Metadata of our own files: as JSON, [qmin, qmax] of each tensor whose type has more numbers."""
 _LEAST_BITS, _MOST_BITS = 2, 32
-_NO_CLIP = (-(1 << 31), (1 << 31) - 1)
 _PAIR = ("QuantizeLinear", "DequantizeLinear")
 _LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Sub", "BatchNormalization")
 """What a tool fuses a ReLU with; behind other operators a grid from zero tells of their range."""
@@ -83,8 +87,8 @@ def take_out_quantizers(model: ModelProto, shown: str) -> tuple[TensorEncoding, 
     graph = model.graph
     if not any(node.op_type in _PAIR for node in graph.node):
         return ()
+    clipped = take_out_integer_clips(graph)
     constants, narrow = _constant_arrays(graph), _narrow_widths(model)
-    clipped = _take_out_clips(graph)
     makers = {name: node.op_type for node in graph.node for name in node.output}
     found: dict[str, TensorEncoding] = {}
     origin: dict[str, str] = {}
@@ -96,7 +100,9 @@ def take_out_quantizers(model: ModelProto, shown: str) -> tuple[TensorEncoding, 
         source = node.input[0]
         origin[node.output[0]] = origin.get(source, source)
         encoding = _encoding_of_quantizer(node, constants, origin.get(source, source), shown)
-        low, high = clipped.get(source, clipped.get(node.output[0], _NO_CLIP))
+        low, high = clipped.get(source, clipped.get(node.output[0], NO_CLIP))
+        least, most = _type_limits(encoding)
+        low, high = max(low, least), min(high, most)
         width = min(_bits_in_use(node, narrow), max(_LEAST_BITS, (high - low).bit_length()))
         encoding = replace(encoding, bits=min(encoding.bits, width), narrow=low == -high)
         if encoding.tensor not in found:
@@ -161,30 +167,6 @@ def _bits_in_use(node: NodeProto, narrow: dict[str, int]) -> int:
     return narrow.get(own, narrow.get(shared, _MOST_BITS))
 
 
-def _take_out_clips(graph: GraphProto) -> dict[str, tuple[int, int]]:
-    """Remove clips of integers between two quantizers and return the limits.
-
-    Brevitas writes fewer than eight bits in the form QuantizeLinear, Clip to -7 and 7,
-    DequantizeLinear. The limits have the names of the values before and behind the clip.
-    """
-    makers = {name: node for node in graph.node for name in node.output}
-    held = {t.name: t for t in graph.initializer}
-    for node in graph.node:
-        for attribute in node.attribute if node.op_type == "Constant" else ():
-            if attribute.HasField("t"):
-                held[node.output[0]] = attribute.t
-    found: dict[str, tuple[int, int]] = {}
-    for node in graph.node:
-        before = makers.get(node.input[0]) if node.op_type == "Clip" else None
-        limits = [held.get(name) for name in node.input[1:3]]
-        if before is None or before.op_type != "QuantizeLinear" or None in limits:
-            continue
-        low, high = (int(array_of_tensor(limit)) for limit in limits if limit is not None)
-        found[before.output[0]] = found[node.output[0]] = (low, high)
-        _turn_into_copy(node)
-    return found
-
-
 def _free_network_input(graph: GraphProto, narrow: dict[str, int]) -> None:
     """Remove the clip that holds the network's input to a narrow encoding; the clip is no layer."""
     names = {f"{value.name}_Clip" for value in graph.input if value.name in narrow}
@@ -195,11 +177,7 @@ def _free_network_input(graph: GraphProto, narrow: dict[str, int]) -> None:
 
 def _constant_arrays(graph: GraphProto) -> dict[str, Array]:
     """Return initializers and Constant nodes by name, without text constants."""
-    held = {t.name: t for t in graph.initializer}
-    for node in graph.node:
-        for attribute in node.attribute if node.op_type == "Constant" else ():
-            if attribute.HasField("t"):
-                held[node.output[0]] = attribute.t
+    held = stored_tensors(graph)
     used = {
         name for node in graph.node if node.op_type in _PAIR for name in node.input if name in held
     }
@@ -296,8 +274,13 @@ def _spread_along_axis(values: Array, whole: Array, like: Array, encoding: Tenso
 
 def _starts_at_zero(encoding: TensorEncoding) -> bool:
     """Whether an activation's encoding has no negative value."""
+    return not encoding.constant and set(encoding.zero_point) == {_type_limits(encoding)[0]}
+
+
+def _type_limits(encoding: TensorEncoding) -> tuple[int, int]:
+    """Return the smallest and the largest code of the bits."""
     least = -(1 << (encoding.bits - 1)) if encoding.signed else 0
-    return not encoding.constant and set(encoding.zero_point) == {least}
+    return least, least + (1 << encoding.bits) - 1
 
 
 def _turn_into_relu(node: NodeProto, encoding: TensorEncoding, graph: GraphProto) -> None:
