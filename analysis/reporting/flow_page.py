@@ -8,7 +8,7 @@ from analysis.diagnosis.flow.goal import read_goal
 from analysis.runs.run_store import Run
 from plain_files.read_json import JsonObject
 
-MOST_STEPS, MOST_CAUSES = 200, 40
+MOST_STEPS, MOST_CAUSES = 200, 80
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ def test_the_flow_ends_with_a_recipe_that_one_click_uses(visit: Visit) -> None:
         assert words in visit.words
     causes = visit.at.dataframe[0].value
     assert set(causes["cause"]) == {"unequal channel ranges"}
+    assert "Weights: unequal channel ranges in " in visit.words.replace("**", "")
+    assert "side" not in causes, "the heading of the table tells the side"
     assert len(visit.at.get("plotly_chart")) == 1
     assert {run.name for run in visit.work.store.all_runs()} >= {"Diagnose: as configured"}
     visit.press("diagnose.use")

@@ -5,7 +5,14 @@ from itertools import groupby
 
 import streamlit as st
 
-from analysis.diagnosis.flow.contents import Diagnosis, FlowStep, StepOutcome
+from analysis.diagnosis.flow.contents import (
+    Diagnosis,
+    FlowStep,
+    NamedCause,
+    StepOutcome,
+    causes_by_side,
+    causes_text,
+)
 from analysis.diagnosis.flow.goal import Goal
 from analysis.diagnosis.flow.run_diagnosis import DiagnosisTask, run_diagnosis
 from analysis.runs.experiment import Experiment
@@ -134,27 +141,38 @@ def show_losses(found: Diagnosis) -> None:
     if any(step.loss is not None for step in found.steps):
         figure = loss_by_step(found.steps, found.goal.points)
         show_figure(figure, "diagnose.losses")
-    if not found.causes:
-        return
-    st.subheader("Causes, the most harmful first", anchor=False)
+    if found.causes:
+        st.subheader("Causes, the most harmful first", anchor=False)
+    for side, causes in causes_by_side(found.causes).items():
+        told = causes_text(causes).removeprefix(f"{side}: ")
+        st.markdown(f"**{plain(str(side).capitalize())}**: {plain(told)}")
+        _show_causes(causes)
+
+
+def _show_causes(causes: Sequence[NamedCause]) -> None:
+    """Show the causes of a side; what helps stands beside the cause, the evidence behind."""
     rows = [
         {
             "layer": one.layer,
-            "side": one.side.value,
             "cause": one.cause,
             "points lost alone": one.points,
+            "remedy": one.remedy,
             "95 %": ""
             if one.interval is None
             else f"{one.interval.low:.1f} to {one.interval.high:.1f}",
             "evidence": one.evidence,
-            "remedy": one.remedy,
         }
-        for one in found.causes
+        for one in causes
     ]
     st.dataframe(
         rows,
         hide_index=True,
         width="stretch",
-        column_config={"points lost alone": st.column_config.NumberColumn(format="%.2f")},
+        column_config={
+            "layer": st.column_config.TextColumn(width=120),
+            "cause": st.column_config.TextColumn(width=140),
+            "points lost alone": st.column_config.NumberColumn("points lost", format="%.2f"),
+            "remedy": st.column_config.TextColumn(width=140),
+        },
         placeholder="",
     )

@@ -19,7 +19,10 @@ TRAINING_UNKNOWN = "Training on the encodings may win back more."
 
 
 def name_causes(causes: Iterable[SiteCause], layers: Sequence[LayerLoss]) -> tuple[NamedCause, ...]:
-    """Return the causes with the lost points of the layers, the most harmful first."""
+    """Return the causes with the lost points of the layers, the most harmful first.
+
+    Each side keeps up to `MOST_CAUSES` causes, so that no side hides the other.
+    """
     known = {(one.layer, one.side): one for one in layers}
 
     def harm(cause: SiteCause) -> tuple[bool, float, float, float]:
@@ -29,8 +32,10 @@ def name_causes(causes: Iterable[SiteCause], layers: Sequence[LayerLoss]) -> tup
             return not whole, 0.0, 0.0, -cause.bits_lost
         return not whole, -max(loss.points or 0.0, 0.0), -loss.kl, -cause.bits_lost
 
-    found = []
-    for cause in sorted(causes, key=harm)[:MOST_CAUSES]:
+    found: list[NamedCause] = []
+    for cause in sorted(causes, key=harm):
+        if sum(one.side is cause.side for one in found) == MOST_CAUSES:
+            continue
         loss = known.get((cause.layer, cause.side))
         found.append(
             NamedCause(

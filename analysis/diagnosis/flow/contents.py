@@ -1,5 +1,7 @@
 """The results of a diagnosis: steps, causes, and the chosen experiment."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -99,6 +101,30 @@ class NamedCause:
     remedy: str
     points: float | None = None
     interval: Interval | None = None
+
+
+def causes_by_side(causes: Iterable[NamedCause]) -> dict[Side, tuple[NamedCause, ...]]:
+    """Return the causes by the side on which they stand; the most harmful side comes first."""
+    found: dict[Side, list[NamedCause]] = {}
+    for one in causes:
+        found.setdefault(one.side, []).append(one)
+    return {side: tuple(own) for side, own in found.items()}
+
+
+def causes_text(causes: Iterable[NamedCause]) -> str:
+    """Return in how many layers each cause stands, by side.
+
+    Example: "weights: unequal channel ranges in 12 layers; activations: clipped tail in 1 layer".
+    """
+    told = []
+    for side, own in causes_by_side(causes).items():
+        counts = Counter(one.cause for one in own)
+        parts = (
+            f"{cause} in {count} {'layer' if count == 1 else 'layers'}"
+            for cause, count in counts.items()
+        )
+        told.append(f"{side}: {', '.join(parts)}")
+    return "; ".join(told)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,13 @@ from analysis.diagnosis.causes.find_causes import find_causes, find_few_images
 from analysis.diagnosis.flow.attribute import attribute_loss
 from analysis.diagnosis.flow.candidates import ROUNDING_ITERATIONS, one_side, repair_candidates
 from analysis.diagnosis.flow.conclude import conclude_diagnosis, name_causes, stop_early
-from analysis.diagnosis.flow.contents import Diagnosis, FlowStage, FlowStep, StepOutcome
+from analysis.diagnosis.flow.contents import (
+    Diagnosis,
+    FlowStage,
+    FlowStep,
+    StepOutcome,
+    causes_text,
+)
 from analysis.diagnosis.flow.expect_training import expect_training
 from analysis.diagnosis.flow.few_layers import (
     edge_layer_rules,
@@ -173,11 +179,8 @@ def _find_layers(trials: Trials, state: FlowState) -> Steps[None]:
         causes = causes if few is None else (few, *causes)
     state.causes = causes
     state.named = name_causes(causes, attribution.layers)
-    counts: dict[str, int] = {}
-    for one in state.named:
-        counts[one.cause] = counts.get(one.cause, 0) + 1
-    told = ", ".join(f"{name} in {_layer_names(count)}" for name, count in counts.items())
-    sentence = f"Found {told}." if told else "The ranges fit their encodings; the bits are few."
+    told = causes_text(state.named)
+    sentence = f"{told[0].upper()}{told[1:]}." if told else "The ranges fit; the bits are few."
     _tell_step(trials, "Ranges and causes", sentence, start)
 
 
@@ -278,10 +281,6 @@ def _float_study(study: Study, experiment: Experiment) -> Steps[Study]:
 def _tell_step(trials: Trials, name: str, sentence: str, start: float) -> None:
     seconds = time.monotonic() - start
     trials.board.append(FlowStep(FlowStage.LAYERS, name, StepOutcome.TOLD, sentence, seconds))
-
-
-def _layer_names(count: int) -> str:
-    return "1 layer" if count == 1 else f"{count} layers"
 
 
 def _effect_sentence(before: Trial, after: Trial) -> str:
