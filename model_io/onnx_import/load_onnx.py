@@ -37,6 +37,7 @@ from model_io.onnx_import.reading.remove_qdq import (
     encodings_with_nodes,
     take_out_quantizers,
 )
+from model_io.onnx_import.reading.sequences import take_out_sequences
 from model_io.onnx_import.reading.tensors import TensorReader
 from model_io.onnx_import.reference import Reference
 from model_io.onnx_import.report import ImportReport
@@ -152,6 +153,7 @@ def _import_parsed_file(
     )
     reader = TensorReader(file.shown, file.folder)
     take_in_tensors(file.model, reader)
+    take_out_sequences(file.model.graph)
     prune_unused_nodes(file.model.graph)
     widened = widen_half_precision(file.model)
     encodings = take_out_quantizers(file.model, file.shown)
