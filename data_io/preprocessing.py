@@ -16,24 +16,17 @@ from torch import Tensor
 
 from data_io.dataset import Corrections
 from data_io.errors import DatasetError
+from data_io.image_geometry import (
+    LARGEST_SIDE,
+    PAD_VALUE,
+    Interpolation,
+    Resize,
+    ResizeTo,
+    centre_square,
+    pillow_image_of,
+)
 from data_io.table_columns import TableColumns
 from plain_files.read_json import JsonError, parse_json
-
-
-class Interpolation(StrEnum):
-    """How pixels are made when an image is resized (Pillow's filters, antialiased)."""
-
-    NEAREST = "nearest"
-    BILINEAR = "bilinear"
-    BICUBIC = "bicubic"
-    LANCZOS = "lanczos"
-
-
-class ResizeTo(StrEnum):
-    """The side of the image with the length `Preprocess.resize`."""
-
-    SHORT_SIDE = "short side"  # keeps the proportions
-    BOTH_SIDES = "both sides"  # stretches to a square
 
 
 class PixelScale(StrEnum):
@@ -58,6 +51,12 @@ class Layout(StrEnum):
 
 
 _NOT_IN_PIXEL_JSON = ("table", "unit_scale_assumed")
+_LATER_FIELDS = {
+    "channel_order": ChannelOrder.RGB,
+    "corrections": None,
+    "resize_width": None,
+    "pad": PAD_VALUE,
+}
 _ENUMS: dict[str, type[StrEnum]] = {
     "resize_to": ResizeTo,
     "interpolation": Interpolation,
@@ -66,15 +65,12 @@ _ENUMS: dict[str, type[StrEnum]] = {
     "channel_order": ChannelOrder,
 }
 _MODES = {1: "L", 3: "RGB"}
-_EIGHT_BIT_MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"}
 SMALLEST_STD, LARGEST_NUMBER = 1e-6, 1e9
 BYTE = 255.0
 UNIT_SCALE_NOTE = (
     "mean and std were read on the scale 0 to 1, as all are at most 1; the key scale of the "
     'preprocessing, "0..255" or "0..1", decides it.'
 )
-_LARGEST_SIDE = 4096
-_MAX_PIXELS = 64 * 1024**2
 
 
 @dataclass(frozen=True)
@@ -88,8 +84,8 @@ class Preprocess:
     Attributes:
         channels: 1 (grey) or 3 (red, green, blue).
         crop_fraction: first a centred square of a part of the short side, above 0, at most 1.
-        resize: pixels after the resize, of the side named by `resize_to`.
-        resize_to: keep the proportions, or stretch to a square.
+        resize: pixels after the resize: of the short side, or the height of the input.
+        resize_to: keep the proportions, stretch, or pad to `resize` x `resize_width`.
         interpolation: how the resize makes pixels.
         crop: last a centred square of so many pixels.
         mean: subtracted, one number a channel.
@@ -99,6 +95,8 @@ class Preprocess:
         unit_scale_assumed: whether a file gave mean and std on the scale 0 to 1 without saying so.
         channel_order: BGR reverses three colours last; mean and std stay in the order RGB.
         corrections: what is put right of labels and of arrays of floats; None for nothing.
+        resize_width: the width after a resize of both sides; None for that of `resize`.
+        pad: the value of pixels beside an image that is padded, 0 to 255.
 
     Raises:
         DatasetError: a field has an impossible value.
@@ -117,6 +115,8 @@ class Preprocess:
     unit_scale_assumed: bool = field(default=False, compare=False)
     channel_order: ChannelOrder = ChannelOrder.RGB
     corrections: Corrections | None = None
+    resize_width: int | None = None
+    pad: int = PAD_VALUE
 
     def __post_init__(self) -> None:
         """Check the fields."""
@@ -136,14 +136,32 @@ class Preprocess:
             raise DatasetError(
                 f"crop_fraction must be above 0 and at most 1, got {self.crop_fraction}."
             )
-        for name, size in (("resize", self.resize), ("crop", self.crop)):
-            if size is not None and not 1 <= size <= _LARGEST_SIDE:
-                raise DatasetError(f"{name} must be 1 to {_LARGEST_SIDE} pixels, got {size}.")
+        sizes = {"resize": self.resize, "resize_width": self.resize_width, "crop": self.crop}
+        for name, size in sizes.items():
+            if size is not None and not 1 <= size <= LARGEST_SIDE:
+                raise DatasetError(f"{name} must be 1 to {LARGEST_SIDE} pixels, got {size}.")
+        if self.resize_width is not None and (
+            self.resize is None or self.resize_to is ResizeTo.SHORT_SIDE
+        ):
+            raise DatasetError(
+                "resize_width goes with resize, the height, and with resize_to "
+                f"{ResizeTo.BOTH_SIDES.value!r} or {ResizeTo.PADDED.value!r}; got resize "
+                f"{self.resize} of the {self.resize_to.value}."
+            )
+        if not 0 <= self.pad <= BYTE:
+            raise DatasetError(f"pad must be a pixel's value, 0 to 255, got {self.pad}.")
 
     @property
     def keeps_size(self) -> bool:
         """Whether images keep their height and width."""
         return self.crop_fraction is None and self.resize is None and self.crop is None
+
+    @property
+    def resizing(self) -> Resize | None:
+        """The resize with height and width; None without one."""
+        if self.resize is None:
+            return None
+        return Resize(self.resize, self.resize_width or self.resize, self.resize_to)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -159,7 +177,7 @@ class Preprocess:
         Raises:
             DatasetError: the image has more than 8 bits a channel, or is smaller than `crop`.
         """
-        shaped = self._reshape_image(_pillow_image_of(image).convert(_MODES[self.channels]))
+        shaped = self._reshape_image(pillow_image_of(image).convert(_MODES[self.channels]))
         pixels = np.array(shaped, dtype=np.uint8).reshape(shaped.height, shaped.width, -1)
         return self.scale_pixels(torch.from_numpy(pixels).permute(2, 0, 1)[None])[0]
 
@@ -184,10 +202,13 @@ class Preprocess:
         values = dataclasses.asdict(self)
         for name in _NOT_IN_PIXEL_JSON:
             values.pop(name)
-        if self.channel_order is ChannelOrder.RGB:  # older files lack the key: one digest for both
+        if (
+            self.channel_order is ChannelOrder.RGB
+        ):  # older files lack such keys: one digest for both
             values.pop("channel_order")
-        if self.corrections is None:
-            values.pop("corrections")
+        for name, absent in (("corrections", None), ("resize_width", None), ("pad", PAD_VALUE)):
+            if getattr(self, name) == absent:
+                values.pop(name)
         if _looks_like_unit_scale((*self.mean, *self.std)):
             values["scale"] = PixelScale.BYTES
         return json.dumps(values)
@@ -198,74 +219,33 @@ class Preprocess:
 
         The key `scale` names the scale of `mean` and `std`, "0..255" or "0..1". Without the key,
         the scale is 0..1 if the given numbers are 0 to 1 and one lies strictly between (our
-        choice): mean 0 and std 1 stay on 0..255, and leave pixels unchanged.
+        choice): mean 0 and std 1 stay on 0..255, and leave pixels unchanged. `resize` may be a
+        list of height and width.
 
         Raises:
             DatasetError: not JSON, an unknown key, or a value of the wrong type.
         """
-        return cls(**_fields_at_byte_scale(_check_field_types(cls, _parse_json_object(text))))
+        fields = _part_height_and_width(_parse_json_object(text))
+        return cls(**_fields_at_byte_scale(_check_field_types(cls, fields)))
 
     def _reshape_image(self, image: Image.Image) -> Image.Image:
         """Crop, resize, crop; see the class."""
         if self.crop_fraction is not None:
-            image = _centre_square(image, max(1, int(min(image.size) * self.crop_fraction)))
-        if self.resize is not None:
-            image = image.resize(self.resized_size(image.size), self._pillow_filter())
+            image = centre_square(image, max(1, int(min(image.size) * self.crop_fraction)))
+        if self.resizing is not None:
+            image = self.resizing.apply_to(image, self._pillow_filter(), self.pad)
         if self.crop is not None:
             if min(image.size) < self.crop:
                 raise DatasetError(
                     f"An image must be at least crop = {self.crop} pixels on both sides, got "
                     f"{image.width} x {image.height}; resize first, or crop less."
                 )
-            image = _centre_square(image, self.crop)
+            image = centre_square(image, self.crop)
         return image
-
-    def resized_size(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return (width, height) after the resize."""
-        side = self.resize or 0
-        if self.resize_to is ResizeTo.BOTH_SIDES:
-            return side, side
-        width, height = size
-        short = min(size)
-        resized = max(side, int(side * width / short)), max(side, int(side * height / short))
-        if resized[0] * resized[1] > _MAX_PIXELS:
-            raise DatasetError(
-                f"An image must have at most {_MAX_PIXELS} pixels after the resize, got "
-                f"{width} x {height}, which becomes {resized[0]} x {resized[1]}; cut it first."
-            )
-        return resized
 
     def _pillow_filter(self) -> Image.Resampling:
         """Return Pillow's filter with the interpolation's name."""
         return Image.Resampling[self.interpolation.name]
-
-
-def _pillow_image_of(image: Image.Image | NDArray[np.uint8]) -> Image.Image:
-    """Return `image` as a Pillow image of 8 bits a channel."""
-    if isinstance(image, Image.Image):
-        if image.mode not in _EIGHT_BIT_MODES:
-            raise DatasetError(
-                f"An image must have 8 bits a channel, got Pillow's mode {image.mode}; convert it "
-                "first: cutting it down here would change its brightness."
-            )
-        return image
-    if image.dtype != np.uint8 or image.ndim not in (2, 3):
-        raise DatasetError(
-            f"An image array must be uint8 (H, W) or (H, W, C), got {image.dtype} {image.shape}."
-        )
-    if image.ndim == 3 and image.shape[2] == 1:
-        image = image[:, :, 0]
-    if image.ndim == 3 and image.shape[2] != 3:
-        raise DatasetError(
-            f"An image array must have 1 or 3 channels in its last axis, got {image.shape}."
-        )
-    return Image.fromarray(image)
-
-
-def _centre_square(image: Image.Image, side: int) -> Image.Image:
-    """Return the centred square of `side` pixels; of an odd rest the larger half is cut after."""
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    return image.crop((left, top, left + side, top + side))
 
 
 def _looks_like_unit_scale(values: Sequence[float]) -> bool:
@@ -299,6 +279,19 @@ def _parse_json_object(text: str) -> dict[str, object]:
     return fields
 
 
+def _part_height_and_width(fields: dict[str, object]) -> dict[str, object]:
+    """Return the fields with a `resize` of height and width in its two fields."""
+    both = fields.get("resize")
+    if not isinstance(both, list):
+        return fields
+    if len(both) != 2 or "resize_width" in fields:
+        raise DatasetError(
+            f"resize must be a number of pixels, or [height, width], got {both!r}; correct it."
+        )
+    to = {"resize_to": ResizeTo.BOTH_SIDES, **fields}["resize_to"]
+    return {**fields, "resize": both[0], "resize_width": both[1], "resize_to": to}
+
+
 def _check_field_types(cls: type[Preprocess], fields: dict[str, object]) -> dict[str, object]:
     """Return the values in the types of the dataclass's fields."""
     known = {one.name for one in dataclasses.fields(cls)} - {"unit_scale_assumed"} | {"scale"}
@@ -328,7 +321,9 @@ def _typed_field_value(key: str, value: object) -> object:
         if value is not None and not _is_json_number(value):
             raise DatasetError(f"{key} must be a number or null, got {value!r}.")
         return value
-    if (value is None and key != "channels") or (isinstance(value, int) and value is not True):
+    if (value is None and key not in ("channels", "pad")) or (
+        isinstance(value, int) and value is not True
+    ):
         return value
     raise DatasetError(f"{key} must be a whole number, got {value!r}.")
 

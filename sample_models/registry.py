@@ -9,8 +9,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from data_io.bundled import CLASS_NAMES, FASHION, MASK_NAMES, letter_preprocess
+from data_io.image_geometry import Interpolation
 from data_io.letter_files import LETTERS
-from data_io.preprocessing import Interpolation, Preprocess
+from data_io.preprocessing import Preprocess
 from data_io.scenes.draw_scenes import SIDE
 from data_io.scenes.scene_data import SCENE_COUNTS, SCENES
 from sample_models import efficientnet_lite

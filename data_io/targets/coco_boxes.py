@@ -131,11 +131,12 @@ def map_corners(
         side = max(1, int(min(size) * steps.crop_fraction))
         cut(side)
         size = (side, side)
-    if steps.resize is not None:
-        new = steps.resized_size(size)
+    if (resizing := steps.resizing) is not None:
+        fitted, padding = resizing.fitted_size(size), resizing.place_inside(size)
         for place in range(4):
-            found[place] *= new[place % 2] / size[place % 2]
-        size = new
+            found[place] *= fitted[place % 2] / size[place % 2]
+            found[place] += padding[place % 2]
+        size = resizing.final_size(size)
     if steps.crop is not None:
         cut(steps.crop)
     x0, y0, x1, y1 = found

@@ -15,10 +15,13 @@ from torch import Tensor
 from data_io.dataset import Dataset
 from data_io.errors import DatasetError
 from data_io.folder import FolderSource
-from data_io.preprocessing import Interpolation, Layout, Preprocess
+from data_io.image_geometry import Interpolation
+from data_io.preprocessing import Layout, Preprocess
 
 _MODES = ("P", "L", "1")
 """Pillow's modes that hold a whole number of 8 bits, or a bit, in each pixel."""
+NO_CLASS = 255
+"""The class of pixels that no score counts, as in Pascal VOC and Cityscapes."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,10 @@ class MaskedSource:
 
 
 def fit_mask(classes: NDArray[np.uint8], preprocess: Preprocess) -> Tensor:
-    """Return the mask (H, W), int64, of classes (h, w) in the geometry of a network's input."""
+    """Return the mask (H, W), int64, of classes (h, w) in the geometry of a network's input.
+
+    Padding has no class.
+    """
     steps = replace(
         preprocess,
         channels=1,
@@ -83,6 +89,7 @@ def fit_mask(classes: NDArray[np.uint8], preprocess: Preprocess) -> Tensor:
         std=(1.0,),
         layout=Layout.NCHW,
         interpolation=Interpolation.NEAREST,
+        pad=NO_CLASS,
     )
     return steps.preprocess_image(classes)[0].round().long()
 

@@ -9,7 +9,8 @@ from PIL import Image
 
 from data_io.bundled import FASHION
 from data_io.errors import DatasetError
-from data_io.preprocessing import Interpolation, Layout, Preprocess, ResizeTo
+from data_io.image_geometry import Interpolation, ResizeTo
+from data_io.preprocessing import Layout, Preprocess
 from sample_models.registry import IMAGENET
 from sample_models.train import normalize_fashion_images
 
@@ -65,6 +66,30 @@ def test_stretch_to_a_square() -> None:
     assert steps.preprocess_image(picture(50, 100)).shape == (3, 20, 20)
 
 
+def test_a_letterbox_keeps_proportions_and_pads_with_grey() -> None:
+    """Ultralytics' LetterBox: 50 x 100 within 40 x 40 is 20 x 40, with 10 columns each side."""
+    image = picture(50, 100)
+    steps = dataclasses.replace(RAW, resize=40, resize_to=ResizeTo.PADDED)
+    found = steps.preprocess_image(image)
+    assert found.shape == (3, 40, 40)
+    assert found[:, :, :10].unique().tolist() == found[:, :, 30:].unique().tolist() == [114.0]
+    inside = np.array(image.resize((20, 40), Image.Resampling.BILINEAR))
+    assert torch.equal(found[:, :, 10:30], torch.from_numpy(inside).permute(2, 0, 1).float())
+
+
+def test_height_and_width_may_differ() -> None:
+    steps = Preprocess.from_json('{"resize": [24, 60], "pad": 0, "resize_to": "padded"}')
+    assert (steps.resize, steps.resize_width) == (24, 60)
+    found = steps.preprocess_image(picture(50, 100))
+    assert found.shape == (3, 24, 60)
+    assert float(found[:, :, :24].abs().max()) == 0.0
+    stretched = Preprocess.from_json('{"resize": [24, 60]}')
+    assert stretched.resize_to is ResizeTo.BOTH_SIDES
+    assert stretched.preprocess_image(picture(50, 100)).shape == (3, 24, 60)
+    assert Preprocess.from_json(steps.to_json()) == steps
+    assert {"resize_width", "pad"}.isdisjoint(json.loads(Preprocess(resize=24).to_json()))
+
+
 def test_scale_is_per_channel_on_0_to_255() -> None:
     steps = Preprocess(mean=(0.0, 10.0, 100.0), std=(1.0, 2.0, 4.0))
     pixel = np.array([[[50, 60, 120]]], np.uint8)
@@ -109,6 +134,9 @@ def test_arrays_that_are_no_images(shape: tuple[int, ...]) -> None:
         ({"mean": (1.0,)}, "mean must hold 3"),
         ({"std": (1.0, 0.0, 1.0)}, "std must be 1e-06 to"),
         ({"std": (1.0, float("nan"), 1.0)}, "std must hold 3 finite"),
+        ({"resize": 8, "resize_width": 9}, "resize_width goes with resize, the height"),
+        ({"resize_width": 9, "resize_to": ResizeTo.PADDED}, "got resize None of the padded"),
+        ({"pad": 256}, "pad must be a pixel's value"),
         ({"crop_fraction": 0.0}, "crop_fraction must"),
         ({"crop_fraction": float("nan")}, "crop_fraction must"),
         ({"resize": 0}, "resize must be 1 to"),
@@ -159,6 +187,9 @@ def test_json_round_trip(
         ('{"mean": 3}', "mean must be a list"),
         ('{"mean": [1, 2, "3"]}', "mean must be a list"),
         ('{"mean": [NaN, 2, 3]}', "mean must hold 3 finite"),
+        ('{"resize": [8]}', r"or \[height, width\], got \[8\]"),
+        ('{"resize": [8, 9], "resize_to": "short side"}', "resize_width goes with"),
+        ('{"pad": null}', "pad must be a whole number"),
         ('{"crop_fraction": "all"}', "crop_fraction must be a number"),
         ('{"interpolation": "cubic"}', "one of nearest, bilinear, bicubic, lanczos, got 'cubic'"),
         ('{"layout": ["NCHW"]}', "layout must be one of"),

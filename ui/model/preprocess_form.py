@@ -5,16 +5,16 @@ from dataclasses import replace
 from typing import Any
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
+from data_io.image_geometry import Interpolation, ResizeTo
 from data_io.pixel_scalings import PixelScaling, pixel_scalings
 from data_io.preprocessing import (
     UNIT_SCALE_NOTE,
     ChannelOrder,
-    Interpolation,
     Layout,
     PixelScale,
     Preprocess,
-    ResizeTo,
 )
 from quant.errors import QuantError
 from ui.widgets.markdown import plain
@@ -67,10 +67,7 @@ def _shape_fields(steps: Preprocess, place: str) -> dict[str, Any]:
         format="%.3f",
         key=f"{place}.crop_fraction",
     )
-    resize = third.number_input("Resize to (0: no)", 0, 4096, steps.resize or 0, key=f"{place}.re")
-    resize_to = fourth.selectbox(
-        "which is", list(ResizeTo), index=list(ResizeTo).index(steps.resize_to), key=f"{place}.to"
-    )
+    resizing = _resize_fields(steps, place, (third, fourth, first))
     crop = first.number_input("Crop last (0: no)", 0, 4096, steps.crop or 0, key=f"{place}.crop")
     interpolation = second.selectbox(
         "Interpolation",
@@ -89,14 +86,44 @@ def _shape_fields(steps: Preprocess, place: str) -> dict[str, Any]:
         help="The order that the network was trained with; BGR in Caffe and OpenCV.",
     )
     return {
+        **resizing,
         "channels": channels,
         "crop_fraction": None if fraction >= 1 else fraction,
-        "resize": resize or None,
-        "resize_to": resize_to,
         "crop": crop or None,
         "interpolation": interpolation,
         "layout": layout,
         "channel_order": order,
+    }
+
+
+def _resize_fields(
+    steps: Preprocess, place: str, columns: tuple[DeltaGenerator, ...]
+) -> dict[str, Any]:
+    """Show the fields of a resize, each in its column; the width is free where a size is forced."""
+    side, kind, other = columns
+    resize = side.number_input("Resize to (0: no)", 0, 4096, steps.resize or 0, key=f"{place}.re")
+    resize_to = kind.selectbox(
+        "which is",
+        list(ResizeTo),
+        index=list(ResizeTo).index(steps.resize_to),
+        key=f"{place}.to",
+        help="Padded keeps the proportions and fills the rest with grey 114, as the YOLO projects "
+        "do (a letterbox). Boxes and masks follow.",
+    )
+    free = resize > 0 and resize_to is not ResizeTo.SHORT_SIDE
+    width = other.number_input(
+        "Resized width (0: as high)",
+        0,
+        4096,
+        steps.resize_width or 0,
+        key=f"{place}.width",
+        disabled=not free,
+    )
+    return {
+        "resize": resize or None,
+        "resize_to": resize_to,
+        "resize_width": (width or None) if free else None,
+        "pad": steps.pad,
     }
 
 

@@ -9,7 +9,8 @@ from PIL import Image
 
 from data_io.errors import DatasetError
 from data_io.folder import open_folder
-from data_io.preprocessing import Preprocess, ResizeTo
+from data_io.image_geometry import ResizeTo
+from data_io.preprocessing import Preprocess
 from data_io.targets.coco_boxes import map_corners, with_boxes
 
 
@@ -56,6 +57,14 @@ def test_a_stretch_has_a_scale_for_each_axis() -> None:
     assert map_corners((20, 10, 100, 50), (200, 100), steps) == (8.0, 8.0, 40.0, 40.0)
     whole = Preprocess(crop_fraction=0.5)
     assert map_corners((75, 25, 100, 50), (200, 100), whole) == (0.0, 0.0, 25.0, 25.0)
+
+
+def test_boxes_follow_a_letterbox() -> None:
+    """200 x 100 becomes 80 x 40 within 80 x 80: 20 rows of padding above."""
+    steps = Preprocess(resize=80, resize_to=ResizeTo.PADDED)
+    assert map_corners((20, 10, 100, 50), (200, 100), steps) == (8.0, 24.0, 40.0, 40.0)
+    wide = Preprocess(resize=40, resize_width=120, resize_to=ResizeTo.PADDED)
+    assert map_corners((20, 10, 100, 50), (200, 100), wide) == (28.0, 4.0, 60.0, 20.0)
 
 
 def test_what_is_no_coco_file_is_told(images: Path) -> None:
