@@ -28,5 +28,10 @@ def with_targets(images: Dataset, path: Path, mask_classes: int | None = None) -
         if mask_classes is not None:
             return with_coco_masks(images, path, mask_classes)
         return with_boxes(images, path)
-    is_yolo = path.is_dir() and next(path.rglob("*.txt"), None) is not None
+    if not path.is_dir():
+        raise DatasetError(
+            "Targets must be a COCO file (.json), a folder of masks or a folder of YOLO labels; "
+            f"got the file {path.name}. Name the folder that holds them."
+        )
+    is_yolo = next(path.rglob("*.txt"), None) is not None
     return with_yolo_labels(images, path) if is_yolo else with_masks(images, path)

@@ -1,4 +1,9 @@
-"""YOLO labels of a folder of images: a .txt of the same name for each, a box a line."""
+"""YOLO labels of a folder of images: a .txt of the same name for each, a box a line.
+
+The rules are those of the YOLO projects (Ultralytics): `images/val/a.jpg` has the labels
+`labels/val/a.txt`; a line holds class, centre, width and height as shares of the image, or a class
+and the corners of a polygon, whose box is taken.
+"""
 
 import hashlib
 from dataclasses import replace
@@ -16,6 +21,9 @@ from data_io.targets.mask_folder import image_size
 
 NUMBERS = 5
 """Class, centre x and y, width and height as shares of the image."""
+FEWEST_CORNERS = 3
+ROUNDED = 0.01
+"""The share by which a number may lie outside the image, from rounding (our choice)."""
 
 
 def with_yolo_labels(data: Dataset, root: Path) -> Dataset:
@@ -33,11 +41,13 @@ def with_yolo_labels(data: Dataset, root: Path) -> Dataset:
             "and targets.classes into the .npz."
         )
     images, images_digest = data.source, data.source_digest
-    texts = {name: _read_label_text(root, name) for name in images.names}
-    if not any(text is not None for text in texts.values()):
+    places = _places_of_labels(images.root, root)
+    found = ({name: _read_label_text(one, name) for name in images.names} for one in places)
+    texts = next((one for one in found if any(text is not None for text in one.values())), None)
+    if texts is None:
         raise DatasetError(
             f"At least one image must have a .txt of its name in {root.name}; none of "
-            f"{len(texts)} has. Name the folder of these images' labels."
+            f"{len(images.names)} has. Name the folder of these images' labels."
         )
     boxes = {name: _boxes_of_text(text or "", name, images) for name, text in texts.items()}
     content = "\0".join(f"{name}\n{text}" for name, text in sorted(texts.items()))
@@ -47,6 +57,17 @@ def with_yolo_labels(data: Dataset, root: Path) -> Dataset:
         return hashlib.sha256((images_digest() + content).encode()).hexdigest()
 
     return replace(data, source=BoxedSource(images, boxes), source_digest=digest)
+
+
+def _places_of_labels(images: Path, root: Path) -> tuple[Path, ...]:
+    """Return the folders that may hold the labels of a folder of images.
+
+    The first is the named one. `images/val` may have its labels in `val` of the named folder.
+    """
+    parts = images.resolve().parts
+    last = len(parts) - 1 - parts[::-1].index("images") if "images" in parts else None
+    inside = () if last is None else (root.joinpath(*parts[last + 1 :]),)
+    return root, *inside, root / images.name
 
 
 def _read_label_text(root: Path, name: str) -> str | None:
@@ -88,13 +109,19 @@ def _shares_of_line(line: list[str], name: str, number: int) -> tuple[float, ...
         DatasetError: the line has other numbers.
     """
     try:
-        shares = tuple(map(float, line[1:NUMBERS]))
-        fits = line[0].isdecimal() and len(line) == NUMBERS and all(0 <= one <= 1 for one in shares)
+        label, *shares = map(float, line)
+        fits = label >= 0 and label.is_integer()
+        fits &= all(-ROUNDED <= one <= 1 + ROUNDED for one in shares)
     except ValueError:
-        fits = False
-    if not fits:
-        raise DatasetError(
-            f"A line of YOLO labels must hold a class and x, y, width, height from 0 to 1; line "
-            f"{number} of the labels of {name} is {' '.join(line)[:60]!r}. Correct the file."
-        )
-    return shares
+        fits, shares = False, []
+    if fits and len(shares) == NUMBERS - 1:
+        return tuple(shares)
+    if fits and len(shares) >= 2 * FEWEST_CORNERS and len(shares) % 2 == 0:
+        across, down = shares[::2], shares[1::2]
+        width, height = max(across) - min(across), max(down) - min(down)
+        return min(across) + width / 2, min(down) + height / 2, width, height
+    raise DatasetError(
+        "A line of YOLO labels must hold a class and x, y, width, height from 0 to 1, or a class "
+        f"and the corners of a polygon; line {number} of the labels of {name} is "
+        f"{' '.join(line)[:60]!r}. Correct the file."
+    )

@@ -37,11 +37,57 @@ def test_shares_become_pixels_of_the_input(images: Path) -> None:
     assert data.digest != open_folder(images, Preprocess(resize=50, crop=50)).digest
 
 
-@pytest.mark.parametrize("line", ["1 0.5 0.5 0.2", "x 0.5 0.5 0.2 0.2", "1 0.5 0.5 1.2 0.2"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "1 0.5 0.5 0.2",
+        "x 0.5 0.5 0.2 0.2",
+        "1 0.5 0.5 1.2 0.2",
+        "1.5 0.5 0.5 0.2 0.2",
+        "-1 0.5 0.5 0.2 0.2",
+        "1 0.1 0.1 0.2 0.2 0.3",
+        "1 nan 0.5 0.2 0.2",
+    ],
+)
 def test_a_line_that_is_no_box_is_named(images: Path, line: str) -> None:
     (images.parent / "labels" / "b.txt").write_text(f"0 0.5 0.5 0.1 0.1\n{line}\n")
     with pytest.raises(DatasetError, match=r"line 2 of the labels of b\.png is"):
         with_targets(open_folder(images, Preprocess(resize=50, crop=50)), images.parent / "labels")
+
+
+def test_lines_as_other_tools_write_them(images: Path) -> None:
+    """A class as a float, a share just above 1 by rounding, a polygon in place of a box."""
+    labels = images.parent / "labels"
+    (labels / "a.txt").write_text("2.0 0.5 0.5 1.000001 1.0\n3 0.1 0.2 0.3 0.2 0.2 0.6\n")
+    data = with_targets(open_folder(images, Preprocess()), labels)
+    batch = next(iter(data.batches(1)))
+    assert isinstance(batch.targets, dict)
+    assert batch.targets["classes"].tolist() == [[2, 3]]
+    assert batch.targets["boxes"][0].tolist() == [
+        pytest.approx([0, 0, 200, 100], abs=1e-3),
+        pytest.approx([20, 20, 60, 60], abs=1e-3),
+    ]
+
+
+def test_labels_lie_where_the_yolo_projects_have_them(images: Path) -> None:
+    """images/val/a.png has labels/val/a.txt, whether labels or labels/val is named."""
+    val = images / "val"
+    val.mkdir()
+    for name in ("a.png", "b.png"):
+        (images / name).rename(val / name)
+    labels = images.parent / "labels" / "val"
+    labels.mkdir()
+    (labels / "b.txt").write_text("1 0.5 0.5 0.2 0.4\n")
+    for named in (labels, labels.parent):
+        (batch,) = with_targets(open_folder(val, Preprocess()), named).batches(2)
+        assert isinstance(batch.targets, dict)
+        assert batch.targets["classes"].tolist() == [[-1], [1]]
+
+
+def test_a_file_that_is_no_coco_file_is_refused(images: Path) -> None:
+    (images.parent / "data.yaml").write_text("path: .")
+    with pytest.raises(DatasetError, match=r"got the file data\.yaml\. Name the folder"):
+        with_targets(open_folder(images, Preprocess()), images.parent / "data.yaml")
 
 
 def test_what_lies_at_a_path_decides(images: Path) -> None:
