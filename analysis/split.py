@@ -13,6 +13,7 @@ from data_io.arrays import ArraySource
 from data_io.bundled import BUNDLED_DATA
 from data_io.dataset import Dataset, check_class_labels
 from data_io.errors import DatasetError
+from data_io.image_geometry import ResizeTo
 from data_io.open_dataset import open_dataset
 from data_io.preprocessing import Layout, Preprocess
 from quant.config import QuantConfig
@@ -98,6 +99,7 @@ def choose_data_split(
             choice,
             _calibration_image_count(network, config, choice, free_of_data=not learning),
         )
+        split = replace(split, score=attach_targets(choice.task, network, split.score))
     else:
         data, limits = open_user_data(model, network, choice)
         pixels = not _is_ready_input(data) and not wanted_inputs(network.graph)
@@ -107,10 +109,10 @@ def choose_data_split(
             choice,
             free_of_data=not learning and (pixels or _input_is_float(network, config)),
         )
+        data = attach_targets(choice.task, network, data)  # images for ranges measure losses, too
         divided = _held_out_split(data, count, choice) if choice.held_out else None
         split = replace(divided or _divide_data(data, count, choice), input_range=limits)
-    check_first_image(network, split.score)
-    split = replace(split, score=attach_targets(choice.task, network, split.score))
+        check_first_image(network, split.score)
     metric = open_task(choice.task, network, split.score)
     return _limit_scored_images(replace(split, metric=metric), choice)
 
@@ -132,7 +134,7 @@ def open_user_data(
     preprocess = choice.preprocess or (sample.preprocess if sample else None)
     if preprocess is None and network.takes_pixels and choice.data.suffix == ".npz":
         unscaled = preprocess_of_shape(network.graph.input_shape, scales=False)
-        preprocess = replace(unscaled, resize=None)
+        preprocess = replace(unscaled, resize=None, resize_width=None)
     wanted = wanted_inputs(network.graph)
     data = _open_data(choice.data, preprocess, wanted)
     pixels = not _is_ready_input(data) and not wanted
@@ -167,11 +169,14 @@ def preprocess_of_shape(shape: Sequence[int], *, scales: bool) -> Preprocess:
     first, last = (shape[0], shape[-1]) if shape else (1, 1)
     # networks from TensorFlow have channels last
     behind = last in (1, 3) and first not in (1, 3)
-    channels, side = (last, first) if behind else (first, last)
+    channels, sides = (last, shape[:-1]) if behind else (first, shape[1:])
+    height, width = (sides[0], sides[-1]) if sides else (last, last)
     colours = channels if channels in (1, 3) else 3
     return Preprocess(
         channels=colours,
-        resize=side,
+        resize=height,
+        resize_width=None if width == height else width,
+        resize_to=ResizeTo.SHORT_SIDE if width == height else ResizeTo.BOTH_SIDES,
         mean=(0.0,) * colours,
         std=(255.0 if scales else 1.0,) * colours,
         layout=Layout.NHWC if behind else Layout.NCHW,

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from analysis.evaluation.tasks.kinds import Head, TaskChoice, TaskKind
 from commands.app import app
 from commands.experiment.options import CONFIG, ExperimentOptions, experiment_options
 from commands.inputs import check_onnx_import, open_network, open_preprocess
@@ -13,12 +14,16 @@ from commands.options import (
     BuilderOption,
     CalibrationOption,
     DataOption,
+    HeadOption,
     JsonOption,
     LabelOption,
     ModelOption,
     PreprocessOption,
+    PriorsOption,
     SamplesOption,
     ShapeOption,
+    TargetsOption,
+    TaskOption,
 )
 from commands.output import (
     add_warnings,
@@ -50,6 +55,10 @@ def train_network(
     label_column: LabelOption = None,
     samples: SamplesOption = None,
     calibration: CalibrationOption = 256,
+    task: TaskOption = TaskKind.AUTO,
+    targets: TargetsOption = None,
+    head: HeadOption = Head.AUTO,
+    priors: PriorsOption = None,
     method: Annotated[
         TrainingMethod, typer.Option(help="How weights learn to be quantized.")
     ] = TrainingMethod.LEARNED_STEP,
@@ -150,7 +159,9 @@ def train_network(
 
         recipe: Recipe = build_recipe(equalize=options.equalize)
         pixels = open_preprocess(preprocess, label_column, model)
-        choice = ImageChoice(data, pixels, samples, calibration, seed)
+        choice = ImageChoice(
+            data, pixels, samples, calibration, seed, TaskChoice(task, head, targets, priors)
+        )
         network = open_network(model, builder, input_shape)
         if go_on is not None:
             recipe = open_stored_training(runs, go_on, network).whole_recipe
@@ -158,8 +169,8 @@ def train_network(
         checked = check_onnx_import(model, network, split.score)
         how = replace(how, loss=loss_for_split(split, loss))
         with join_workers(device) as workers:
-            task = TrainingTask(network, wish, split, how, runs, recipe, write_every)
-            found = answer_training(task, workers, ask=ask)
+            work = TrainingTask(network, wish, split, how, runs, recipe, write_every)
+            found = answer_training(work, workers, ask=ask)
         if found is not None:
             told = {**found, "import_check": checked}
             write_answer(out, add_warnings(told, pixels.notes if pixels else ()))
