@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from typing import Any
 
 JsonObject = dict[str, Any]
@@ -47,8 +48,8 @@ def _object_of_pairs(pairs: list[tuple[str, Any]]) -> JsonObject:
     """Return an object; of a name that stands twice nobody knows which value is meant."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        counts = Counter(name for name, _ in pairs)
+        twice = next(name for name, count in counts.items() if count > 1)
         raise JsonError(f"the name {twice[:60]!r} stands twice in an object of it")
     return found
 
