@@ -14,8 +14,15 @@ _ARITHMETIC = {
     *(f"math.{name}" for name in ("ceil", "floor", "trunc")),
     *(f"torch.sym_{name}" for name in ("not", "float", "int", "max", "min", "ite")),
 }
-# Reads and writes files.
-_REFUSED = {"from_file"}
+# Reads and writes files, or reads outside its tensors where its numbers are hostile.
+_REFUSED = {
+    "choose_qparams_optimized",
+    "ctc_loss",
+    "from_file",
+    "native_batch_norm",
+    "promote_types",
+    "segment_reduce",
+}
 # Internal operators trust their arguments; a hostile file could point outside a tensor.
 # Allowed are the internal operators that torch.export writes for ordinary networks.
 _INTERNAL = {

@@ -24,6 +24,7 @@ from model_io.pt2.archive import (
     Archive,
     open_pt2_archive,
 )
+from model_io.pt2.check_memory import check_memory
 from model_io.pt2.check_program import check_program_json, check_program_values, parse_json_object
 from model_io.pt2.check_tensors import check_tensor_bounds
 from plain_files.read_json import JsonObject
@@ -68,6 +69,9 @@ def load_exported_program(path: Path, shown: str) -> Exported:
         with exclusive_torch():
             loaded = torch.export.load(buffer)
             module = loaded.module()
+            check_memory(module, inputs, batch)
+    except UnsafeFileError:
+        raise
     except Exception as error:  # noqa: BLE001 (torch raises anything on an inconsistent graph)
         raise ModelError(
             f"{shown} must hold a consistent program, got one that torch cannot load "

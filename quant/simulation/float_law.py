@@ -7,7 +7,7 @@ from quant.config import uniform_config
 from quant.errors import CaptureError
 from quant.graph.float_graph import FloatGraph
 from quant.graph.operators import operator_name
-from quant.inputs import Inputs, draw_batch, tensors_of_batch
+from quant.inputs import Inputs, Outputs, draw_batch, tensors_of_batch
 from quant.simulation.plan import plan_sites
 from quant.simulation.quant_graph import QuantGraph
 from quant.spec import FLOAT_BITS
@@ -26,7 +26,7 @@ def check_float_law(graph: FloatGraph) -> None:
     simulated = QuantGraph(graph, plan_sites(graph, uniform_config(FLOAT_BITS, FLOAT_BITS)))
     with torch.inference_mode():
         pairs = zip(
-            tensors_of_batch(graph.run(_copies_of_inputs(inputs))),
+            tensors_of_batch(_run_network(graph, inputs)),
             tensors_of_batch(simulated.run(_copies_of_inputs(inputs))),
             strict=True,
         )
@@ -38,6 +38,23 @@ def check_float_law(graph: FloatGraph) -> None:
         f"{where}. Write that step so that it changes no value that another step reads, and report "
         "this network."
     )
+
+
+def _run_network(graph: FloatGraph, inputs: Inputs) -> Outputs:
+    """Return the outputs, shape (N, ...), of a network on random inputs.
+
+    Raises:
+        CaptureError: an operation refuses the inputs.
+    """
+    try:
+        return graph.run(_copies_of_inputs(inputs))
+    except (RuntimeError, IndexError, ValueError, TypeError) as error:
+        shapes = ", ".join(str(tuple(one.shape)) for one in tensors_of_batch(inputs))
+        said = next(iter(str(error).splitlines()), "")[:300]
+        raise CaptureError(
+            f"A network must run on inputs of its own shapes; on random inputs of shape {shapes} "
+            f"this one stopped with: {said} Run the network on such inputs, then export it again."
+        ) from None
 
 
 def _copies_of_inputs(inputs: Inputs) -> Inputs:
