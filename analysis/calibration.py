@@ -72,7 +72,7 @@ def calibrate_network(
     if used == 0:
         least = network.graph.batch or 1
         raise CalibrationError(
-            f"Calibration needs at least {least} images; got {len(data)}. Allow more."
+            f"Calibration needs at least {least} {network.noun}s; got {len(data)}. Allow more."
         )
     return Calibrated(statistics, used, input_range)
 

@@ -23,7 +23,7 @@ from quant.inputs import (
     Outputs,
     arrange_batch,
     first_output_of,
-    is_table_row,
+    input_noun,
     sample_count,
     split_batch,
     tensors_of_batch,
@@ -107,8 +107,7 @@ class Network:
     @property
     def noun(self) -> str:
         """What the network takes, in a word: a row of a table, or an image."""
-        inputs = self.graph.inputs
-        return "row" if len(inputs) == 1 and is_table_row(inputs[0]) else "image"
+        return input_noun(self.graph.inputs)
 
     @property
     def float_weights(self) -> tuple[FloatWeight, ...]:

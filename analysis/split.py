@@ -56,7 +56,7 @@ class ImageChoice:
         if self.samples is not None and self.samples < 1:
             raise DatasetError(f"Samples must number at least 1; got {self.samples}.")
         if self.calibration < 0:
-            raise DatasetError(f"Calibration images must number 0 or more; got {self.calibration}.")
+            raise DatasetError(f"Calibration data must number 0 or more; got {self.calibration}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def open_user_data(
     """
     if choice.data is None:
         raise DatasetError(
-            f"{model} comes without images; got no data. Name a folder of images, an .npz file or "
+            f"{model} comes without data; got none. Name a folder of images, an .npz file or "
             "a .csv table."
         )
     sample = SAMPLES.get(model)
@@ -149,7 +149,7 @@ def _calibration_image_count(
         return 0
     if choice.calibration == 0:
         raise DatasetError(
-            "Ranges of this configuration need calibration images; got 0. Allow some, or choose "
+            "Ranges of this configuration need calibration data; got none. Allow some, or choose "
             "the estimator batch-norm."
         )
     return choice.calibration
@@ -193,7 +193,7 @@ def _bundled_data_split(model: str, choice: ImageChoice, count: int) -> Split:
     sample = SAMPLES.get(model)
     if sample is None or sample.dataset not in BUNDLED_DATA:
         raise DatasetError(
-            f"{model} comes without images; got no data. Name a folder of images, an .npz file or "
+            f"{model} comes without data; got none. Name a folder of images, an .npz file or "
             "a .csv table."
         )
     if choice.preprocess is not None:
@@ -228,14 +228,14 @@ def _divide_data(data: Dataset, count: int, choice: ImageChoice) -> Split:
         return Split(data, None)
     if len(data) < LARGEST_SHARE:
         raise DatasetError(
-            f"Calibration and score need images of their own, at least 2; got {len(data)} in "
-            f"{data.name}. Add images."
+            f"Calibration and score need {data.noun}s of their own, at least 2; got {len(data)} in "
+            f"{data.name}. Add {data.noun}s."
         )
     drawn = min(count, len(data) // LARGEST_SHARE)
     chosen, rest = data.split(drawn, choice.seed)
-    notes = [f"{drawn} of {len(data)} images, drawn at random, chose the ranges; not scored."]
+    notes = [f"{drawn} of {len(data)} {data.noun}s, drawn at random, chose the ranges; not scored."]
     if drawn < count:
-        notes.append(f"{count} images were to choose ranges; half of the data is the most.")
+        notes.append(f"{count} {data.noun}s were to choose ranges; half of the data is the most.")
     return Split(rest, chosen, notes=tuple(notes))
 
 
@@ -249,8 +249,8 @@ def divide_for_training(data: Dataset, seed: int) -> tuple[Dataset, Dataset, Dat
     """
     if len(data) < FEWEST:
         raise DatasetError(
-            f"Training, watching and scoring need images of their own, at least {FEWEST}; got "
-            f"{len(data)} in {data.name}. Add images."
+            f"Training, watching and scoring need {data.noun}s of their own, at least {FEWEST}; "
+            f"got {len(data)} in {data.name}. Add {data.noun}s."
         )
     score, rest = data.split(max(1, int(SCORED_SHARE * len(data))), seed)
     watch, train = rest.split(watched_image_count(len(data)), seed)
@@ -269,7 +269,7 @@ def watched_image_count(count: int) -> int:
 def _held_out_split(data: Dataset, count: int, choice: ImageChoice) -> Split:
     """Return the images that a training leaves out, to score; training images choose ranges."""
     train, _, score = divide_for_training(data, choice.seed)
-    note = f"Scored on the {len(score)} images that neither trained nor watched."
+    note = f"Scored on the {len(score)} {data.noun}s that neither trained nor watched."
     drawn = min(count, len(train))
     return Split(score, train.sample(drawn, choice.seed) if drawn else None, notes=(note,))
 
@@ -279,7 +279,7 @@ def _limit_scored_images(split: Split, choice: ImageChoice) -> Split:
     count = choice.samples
     if count is None or count >= len(split.score):
         return split
-    note = f"Scored on {count} images drawn at random from {len(split.score)}."
+    note = f"Scored on {count} {split.score.noun}s drawn at random from {len(split.score)}."
     return replace(split, score=split.score.sample(count, choice.seed), notes=(*split.notes, note))
 
 
@@ -290,7 +290,7 @@ def check_first_image(network: Network, data: Dataset) -> None:
         DatasetError: image or labels do not fit; the sentence names the mismatch.
     """
     if len(data) == 0:
-        raise DatasetError(f"A score needs images; {data.name} has none. Choose other data.")
+        raise DatasetError(f"A score needs {data.noun}s; {data.name} has none. Choose other data.")
     batch = next(iter(data.first(1).batches(1)))
     several = len(network.graph.inputs) > 1
     for one, got in zip(network.graph.inputs, sample_shapes(batch.inputs), strict=True):

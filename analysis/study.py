@@ -122,7 +122,7 @@ class Study:
             QuantError: the study has no images.
         """
         if self.scored is None:
-            raise QuantError("A score needs images; the data has none. Choose other data.")
+            raise QuantError("A score needs data; got none. Choose other data.")
         return self.scored
 
     @property

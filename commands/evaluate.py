@@ -71,8 +71,8 @@ def evaluate_network(
     metric: Annotated[
         str | None,
         typer.Option(
-            help="path.py:function of (outputs, targets) that gives a number for each image, or "
-            "one for all. It is run."
+            help="path.py:function of (outputs, targets) that gives a number for each image or "
+            "row, or one for all. It is run."
         ),
     ] = None,
     task: TaskOption = TaskKind.AUTO,
@@ -81,7 +81,7 @@ def evaluate_network(
     priors: PriorsOption = None,
     resume: Annotated[
         Path | None,
-        typer.Option(help="Folder that keeps the score so far: a killed command goes on by image."),
+        typer.Option(help="Folder that keeps the score so far: a killed command goes on there."),
     ] = None,
     mlflow: MlflowOption = None,
     out: JsonOption = "-",

@@ -52,7 +52,7 @@ def export_network(
         typer.Option(help="Of onnx-qdq: whole numbers, or float ones between Q and DQ."),
     ] = "integer",
     check: Annotated[
-        bool, typer.Option("--check", help="Run it on all images beside the simulation; time it.")
+        bool, typer.Option("--check", help="Run it on all data beside the simulation; time it.")
     ] = False,
     builder: BuilderOption = None,
     input_shape: ShapeOption = None,

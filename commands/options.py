@@ -33,7 +33,9 @@ MachineOption = Annotated[
     str | None,
     typer.Option(help="A preset's name or a machine's TOML file.", show_default="edge_systolic_8b"),
 ]
-SeedOption = Annotated[int | None, typer.Option(help="Of the choice of images.", show_default="0")]
+SeedOption = Annotated[
+    int | None, typer.Option(help="Of the choice of images or rows.", show_default="0")
+]
 DataOption = Annotated[
     Path | None,
     typer.Option(
@@ -46,8 +48,8 @@ LabelOption = Annotated[
 PreprocessOption = Annotated[
     Path | None, typer.Option(help="Preprocessing (JSON); samples bring their own.")
 ]
-SamplesOption = Annotated[int | None, typer.Option(help="Score on so many images only.")]
-CalibrationOption = Annotated[int, typer.Option(help="Images to choose ranges from.")]
+SamplesOption = Annotated[int | None, typer.Option(help="Score on so many images or rows only.")]
+CalibrationOption = Annotated[int, typer.Option(help="Images or rows to choose ranges from.")]
 TrainedOption = Annotated[
     str | None,
     typer.Option(help="Name of a training: its weights and encodings; its bits if none are named."),

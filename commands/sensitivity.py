@@ -37,7 +37,7 @@ def measure_sensitivity(
     data: DataOption = None,
     preprocess: PreprocessOption = None,
     label_column: LabelOption = None,
-    samples: Annotated[int, typer.Option(help="Images that answer.")] = 128,
+    samples: Annotated[int, typer.Option(help="Images or rows that answer.")] = 128,
     calibration: CalibrationOption = 256,
     task: TaskOption = TaskKind.AUTO,
     targets: TargetsOption = None,
@@ -56,7 +56,7 @@ def measure_sensitivity(
     ] = "only",
     depth: Annotated[
         Literal["instant", "screening", "exact"],
-        typer.Option(help="No forward, one over the images, or one for each answer."),
+        typer.Option(help="No forward, one over the data, or one for each answer."),
     ] = "exact",
     most_harmful: Annotated[
         int | None,

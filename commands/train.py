@@ -63,7 +63,7 @@ def train_network(
         TrainingMethod, typer.Option(help="How weights learn to be quantized.")
     ] = TrainingMethod.LEARNED_STEP,
     steps: Annotated[int, typer.Option(help="Batches to train on.", min=0)] = 400,
-    batch: Annotated[int, typer.Option(help="Images of a step.", min=2)] = 32,
+    batch: Annotated[int, typer.Option(help="Images or rows of a step.", min=2)] = 32,
     rate: Annotated[
         float, typer.Option(help="Share of its own size by which a tensor moves in a step.")
     ] = 3e-3,
@@ -123,7 +123,7 @@ def train_network(
         ),
     ] = 1.0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    seed: Annotated[int, typer.Option(help="Of images and of their order.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of images or rows, and of their order.")] = 0,
     runs: Annotated[Path, typer.Option(help="Folder that keeps trainings.")] = Path("runs"),
     out: JsonOption = "-",
 ) -> None:

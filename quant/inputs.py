@@ -75,6 +75,11 @@ def is_table_row(described: Input) -> bool:
     return described.real and len(described.shape) == 1
 
 
+def input_noun(inputs: Sequence[Input]) -> str:
+    """Return what a network takes, in a word: "row" for a table, else "image"."""
+    return "row" if len(inputs) == 1 and is_table_row(inputs[0]) else "image"
+
+
 def draw_batch(inputs: Sequence[Input], count: int, seed: int = 0) -> Inputs:
     """Return a random batch of `count` samples."""
     generator = torch.Generator().manual_seed(seed)

@@ -109,8 +109,8 @@ def calibrate_in_chunks(network: Network, data: Data) -> Steps[ChunkedCalibratio
     size = network.graph.batch or CHUNK
     if len(data) < 2 * size:
         raise CalibrationError(
-            f"The question of how many images are enough needs at least {2 * size}; got "
-            f"{len(data)}. Allow more calibration images."
+            f"The question of how many {network.noun}s are enough needs at least {2 * size}; got "
+            f"{len(data)}. Allow more for calibration."
         )
     graph = QuantGraph(network.graph, plan_sites(network.graph, QuantConfig()))
     names = [site.name for site in graph.sites if site.side is Side.ACTIVATIONS]
@@ -126,7 +126,7 @@ def calibrate_in_chunks(network: Network, data: Data) -> Steps[ChunkedCalibratio
             with torch.inference_mode():
                 graph(arrange_batch(batch.inputs))
             indices += batch.indices
-            yield Progress(len(indices) / len(data), f"Calibrating: {len(indices)} samples")
+            yield Progress(len(indices) / len(data), f"Calibrating: {len(indices)} {network.noun}s")
     sites = {name: _join(parts) for name, parts in chunks.items()}
     return ChunkedCalibration(sites, len(indices) // size, size, tuple(indices))
 

@@ -58,7 +58,7 @@ def measure_size_scores(study: Study, config: QuantConfig) -> Steps[ScoreCurve]:
         CalibrationError: there are too few images, or none are chosen.
     """
     if study.calibration is None:
-        raise CalibrationError("Ranges need calibration images; got none. Choose data.")
+        raise CalibrationError("Ranges need calibration data; got none. Choose data.")
     chunked = yield from part_of_progress(
         calibrate_in_chunks(study.network, study.calibration), 0.0, CALIBRATION_SHARE
     )
@@ -76,7 +76,7 @@ def measure_size_scores(study: Study, config: QuantConfig) -> Steps[ScoreCurve]:
             done += 1
         points.append(SizeScore(count * chunked.chunk_images, tuple(scores)))
     if last is None:
-        raise CalibrationError("The curve needs calibration images; got none. Choose data.")
+        raise CalibrationError("The curve needs calibration data; got none. Choose data.")
     return replace(_curve_of_points(last, points, len(data)), noun=study.network.noun)
 
 

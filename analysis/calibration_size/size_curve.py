@@ -116,7 +116,7 @@ def measure_sizes(network: Network, data: Data, config: QuantConfig) -> Steps[Si
     sites = [site for site in sites if site.spec.estimator is not Estimator.BATCH_NORM]
     if not sites:
         raise CalibrationError(
-            "Some range must depend on images; in this configuration none does. Choose another "
+            "Some range must depend on data; in this configuration none does. Choose another "
             "configuration."
         )
     chunked = yield from part_of_progress(calibrate_in_chunks(network, data), 0.0, 0.7)

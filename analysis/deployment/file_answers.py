@@ -50,7 +50,7 @@ def check_answers(
         QuantError: `data` has no image, or a label is no output of the network.
     """
     if len(data) == 0:
-        raise QuantError("A file is checked on images; the data has none. Choose other data.")
+        raise QuantError("A file is checked on data; got none. Choose other data.")
     tally, fixed = OutputTally(), network.graph.batch
     done = agreed = hits = simulated_hits = 0
     labelled = network.is_classifier

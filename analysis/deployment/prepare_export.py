@@ -48,7 +48,7 @@ def quantize_for_export(study: Study, experiment: Experiment) -> Steps[Stage]:
     if missing:
         raise CalibrationError(
             f"Every range must be known; those of {len(missing)} tensors are not, such as "
-            f"{missing[0]!r}. Choose images to calibrate on, or a file of encodings."
+            f"{missing[0]!r}. Choose data to calibrate on, or a file of encodings."
         )
     return stage
 

@@ -199,7 +199,7 @@ def check_file_execution(
     """
     total = len(data)
     if total == 0:
-        raise QuantError("A check needs images; the data has none. Choose other data.")
+        raise QuantError("A check needs data; got none. Choose other data.")
     graphs: dict[str, Runnable] = {
         "float": network.graph,
         "simulated": quantized,

@@ -183,18 +183,18 @@ class _ScoreTally:
         told = self.answers.packed_answers(labelled=self.labelled) if self.classes else {}
         return replace(flags, **told)
 
-    def score_so_far(self) -> str:
-        """Return the score of the images so far, in words."""
+    def score_so_far(self, noun: str) -> str:
+        """Return the score so far in words; `noun` is the word for what was scored."""
         n, classes = self.samples, self.classes
         if classes and self.labelled:
             top1, reference = self.quantized_hits / n, self.float_hits / n
-            return f"top-1 {100 * top1:.1f} % (float {100 * reference:.1f} %) on {n} samples"
+            return f"top-1 {100 * top1:.1f} % (float {100 * reference:.1f} %) on {n} {noun}s"
         if classes:
-            return f"the float answer for {100 * self.agreed / n:.1f} % of {n} samples"
+            return f"the float answer for {100 * self.agreed / n:.1f} % of {n} {noun}s"
         sqnr_db = self.output_error.sqnr_db
         if not math.isfinite(sqnr_db):
-            return f"no error of the output on {n} samples"
-        return f"SQNR of the output {sqnr_db:.1f} dB on {n} samples"
+            return f"no error of the output on {n} {noun}s"
+        return f"SQNR of the output {sqnr_db:.1f} dB on {n} {noun}s"
 
     def evaluation_result(self) -> Evaluation:
         """Return the scores with intervals."""
@@ -248,7 +248,7 @@ def evaluate_network(
     tally = _ScoreTally(metric)
     total = len(data)
     if total == 0:
-        raise QuantError("A score needs images; the data has none. Choose other data.")
+        raise QuantError("A score needs data; got none. Choose other data.")
     forwards = BothForwards(network, quantized, stored)
     batches = enumerate(data.batches(network.forward_batch_size))
 
@@ -264,7 +264,7 @@ def evaluate_network(
                 stored.keep_outputs(place, reference, simulated)
             tally.add_batch(batch, reference, simulated)
             text = f"Scoring: {tally.samples} of {total} {network.noun}s"
-            yield Progress(tally.samples / total, text, tally.score_so_far())
+            yield Progress(tally.samples / total, text, tally.score_so_far(network.noun))
             if look is not None and look(tally.samples, score):
                 break
     finally:
@@ -284,7 +284,7 @@ class FloatScore:
 
 def score_float_network(network: Network, data: Data) -> Steps[FloatScore | None]:
     """Return the top-1 of the float network, or None without labels, classes or images."""
-    hits = samples = 0
+    hits, samples, noun = 0, 0, network.noun
     for batch in data.batches(network.forward_batch_size):
         if batch.labels is None or not network.is_classifier:
             return None
@@ -292,8 +292,8 @@ def score_float_network(network: Network, data: Data) -> Steps[FloatScore | None
         logits = forward_first_output(network.graph, network.graph.batch, batch.inputs)
         hits += int((logits.argmax(1) == batch.labels).sum())
         samples += len(logits)
-        known = f"top-1 of the float network {100 * hits / samples:.1f} % on {samples} samples"
-        text = f"Float network: {samples} of {len(data)} {network.noun}s"
+        known = f"top-1 of the float network {100 * hits / samples:.1f} % on {samples} {noun}s"
+        text = f"Float network: {samples} of {len(data)} {noun}s"
         yield Progress(samples / len(data), text, known)
     if samples == 0:
         return None

@@ -18,7 +18,7 @@ STEPS = 45
 """Halvings of an interval of length 2: an end is known to 1e-13."""
 PAIRED_SOURCE = "the wider ends of Agresti and Min (2005) and Tango (1998)"
 PROPORTION_SOURCE = "exact, Clopper and Pearson (1934)"
-ENERGY_SOURCE = "delta method on the energies of images"
+ENERGY_SOURCE = "delta method on the energies of answers"
 
 
 def normal_quantile(confidence: float) -> float:

@@ -46,6 +46,7 @@ class BetterInputs:
         top1_before: the share of right answers before the change, on equal images.
         samples: the number of images.
         preprocess: the steps with the change; None for a change outside preprocessing.
+        noun: the word for one of the samples.
     """
 
     change: str
@@ -53,12 +54,13 @@ class BetterInputs:
     top1_before: float
     samples: int
     preprocess: Preprocess | None = None
+    noun: str = "image"
 
     def effect_sentence(self) -> str:
         """Return the change and the measured effect in words."""
         return (
             f"With {self.change}: {self.top1:.0%} instead of {self.top1_before:.0%} of "
-            f"{self.samples} images."
+            f"{self.samples} {self.noun}s."
         )
 
 
@@ -105,13 +107,14 @@ def check_float_network(network: Network, data: Dataset, top1: float | None) -> 
         return SanityCheck()
     room = MOST_BYTES // (4 * math.prod(network.graph.input_shape))
     count = min(TRIED_IMAGES, len(data), max(FEWEST_IMAGES, room))
-    yield Progress(0.0, f"Sanity check of the float network on {count} images")
+    yield Progress(0.0, f"Sanity check of the float network on {count} {network.noun}s")
     (batch,) = data.sample(count, 0).batches(count)
     if batch.labels is None or not isinstance(batch.inputs, Tensor):
         return SanityCheck()
     inputs, labels = batch.inputs, batch.labels
     answers = _predicted_classes(network, inputs)
-    suspicions = find_suspicions(top1, len(data), answers, labels, network.output_count)
+    classes, noun = network.output_count, network.noun
+    suspicions = find_suspicions(top1, len(data), answers, labels, classes, noun)
     size = float(inputs.double().square().mean().sqrt())
     trials = list(_input_change_trials(data, inputs)) if network.graph.inputs[0].real else []
     usual = not trials or USUAL_SIZE[0] <= size <= USUAL_SIZE[1]
@@ -124,7 +127,7 @@ def check_float_network(network: Network, data: Dataset, top1: float | None) -> 
         hits = int((_predicted_classes(network, trial.change(inputs)) == labels).sum())
         found.append(_better_inputs(trial.name, hits, known, count, trial.preprocess))
         yield Progress(place / len(trials), f"Sanity check: with {trial.name}")
-    changes = [one for one in found if one is not None]
+    changes = [replace(one, noun=network.noun) for one in found if one is not None]
     better = max(changes, key=lambda one: one.top1, default=None)
     if better is not None and not usual:
         unusual = (
@@ -133,12 +136,12 @@ def check_float_network(network: Network, data: Dataset, top1: float | None) -> 
         )
         suspicions = (*suspicions, unusual)
     if better is not None and not suspicions:
-        suspicions = (f"The float network is right on {top1:.1%} of {len(data)} images.",)
+        suspicions = (f"The float network is right on {top1:.1%} of {len(data)} {network.noun}s.",)
     return SanityCheck(suspicions, better)
 
 
 def find_suspicions(
-    top1: float, samples: int, answers: Tensor, labels: Tensor, classes: int
+    top1: float, samples: int, answers: Tensor, labels: Tensor, classes: int, noun: str = "image"
 ) -> tuple[str, ...]:
     """Return the suspicions about a top-1 on `samples` images, and about answers of shape (N,).
 
@@ -150,13 +153,13 @@ def find_suspicions(
     bar = chance + NEAR_CHANCE * (1 - chance)
     if proportion_interval(round(top1 * samples), samples).low <= bar:
         found.append(
-            f"The float network is right on {top1:.1%} of {samples} images; guessing among "
+            f"The float network is right on {top1:.1%} of {samples} {noun}s; guessing among "
             f"{classes} classes gives {chance:.1%}."
         )
     largest, spread = _largest_share(answers), _largest_share(labels)
     if largest > ONE_CLASS and spread < ONE_CLASS / 2:
         found.append(
-            f"The float network gives one class for {largest:.0%} of {len(answers)} images, of "
+            f"The float network gives one class for {largest:.0%} of {len(answers)} {noun}s, of "
             f"which no class has more than {spread:.0%}."
         )
     return tuple(found)

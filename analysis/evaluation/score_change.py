@@ -110,9 +110,9 @@ def _agreement_clause(old: Evaluation, new: Evaluation) -> str:
     """Compare the agreement with the float network, for scores without labels."""
     shares = f"{100 * old.agreement:.1f} % and {100 * new.agreement:.1f} %"
     if new.agreement_ci95.high < old.agreement_ci95.low:
-        return f"agrees less often with the float network ({shares} of the images)"
+        return f"agrees less often with the float network ({shares} of the answers)"
     if new.agreement_ci95.low > old.agreement_ci95.high:
-        return f"agrees more often with the float network ({shares} of the images)"
+        return f"agrees more often with the float network ({shares} of the answers)"
     return f"makes no measurable difference in agreement with the float network ({shares})"
 
 

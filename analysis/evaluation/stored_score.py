@@ -21,7 +21,7 @@ def changed_answers(score: Evaluation) -> tuple[float, float]:
     """
     drop, interval = score.top1_drop, score.top1_drop_ci95
     if drop is None or interval is None:
-        raise QuantError("Lost and won images need labels; the score has none.")
+        raise QuantError("Lost and won answers need labels; the score has none.")
     answers, n = score.answers, score.samples
     if answers is not None and answers.right:
         return count_changes(unpack_bits(answers.float_right, n), unpack_bits(answers.right, n))

@@ -110,7 +110,7 @@ class MetricTally:
             raise QuantError(
                 f"A metric that gives one number for all images needs all outputs at once, at most "
                 f"{MAX_HELD_BYTES // 1024**2} MiB; {self.metric.name} got more. Return one number "
-                "for each image, or score on fewer images."
+                "for each of them, or score on fewer."
             )
         self._stored.append((*both, targets))
 

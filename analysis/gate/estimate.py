@@ -22,8 +22,8 @@ from quant.errors import QuantError
 
 COST_SOURCE = "an estimate of the machine's model: no chance in it"
 EXACT_SOURCE = "the outputs are exactly those of the float network"
-METRIC_SOURCE = "percentile bootstrap over images"
-WHOLE_SOURCE = "one number for all images: no interval"
+METRIC_SOURCE = "percentile bootstrap over answers"
+WHOLE_SOURCE = "one number for all answers: no interval"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -120,9 +120,10 @@ def count_lost_and_won(run: Run, against: Run | None) -> tuple[int, int]:
         return count_changes(unpack_bits(score.answers.float_right, score.samples), after)
     if _run_identity(run) != _run_identity(against):
         raise QuantError(
-            f"A drop against another run needs the same network and images; {against.name} was "
-            f"scored on {against.evaluation.samples} images of {against.data}, {run.name} on "
-            f"{score.samples} of {run.data}, or on another network. Score both alike."
+            f"A drop against another run needs the same network and data; {against.name} was "
+            f"scored on {against.evaluation.samples} {run.cost.noun}s of {against.data}, "
+            f"{run.name} on {score.samples} of {run.data}, or on another network. Score both "
+            "alike."
         )
     other = against.evaluation.answers
     if other is None or not against.evaluation.labelled:
@@ -139,11 +140,11 @@ def _missing_measure_sentence(run: Run, measure: Measure) -> str:
     """Return the sentence on a measure that is absent from a run."""
     if run.evaluation.labelled and run.evaluation.answers is None:
         return (
-            f"{run.name} was kept by an older version, without the answers to single images. Score "
+            f"{run.name} was kept by an older version, without its single answers. Score "
             "the run again."
         )
     needs = (
-        "images with labels and a row of classes"
+        "data with labels and a row of classes"
         if measure is not Measure.AGREEMENT
         else ("a row of classes")
     )
@@ -196,7 +197,7 @@ def _scale_interval(
 ) -> Estimate:
     """Return an estimate with a 95 % interval scaled by normal quantiles and by the images."""
     if interval is None:
-        raise QuantError(f"An interval needs at least 4 images; got {images}. Score more images.")
+        raise QuantError(f"An interval needs at least 4 answers; got {images}. Score more data.")
     below, above = scale * (value - interval.low), scale * (interval.high - value)
 
     def at(count: int) -> Interval:

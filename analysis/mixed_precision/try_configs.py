@@ -122,7 +122,8 @@ def try_configs(study: Study, noise: RecipeNoise, configs: Sequence[QuantConfig]
     left = (1 - REPAIR_SHARE) / len(missing)
     for number, (cells, config) in enumerate(missing.items()):
         share = REPAIR_SHARE + left * number
-        yield Progress(share, f"Trying {number + 1} of {len(missing)} on {len(chosen)} samples")
+        what = f"{len(chosen)} {study.network.noun}s"
+        yield Progress(share, f"Trying {number + 1} of {len(missing)} on {what}")
         stage = plain_quantized_stage(repaired.network, config, repaired.known_statistics)
         repairs = apply_whole_recipe(stage, after, config, learning)
         whole = part_of_progress(repairs, share, share + LEARNED_SHARE * left)
@@ -145,7 +146,8 @@ def choose_trial_images(study: Study) -> Steps[TrialImages]:
         right = 0
         for batch in pool.batches(network.forward_batch_size):
             done = sum(map(len, outputs))
-            yield Progress(done / len(pool), f"Choosing samples to try on: {done} of {len(pool)}")
+            what = f"{network.noun}s to try on"
+            yield Progress(done / len(pool), f"Choosing {what}: {done} of {len(pool)}")
             found = forward_all_outputs(network.graph, network.graph.batch, batch.inputs)
             outputs.append(first_output_of(found))
             if batch.labels is not None:

@@ -197,7 +197,7 @@ def _use_trained_state(
 def _calibration_batches(network: Network, images: Data | None) -> list[Inputs]:
     """Return the calibration images in batches that suit the network."""
     if images is None or len(images) == 0:
-        raise QuantError("This pass learns from images; there are none. Choose data first.")
+        raise QuantError("This pass learns from data; got none. Choose data first.")
     found: list[Inputs] = []
     count = 0
     for batch in images.batches(network.forward_batch_size):

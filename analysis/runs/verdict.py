@@ -147,7 +147,7 @@ def _build_verdict(
         text += (
             f" About {images} {run.cost.noun}s like these would decide whether one point is kept."
             if images is not None
-            else " The loss is too close to one point for more images to decide."
+            else " The loss is too close to one point for more data to decide."
         )
     return Verdict(level, text, _next_steps(run, level))
 

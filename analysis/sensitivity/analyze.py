@@ -73,7 +73,7 @@ def analyze_exactly(
     """
     data = study.scored_images
     if len(data) == 0:
-        raise QuantError("A score needs images; the data has none. Choose other data.")
+        raise QuantError("A score needs data; got none. Choose other data.")
     yield Progress(0.0, "Looking up what is known")
     start = time.monotonic()
     cells = Cells(study.store.path if study.store else None)

@@ -56,8 +56,8 @@ def divide_training_images(model: str, network: Network, choice: ImageChoice) ->
         sample = SAMPLES.get(model)
         if sample is None or sample.dataset not in BUNDLED_DATA:
             raise DatasetError(
-                f"{model} comes without images; got no data. Name a folder of images, an .npz file "
-                "or a .csv table to train on."
+                f"{model} comes without data; got none. Name a folder of images, an .npz file or a "
+                ".csv table to train on."
             )
         own = BUNDLED_DATA[sample.dataset]
         watch, train = own.train().split(watched_image_count(len(own.train())), choice.seed)

@@ -53,7 +53,7 @@ class StepCost:
         minutes = self.duration_s(settings) / 60
         return (
             f"A step takes {self.seconds:.2g} s here, so {settings.steps} steps with their looks "
-            f"at the watched images take about {minutes:.1f} minutes. The process needs "
+            f"at the watched data take about {minutes:.1f} minutes. The process needs "
             f"{self.memory_bytes / 2**20:.0f} MiB of memory at its peak."
         )
 
@@ -82,13 +82,13 @@ class Forecast:
         if low > 0:
             return (
                 f"Training is expected to gain {low:.1f} to {high:.1f} points over {self.best}, "
-                f"judged by {PROBE_STEPS} steps and {self.images} watched images."
+                f"judged by {PROBE_STEPS} steps and {self.images} watched answers."
             )
         if high <= 0:
             return f"Training is not expected to gain over {self.best}."
         return (
-            f"Training cannot be shown to help over {self.best} with {self.images} watched images: "
-            f"{low:.1f} to {high:+.1f} points."
+            f"Training cannot be shown to help over {self.best} with {self.images} watched "
+            f"answers: {low:.1f} to {high:+.1f} points."
         )
 
 

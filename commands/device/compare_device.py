@@ -43,7 +43,7 @@ def compare_device(
     images: Annotated[
         int | None,
         typer.Option(
-            help="So many images from the start of --data were recorded.",
+            help="So many images or rows from the start of --data were recorded.",
             show_default="as many as the dump's input has",
             min=1,
         ),

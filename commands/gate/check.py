@@ -59,7 +59,7 @@ def check_conditions(
         bool,
         typer.Option(
             "--stop-when-decided",
-            help="Score no more images than the conditions need; the looks share the chance of "
+            help="Score no more data than the conditions need; the looks share the chance of "
             "an error.",
         ),
     ] = False,

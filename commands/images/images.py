@@ -39,7 +39,8 @@ def count_needed_images(
     against: Annotated[
         str | None,
         typer.Option(
-            help="A run of --runs, or an experiment's file: how many images decide which is better."
+            help="A run of --runs, or an experiment's file: how many images or rows decide which "
+            "is better."
         ),
     ] = None,
     runs: Annotated[Path | None, typer.Option(help="Folder of runs, for --against.")] = None,
@@ -58,7 +59,7 @@ def count_needed_images(
     priors: PriorsOption = None,
     seed: SeedOption = None,
     score: Annotated[
-        bool, typer.Option("--score", help="Measure the score at each number of images, too.")
+        bool, typer.Option("--score", help="Measure the score at each number, too.")
     ] = False,
     out: JsonOption = "-",
 ) -> None:
@@ -83,7 +84,7 @@ def count_needed_images(
         network = open_network(model, builder, input_shape)
         split = choose_data_split(model, network, config, choice, learning=True)
         if split.calibration is None:
-            raise ValueError("Ranges need calibration images; got none. Name data.")
+            raise ValueError("Ranges need calibration data; got none. Name data.")
         curve = watch_steps(measure_sizes(network, split.calibration, config))
         print_line(curve.sentence)
         answer: dict[str, object] = {

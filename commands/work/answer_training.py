@@ -23,6 +23,8 @@ def answer_training(
         cost = watch_steps(measure_step_cost(task))
         return summarize_forecast(task, cost, watch_steps(forecast_training(task)))
     if workers.count > 1:
-        print_line(f"{workers.count} processes train {task.settings.batch} images each of a step")
+        print_line(
+            f"{workers.count} processes train {task.settings.batch} {task.network.noun}s each"
+        )
     print_line(f"Training {task.stored_name}: the same call again goes on if it is stopped")
     return summarize_training(watch_steps(run_training_task(task)))

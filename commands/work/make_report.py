@@ -114,11 +114,11 @@ def _gather_with_context(
     task: ReportTask, study: Study | None, images: Split | None
 ) -> Steps[Report]:
     if task.run is None:
-        raise ConfigError("A report needs images to measure on; got none. Name some with --data.")
+        raise ConfigError("A report needs data to measure on; got none. Name some with --data.")
     same = images is not None and images.score.digest == task.run.data_digest
     notes = images.notes if images is not None and same else ()
     if images is not None and not same:
-        told = f"The images named for this report ({images.score.name}) are not those of the run"
+        told = f"The data named for this report ({images.score.name}) are not those of the run"
         notes = (f"{told}; nothing was looked up for them.",)
     flow, left_out = _flow_page_of_task(task, task.run)
     around = Around(

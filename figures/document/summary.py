@@ -57,14 +57,14 @@ def summary_paragraph(report: Report) -> Html:
 def _summary_sentences(report: Report) -> Iterator[str]:
     run, found = report.run, report.run.evaluation
     if found.metric is not None:
-        yield from _metric_sentences(found.metric, found.samples)
+        yield from _metric_sentences(found.metric, f"{found.samples} {run.cost.noun}s")
     elif found.top1_drop is not None and found.top1_drop_ci95 is not None:
         counted = f"{found.samples} {run.cost.noun}s"
         yield _accuracy_sentence(found.top1_drop, found.top1_drop_ci95, counted)
     elif not found.classes:
         yield (
-            f"On {found.samples} samples the outputs of the quantized network have an SQNR of "
-            f"{found.sqnr_db:.1f} dB beside the float network's."
+            f"On {found.samples} {run.cost.noun}s the outputs of the quantized network have an "
+            f"SQNR of {found.sqnr_db:.1f} dB beside the float network's."
         )
     else:
         yield (
@@ -81,10 +81,10 @@ def _summary_sentences(report: Report) -> Iterator[str]:
     )
 
 
-def _metric_sentences(metric: MetricScore, samples: int) -> Iterator[str]:
+def _metric_sentences(metric: MetricScore, counted: str) -> Iterator[str]:
     lost = lost_metric(metric)
     yield (
-        f"On {samples} samples, {metric.name} goes from "
+        f"On {counted}, {metric.name} goes from "
         f"{metric_value_text(metric, metric.float_value)} to "
         f"{metric_value_text(metric, metric.quantized_value)} "
         f"({'higher' if metric.higher_is_better else 'lower'} is better)."

@@ -11,7 +11,7 @@ from quant.finite_values import describe_overflow
 from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import shape_of_node
 from quant.graph.operators import RELUS, is_pass_through, operator_name
-from quant.inputs import Inputs, sample_count
+from quant.inputs import Inputs, input_noun, sample_count
 from quant.progress import Progress
 from quant.ranges.statistics import ChannelStatistics, Statistics
 from quant.simulation.plan import Side, plan_sites
@@ -45,7 +45,7 @@ class Calibrate:
                 row_length = length if site.node == logits else 0
                 found = Statistics(row_length, channels=ChannelStatistics())
                 statistics[site.name] = watched.quantizers[site.name].statistics = found
-        done = 0
+        done, noun = 0, input_noun(graph.inputs)
         with watched.collecting_statistics():
             for batch in batches:
                 try:
@@ -54,10 +54,10 @@ class Calibrate:
                 except CalibrationError:
                     raise CalibrationError(describe_overflow(graph, batch)) from None
                 done += sample_count(batch)
-                yield Progress(done / max(self.total, done), f"Calibrating: {done} images")
+                yield Progress(done / max(self.total, done), f"Calibrating: {done} {noun}s")
         if done == 0:
             raise CalibrationError(
-                "Calibration needs at least one image; got none. Check the data set."
+                f"Calibration needs at least one {noun}; got none. Check the data set."
             )
         return statistics
 

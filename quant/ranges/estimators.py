@@ -88,7 +88,7 @@ def encode_statistics(statistics: Statistics, spec: QuantSpec) -> Encoding:
     """
     if statistics.count == 0:
         raise CalibrationError(
-            "A range needs statistics; none were collected. Calibrate on some images first."
+            "A range needs statistics; none were collected. Calibrate on some data first."
         )
     low, high = torch.tensor(statistics.low), torch.tensor(statistics.high)
     if spec.estimator is Estimator.PERCENTILE:

@@ -71,7 +71,7 @@ def encode_activation_site(
         if site.node not in moments:
             raise CalibrationError(
                 f"A data-free range must follow from batch norms; layer {site.layer!r} does not. "
-                "Choose mse, percentile or min-max for it and calibrate on some images."
+                "Choose mse, percentile or min-max for it and calibrate on some data."
             )
         return encode_range(*moments[site.node].range_of_channels(), site.spec)
     if site.name not in calibration:

@@ -104,7 +104,7 @@ def test_statistics_are_taken_over_for_the_same_calibration_images_alone() -> No
 
 
 def test_a_study_without_images_says_so() -> None:
-    with pytest.raises(QuantError, match="needs images"):
+    with pytest.raises(QuantError, match="needs data"):
         _ = Study(case("kitchen").network).scored_images
 
 

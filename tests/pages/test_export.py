@@ -175,7 +175,7 @@ def test_without_images_it_says_what_can_be_done(export: Visit) -> None:
     export.run()
     assert "need images" in export.words
     export.press("export.make.aimet-2.0.0").wait()
-    assert "Choose images to calibrate on" in export.errors[0]
+    assert "Choose data to calibrate on" in export.errors[0]
 
 
 def test_without_a_model(export: Visit) -> None:

@@ -21,7 +21,7 @@ CHECKED_IMAGES = 64
 OUTGROWN = 1.15
 """Values beyond this many times the calibrated range were not foreseen."""
 MORE_IMAGES = Remedy(
-    "More calibration images", "Ranges come from values that were seen; more images show more."
+    "More calibration data", "Ranges come from values that were seen; more data show more."
 )
 
 
@@ -74,7 +74,7 @@ def find_few_images(study: Study) -> Steps[SiteCause | None]:
     known, network = study.known_statistics, study.network
     if study.scored is None or not 0 < known.images < ENOUGH_IMAGES:
         return None
-    yield Progress(0.0, "Comparing the ranges of other images")
+    yield Progress(0.0, "Comparing the ranges of other data")
     images = study.scored_images.sample(min(CHECKED_IMAGES, len(study.scored_images)), 0)
     size = network.forward_batch_size
     batches = (
@@ -94,7 +94,7 @@ def find_few_images(study: Study) -> Steps[SiteCause | None]:
         return None
     worst = max(outgrown, key=growth.__getitem__)
     evidence = (
-        f"{known.images} images chose the ranges; on {len(images)} others, values of "
+        f"{known.images} {network.noun}s chose the ranges; on {len(images)} others, values of "
         f"{len(outgrown)} of {len(growth)} tensors reach further, those of this layer "
         f"{growth[worst]:.1f} times as far."
     )

@@ -32,6 +32,7 @@ class Attribution:
     layers: tuple[LayerLoss, ...]
     points: float | None
     images: int
+    noun: str = "image"
 
     def attribution_sentence(self, whole_points: float) -> str:
         """Return the layers with the largest losses, and the sum of the parts beside the whole."""
@@ -45,8 +46,8 @@ class Attribution:
         more = "more" if whole_points > self.points else "less"
         return (
             f"{told}. The {len(measured)} worst, each alone, lose {self.points:.1f} points in sum "
-            f"on {self.images} images; all layers together lose {whole_points:.1f}, {more} than "
-            "the sum of these parts."
+            f"on {self.images} {self.noun}s; all layers together lose {whole_points:.1f}, {more} "
+            "than the sum of these parts."
         )
 
 
@@ -65,7 +66,8 @@ def attribute_loss(study: Study, config: QuantConfig, sides: Iterable[Side]) -> 
     found.sort(key=lambda one: (-(one.points or 0.0), -one.kl))
     points = [one.points for one in found if one.points is not None]
     images = max((one.images for one in found), default=0)
-    return Attribution(tuple(found), sum(points) if points else None, images)
+    noun = study.network.noun
+    return Attribution(tuple(found), sum(points) if points else None, images, noun)
 
 
 def _attribute_side(study: Study, config: QuantConfig, side: Side) -> Steps[list[LayerLoss]]:

@@ -18,10 +18,13 @@ MOST_CAUSES = 40
 TRAINING_UNKNOWN = "Training on the encodings may win back more."
 
 
-def name_causes(causes: Iterable[SiteCause], layers: Sequence[LayerLoss]) -> tuple[NamedCause, ...]:
+def name_causes(
+    causes: Iterable[SiteCause], layers: Sequence[LayerLoss], noun: str = "image"
+) -> tuple[NamedCause, ...]:
     """Return the causes with the lost points of the layers, the most harmful first.
 
-    Each side keeps up to `MOST_CAUSES` causes, so that no side hides the other.
+    `noun` is the word for what the network takes. Each side keeps up to `MOST_CAUSES` causes, so
+    that no side hides the other.
     """
     known = {(one.layer, one.side): one for one in layers}
 
@@ -41,7 +44,7 @@ def name_causes(causes: Iterable[SiteCause], layers: Sequence[LayerLoss]) -> tup
             NamedCause(
                 cause.layer,
                 cause.side,
-                cause.cause,
+                cause.cause.replace("image", noun),
                 cause.evidence,
                 cause.remedy.title,
                 None if loss is None else loss.points,
@@ -65,7 +68,7 @@ def conclude_diagnosis(trials: Trials, state: FlowState) -> Diagnosis:
     if not met and best.loss.points <= goal.points:
         sentence = (
             f"{name} loses {best.loss.loss_text}: within {limit} as measured, but "
-            f"{len(trials.study.scored_images)} images cannot decide."
+            f"{len(trials.study.scored_images)} {trials.study.network.noun}s cannot decide."
         )
     useless = [
         step.name
@@ -103,7 +106,7 @@ def stop_early(trials: Trials, state: FlowState) -> Diagnosis:
         None,
         met=False,
         sentence=f"Nothing can be judged before the float network is sound. {' '.join(reasons)}",
-        advice="Check the images, the preprocessing and the labels on Model.",
+        advice="Check the data, the preprocessing and the labels on Model.",
         float_top1=state.float_top1,
     )
 
@@ -112,9 +115,9 @@ def _advice_sentences(trials: Trials, state: FlowState) -> str:
     """Return the next help: more images, more calibration, more bits, or training."""
     best, told = state.nearest_trial, []
     if best.standing is Standing.UNDECIDED and best.loss.points <= trials.goal.points:
-        told.append("The interval of the loss reaches beyond the goal: score more images.")
-    if any(one.cause == RootCause.FEW_IMAGES for one in state.named):
-        told.append("Choose ranges from more calibration images.")
+        told.append("The interval of the loss reaches beyond the goal: score more data.")
+    if any(one.cause is RootCause.FEW_IMAGES for one in state.causes):
+        told.append("Choose ranges from more calibration data.")
     if state.beyond is not None:
         title, trial = state.beyond
         kept = trial.standing is Standing.KEPT

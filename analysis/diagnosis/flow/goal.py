@@ -105,7 +105,7 @@ def loss_of(score: Evaluation) -> Loss:
     if not score.classes:
         raise QuantError(
             "A diagnosis needs a network that gives a number for each class, or a task with a "
-            f"metric on at least 4 images; got neither. {score.metric_problem or NAME_TASK}"
+            f"metric on at least 4 answers; got neither. {score.metric_problem or NAME_TASK}"
         )
     drop, interval = score.top1_drop, score.top1_drop_ci95
     if drop is not None and interval is not None:

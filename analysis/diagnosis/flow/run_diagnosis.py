@@ -178,7 +178,7 @@ def _find_layers(trials: Trials, state: FlowState) -> Steps[None]:
         few = yield from part_of_progress(find_few_images(study), 0.9, 1.0)
         causes = causes if few is None else (few, *causes)
     state.causes = causes
-    state.named = name_causes(causes, attribution.layers)
+    state.named = name_causes(causes, attribution.layers, study.network.noun)
     told = causes_text(state.named)
     sentence = f"{told[0].upper()}{told[1:]}." if told else "The ranges fit; the bits are few."
     _tell_step(trials, "Ranges and causes", sentence, start)
@@ -295,5 +295,6 @@ def _effect_sentence(before: Trial, after: Trial) -> str:
     if old <= 0 or abs(new - old) < 1e-4 * old:
         return told
     return (
-        f"{told} Energy of one image {(new - old) / 1e6:+.3g} µJ ({100 * (new / old - 1):+.1f} %)."
+        f"{told} Energy of one {after.run.cost.noun} {(new - old) / 1e6:+.3g} µJ "
+        f"({100 * (new / old - 1):+.1f} %)."
     )

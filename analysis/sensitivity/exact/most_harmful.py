@@ -65,7 +65,7 @@ def find_most_harmful(
         )
     data = study.scored_images
     if len(data) == 0:
-        raise QuantError("A score needs images; the data has none. Choose other data.")
+        raise QuantError("A score needs data; got none. Choose other data.")
     order = np.random.default_rng(seed).permutation(len(data))
     shuffled = study.with_scored_images(data.subset(order.tolist()))
     found = []
@@ -88,7 +88,8 @@ def _settle_side(study: Study, sweep: Sweep, wanted: int, workers: Workers) -> S
         seen += chunks
         units = todo.yield_units(contest.undecided, chunks, workers.count)
         for _ in compute_units(todo, cells, workers, units):
-            yield _describe_contest(contest, sum(len(chunk.images) for chunk in seen))
+            used = sum(len(chunk.images) for chunk in seen)
+            yield _describe_contest(contest, f"{used} {study.network.noun}s")
         contest.settle_layers(_noise_by_layer(asked, cells, contest.undecided, seen))
     scores = gather_scores(asked, cells).scores
     return MostHarmful(
@@ -151,10 +152,10 @@ def _forwards_of_macs(asked: SweepQuestions, macs: int) -> float:
     return macs / whole if whole else 0.0
 
 
-def _describe_contest(contest: Contest, images: int) -> Progress:
+def _describe_contest(contest: Contest, used: str) -> Progress:
     settled = len(contest.inside) + len(contest.outside)
     return Progress(
         settled / len(contest.layers),
         f"{len(contest.inside)} of {contest.wanted} most harmful layers proven; "
-        f"{len(contest.undecided)} undecided after {images} samples",
+        f"{len(contest.undecided)} undecided after {used}",
     )

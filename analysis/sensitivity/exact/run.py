@@ -220,7 +220,8 @@ class OpenWork:
     def current_progress(self) -> Progress:
         """Return the progress: the share of the MACs that is answered."""
         layers, images = len(self._asked.layers_in_question), self._asked.images
-        return Progress(min(1.0, self._answered), f"Exact: {layers} layers on {images} samples")
+        noun = self._asked.encodings.network.noun
+        return Progress(min(1.0, self._answered), f"Exact: {layers} layers on {images} {noun}s")
 
 
 def _tensor_bytes(outputs: tuple[Tensor, ...]) -> int:

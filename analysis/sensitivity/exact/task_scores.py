@@ -74,7 +74,8 @@ def _measure_losses(
             elif key in evidence and len(evidence[key]) < _images_before(asked, chunk):
                 evidence[key].add(outputs, batch.targets)
                 done += 1
-                text = f"{metric.name} of {len(missing)} questions on {asked.images} samples"
+                scored = f"{asked.images} {study.network.noun}s"
+                text = f"{metric.name} of {len(missing)} questions on {scored}"
                 yield Progress(0.9 * done / total, text)
     counts = resample_counts(len(reference))[:CELL_RESAMPLES]
     before = _scores_of_evidence(reference, counts)

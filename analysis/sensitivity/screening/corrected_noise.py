@@ -44,7 +44,8 @@ def corrected_shares(study: Study, sweep: Sweep) -> Steps[dict[Question, Shares]
             arrange_batch(batch.inputs, study.network.graph.batch), sample_count(batch.inputs)
         )
         done += sample_count(batch.inputs)
-        yield Progress(done / len(data), f"Bias correction: {done} of {len(data)} samples")
+        of_all = f"{done} of {len(data)} {study.network.noun}s"
+        yield Progress(done / len(data), f"Bias correction: {of_all}")
     return work.remaining_shares()
 
 

@@ -60,7 +60,7 @@ def screen_layers(study: Study, sweep: Sweep) -> Steps[Sensitivity]:
     """
     network, data = study.network, study.scored_images
     if len(data) == 0:
-        raise QuantError("Screening needs images; the data has none. Choose other data.")
+        raise QuantError("Screening needs data; got none. Choose other data.")
     start = time.perf_counter()
     turns = len(data) >= FEWEST_TO_TAKE_TURNS
     screening = _Screening(study, sweep, turns=turns)
@@ -72,7 +72,7 @@ def screen_layers(study: Study, sweep: Sweep) -> Steps[Sensitivity]:
         screening.add_batch(batch)
         done += sample_count(batch.inputs)
         share = SHARE_OF_GRIDS + (1 - SHARE_OF_GRIDS) * done / len(data)
-        yield Progress(share, f"Screening: {done} of {len(data)} samples")
+        yield Progress(share, f"Screening: {done} of {len(data)} {network.noun}s")
     return screening.screening_result(time.perf_counter() - start)
 
 

@@ -38,7 +38,7 @@ def test_all_images_give_the_score_of_a_run() -> None:
     assert list(figure.data[0].x) == [8, 8, 8, 16]
     lower = replace(curve, higher_is_better=False, share=False, points=(SizeScore(8, (0.1,)),))
     assert "lower is better" in score_by_images(lower).layout.yaxis.title.text
-    with pytest.raises(CalibrationError, match="need calibration images"):
+    with pytest.raises(CalibrationError, match="need calibration data"):
         drain_steps(measure_size_scores(Study(study.network, study.scored), config))
 
 

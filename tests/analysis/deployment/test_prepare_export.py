@@ -61,7 +61,7 @@ def test_a_file_may_have_all_of_them(data: Dataset) -> None:
 
 
 def test_without_images_or_file_it_says_what_to_do() -> None:
-    with pytest.raises(CalibrationError, match="Choose images to calibrate on, or a file"):
+    with pytest.raises(CalibrationError, match="Choose data to calibrate on, or a file"):
         drain_steps(quantize_for_export(Study(network()), experiment(uniform_config(8, 8))))
 
 

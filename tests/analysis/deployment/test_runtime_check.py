@@ -148,7 +148,7 @@ def test_it_tells_how_far_it_is_and_needs_images(network: Network, simulated: Qu
     fractions = [step.fraction for step in told]
     assert fractions == sorted(fractions)
     assert fractions[-1] < 1
-    with pytest.raises(QuantError, match="needs images"):
+    with pytest.raises(QuantError, match="needs data"):
         drain_steps(
             check_file_execution(network, simulated, runtime, Images(torch.empty(0, 3, 8, 8)))
         )

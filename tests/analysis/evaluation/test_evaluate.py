@@ -79,8 +79,8 @@ def test_the_score_so_far_is_told_with_each_batch() -> None:
         return [step.known for step in steps]
 
     answers = [(0, 0), (1, 2), (2, 0), (0, 1)]
-    assert known(answers, [0, 1, 1, 1])[-1] == "top-1 50.0 % (float 50.0 %) on 4 samples"
-    assert known(answers, None)[-1] == "the float answer for 25.0 % of 4 samples"
+    assert known(answers, [0, 1, 1, 1])[-1] == "top-1 50.0 % (float 50.0 %) on 4 rows"
+    assert known(answers, None)[-1] == "the float answer for 25.0 % of 4 rows"
 
 
 def test_disagreements_name_image_and_classes() -> None:
@@ -145,7 +145,7 @@ def test_labels_that_are_no_output_are_refused(label: int) -> None:
 
 
 def test_no_images_are_refused() -> None:
-    with pytest.raises(QuantError, match="needs images"):
+    with pytest.raises(QuantError, match="needs data"):
         score([])
 
 

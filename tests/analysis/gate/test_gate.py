@@ -137,7 +137,7 @@ def test_a_drop_against_another_run_counts_pairs_of_images() -> None:
     assert decide_one("drop > 2", new).outcome is GateOutcome.BROKEN
     found = decide_one("drop > 2", new, old)
     assert (found.outcome, found.value) == (GateOutcome.HOLDS, 0.0)
-    with pytest.raises(QuantError, match="needs the same network and images"):
+    with pytest.raises(QuantError, match="needs the same network and data"):
         decide_one("drop > 2", new, replace(old, data_digest="other"))
     with pytest.raises(QuantError, match="older version"):
         decide_one("drop > 2", new, replace(old, evaluation=evaluation(samples=1000)))

@@ -134,7 +134,7 @@ def test_without_labels_agreement_speaks() -> None:
     before = run("x", EIGHT, unlabelled(990))
     worse = describe_run_change(before, run("y", FOUR, unlabelled(900)))[0]
     assert worse.endswith(
-        "and agrees less often with the float network (99.0 % and 90.0 % of the images)."
+        "and agrees less often with the float network (99.0 % and 90.0 % of the answers)."
     )
     same = describe_run_change(before, run("y", FOUR, unlabelled(985)))[0]
     assert "no measurable difference in agreement with the float network" in same

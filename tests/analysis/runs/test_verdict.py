@@ -59,7 +59,7 @@ def test_the_images_that_decide_do_so_with_the_same_losses() -> None:
 
 def test_a_loss_of_one_point_is_decided_by_no_number_of_images() -> None:
     assert judge_run(scored(evaluation(12, 2, 1000))).sentence.endswith(
-        "too close to one point for more images to decide."
+        "too close to one point for more data to decide."
     )
 
 

@@ -34,7 +34,7 @@ def test_a_clear_gain_of_the_probe_is_a_gain_and_a_longer_training_may_gain_more
 
 def test_what_a_probe_cannot_show_is_said_with_the_number_of_images() -> None:
     found = judge_forecast({"equalization": hits(940)}, hits(942), hits(945), 400)
-    assert "cannot be shown to help over equalization with 1000 watched images" in (
+    assert "cannot be shown to help over equalization with 1000 watched answers" in (
         found.forecast_sentence
     )
     worse = judge_forecast({"equalization": hits(950)}, hits(800), hits(800), 50)

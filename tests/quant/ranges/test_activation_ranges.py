@@ -98,7 +98,7 @@ def test_a_pile_of_values_on_the_end_of_the_range_costs_nothing() -> None:
 
 @pytest.mark.parametrize("estimator", list(Estimator))
 def test_no_statistics_give_no_range(estimator: Estimator) -> None:
-    with pytest.raises(CalibrationError, match=r"none were collected\. Calibrate on some images"):
+    with pytest.raises(CalibrationError, match=r"none were collected\. Calibrate on some data"):
         encode_statistics(Statistics(), QuantSpec(estimator=estimator))
 
 

@@ -139,7 +139,7 @@ def test_what_no_recipe_keeps_is_said_with_the_nearest() -> None:
     assert forecast.name == "Forecast of training"
     assert forecast.sentence in found.advice
     assert "raining" in forecast.sentence
-    assert "16 watched images" in forecast.sentence or "not expected" in forecast.sentence
+    assert "16 watched answers" in forecast.sentence or "not expected" in forecast.sentence
     assert found.sentence.startswith("No recipe here keeps 0 points; nearest is ")
     losses = [
         step.loss.interval.high

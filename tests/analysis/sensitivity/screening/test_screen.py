@@ -266,7 +266,7 @@ def test_what_no_gradient_reaches_is_left_out() -> None:
 
 def test_without_images_there_is_nothing_to_screen() -> None:
     it = case("kitchen")
-    with pytest.raises(QuantError, match="needs images"):
+    with pytest.raises(QuantError, match="needs data"):
         drain_steps(
             screen_layers(
                 Study(it.network, dataset(torch.zeros(0, 3, 8, 8)), calibrated=it.calibrated), SWEEP
