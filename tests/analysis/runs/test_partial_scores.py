@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-import analysis.evaluation.evaluate as module
+import analysis.evaluation.forwards as module
 from analysis.network import forward_all_outputs
 from analysis.runs.experiment import Experiment
 from analysis.runs.partial_scores import FILE, PartialScores
