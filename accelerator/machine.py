@@ -138,7 +138,11 @@ def parse_machine(text: str) -> Machine:
         )
     try:
         table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except RecursionError:
+        raise ValueError(
+            "a machine file must be TOML, got one that is nested too deeply; flatten it"
+        ) from None
+    except ValueError as error:  # TOML's own, and Python's for a number of thousands of digits
         raise ValueError(f"a machine file must be TOML, got {error}; correct that place") from None
     sources = table.pop("sources", {})
     machine = machine_from_table(table)

@@ -98,6 +98,7 @@ def test_a_file_becomes_a_machine(tmp_path: Path) -> None:
         ("unified = false", "unified = true", "buffers.weight_bytes must equal"),
         ('activation_storage = "container"', 'activation_storage = "entropy"', "got entropy"),
         ("[sources]", "[sources", "a machine file must be TOML"),
+        ("rows = 32", f"rows = {'9' * 5000}", "a machine file must be TOML"),
         ("[energy.mac]", "[energy.adder]", "energy.adder must be a known key"),
     ],
 )
