@@ -204,8 +204,8 @@ def check_program_json(text: bytes) -> JsonObject:
             (
                 node
                 for node in nodes
-                if node["target"] != _OWN_STATISTICS
-                and any(map(_switches_train_mode, node["inputs"]))
+                if any(map(_switches_train_mode, node["inputs"]))
+                != (node["target"] == _OWN_STATISTICS)
             ),
             None,
         )
@@ -278,7 +278,8 @@ def _detach_regions(nodes: list[JsonObject], depth: int = 0) -> list[_Region]:
 
 
 _OWN_STATISTICS = "torch.ops.aten._native_batch_norm_legit.no_stats"
-"""What decompositions make of instance norms; capture refuses what is none."""
+"""What decompositions make of instance norms, always in train mode: torch crashes on it in eval
+mode. Capture refuses what is no instance norm."""
 
 
 def _train_mode_advice(node: JsonObject) -> str:
