@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_io.errors import DatasetError
-from data_io.npy_member import map_archive_member
+from data_io.npy_member import map_archive_member, map_npy_file
 from plain_files.open_zip import BoundedZip
 
 RAW_ENDINGS = (".raw", ".bin")
@@ -98,14 +98,7 @@ def _join_results(folders: list[Path]) -> tuple[DumpedTensor, ...]:
 
 
 def _npy_tensor(file: Path) -> DumpedTensor:
-    try:
-        values = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, TypeError, SyntaxError):
-        raise DatasetError(
-            f"{file.name} must hold an array of plain numbers; got something else. Write the file "
-            "with numpy.save."
-        ) from None
-    return _checked(file.stem, values)
+    return _checked(file.stem, map_npy_file(file))
 
 
 def _npz_tensors(path: Path) -> Iterator[DumpedTensor]:

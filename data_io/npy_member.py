@@ -1,4 +1,4 @@
-"""Map a `.npy` member of a `.npz` without loading: numpy.load would read the whole member."""
+"""Map a `.npy` file, or such a member of a `.npz`, without loading it and without trust in it."""
 
 import io
 import math
@@ -42,18 +42,9 @@ def map_archive_member(
     _check_compression_ratio(info, shown)
     with archive.open(info) as member:
         header = io.BytesIO(member.read(_HEADER_BYTES))
-    shape, fortran, dtype = _read_npy_header(header, shown)
-    length = math.prod(shape) * dtype.itemsize
-    if min(shape, default=0) < 0:
-        raise DatasetError(f"{shown} must have lengths of 0 or more, got shape {shape}.")
-    if header.tell() + length != info.file_size:
-        raise DatasetError(
-            f"{shown} must hold {length} bytes of data for shape {shape}, got "
-            f"{info.file_size - header.tell()}; write it again with numpy.savez."
-        )
-    if length == 0:
+    shape, order, dtype = _read_npy_header(header, shown, info.file_size)
+    if math.prod(shape) * dtype.itemsize == 0:
         return np.empty(shape, dtype)
-    order: Literal["F", "C"] = "F" if fortran else "C"
     if info.compress_type == zipfile.ZIP_STORED:
         with path.open("rb") as file:
             offset = _offset_of_data(file, info) + header.tell()
@@ -62,6 +53,19 @@ def map_archive_member(
         shutil.copyfileobj(member, file, 1024**2)
         file.flush()
         return _map_open_file(file, dtype, header.tell(), shape, order)
+
+
+def map_npy_file(path: Path) -> NDArray[np.generic]:
+    """Return the array of a `.npy` file as a read-only map of the file.
+
+    Raises:
+        DatasetError: not an array of plain numbers, or cut short.
+    """
+    with path.open("rb") as file:
+        shape, order, dtype = _read_npy_header(file, path.name, path.stat().st_size)
+        if math.prod(shape) * dtype.itemsize == 0:
+            return np.empty(shape, dtype)
+        return _map_open_file(file, dtype, file.tell(), shape, order)
 
 
 def _check_compression_ratio(info: zipfile.ZipInfo, shown: str) -> None:
@@ -91,9 +95,9 @@ def _map_open_file(
 
 
 def _read_npy_header(
-    file: IO[bytes], shown: str
-) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
-    """Return (shape, Fortran order, type) and leave `file` at the first byte of data."""
+    file: IO[bytes], shown: str, size: int
+) -> tuple[tuple[int, ...], Literal["F", "C"], np.dtype[np.generic]]:
+    """Return (shape, order, type) and leave `file`, of `size` bytes, at the first byte of data."""
     readers = {
         (1, 0): np.lib.format.read_array_header_1_0,
         (2, 0): np.lib.format.read_array_header_2_0,
@@ -113,14 +117,22 @@ def _read_npy_header(
     ):
         raise DatasetError(
             f"{shown} must be an array in numpy's format 1 or 2, got something else; write it "
-            "with numpy.savez."
+            "with numpy.save or numpy.savez."
         ) from None
     if dtype.hasobject:
         raise DatasetError(
             f"{shown} must hold plain numbers, got Python objects: those are pickled, and reading "
             "a pickle can run code. Convert it with numpy.asarray(..., dtype=numpy.float32)."
         )
-    return shape, fortran, dtype
+    if min(shape, default=0) < 0:
+        raise DatasetError(f"{shown} must have lengths of 0 or more, got shape {shape}.")
+    length = math.prod(shape) * dtype.itemsize
+    if file.tell() + length != size:
+        raise DatasetError(
+            f"{shown} must hold {length} bytes of data for shape {shape}, got "
+            f"{size - file.tell()}; write it again with numpy."
+        )
+    return shape, "F" if fortran else "C", dtype
 
 
 def _offset_of_data(file: IO[bytes], info: zipfile.ZipInfo) -> int:

@@ -1,6 +1,7 @@
 """Boxes of a COCO file as targets of a folder of images, in the geometry of the network's input."""
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -18,6 +19,8 @@ from plain_files.read_json import parse_json
 
 NO_BOX = -1.0
 MAX_BYTES = 1024**3
+_MOST_PIXELS = 1 << 20
+"""Of a side of an image."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +91,13 @@ def _read_boxes(content: bytes, shown: str, source: FolderSource) -> dict[str, T
         for one in raw["annotations"]:
             name, width, height = sizes[one["image_id"]]
             x, y, w, h = map(float, one["bbox"])
-            corners = map_corners((x, y, x + w, y + h), (width, height), source.preprocess)
+            given = x, y, x + w, y + h
+            _check_numbers(given, width, height)
+            corners = map_corners(given, (width, height), source.preprocess)
             if corners is not None:
                 crowd = float(bool(one.get("iscrowd", 0)))
                 rows[name].append([*corners, float(classes[one["category_id"]]), crowd])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise DatasetError(
             f"{shown} must be a COCO file with images (id, file_name, width, height), annotations "
             f"(image_id, category_id, bbox) and categories (id); got {type(error).__name__} "
@@ -107,6 +112,14 @@ def _read_boxes(content: bytes, shown: str, source: FolderSource) -> dict[str, T
             )
         found[name] = torch.tensor(own).reshape(-1, 6)
     return found
+
+
+def _check_numbers(corners: tuple[float, ...], width: int, height: int) -> None:
+    """Raise ValueError for corners that are none, or a size that no image has."""
+    if not (0 < width < _MOST_PIXELS and 0 < height < _MOST_PIXELS):
+        raise ValueError(f"an image of {width} x {height}")
+    if not all(map(math.isfinite, corners)):
+        raise ValueError(f"a box of corners {corners}")
 
 
 def map_corners(

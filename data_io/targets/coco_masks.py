@@ -22,6 +22,7 @@ from plain_files.read_json import JsonObject, parse_json
 
 IGNORED = 255
 MOST_CATEGORIES = 254
+_MOST_RUN_BITS = 60
 Region = NDArray[np.bool_]
 
 
@@ -224,6 +225,8 @@ def _unpack_run_text(text: str) -> list[int]:
         bits = letter - 48
         value |= (bits & 31) << shift
         shift += 5
+        if shift > _MOST_RUN_BITS:
+            raise ValueError(f"a run length of more than {_MOST_RUN_BITS} bits")
         if bits & 32:
             continue
         if bits & 16:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from data_io.errors import DatasetError
+from data_io.npy_member import map_npy_file
 
 
 def read_prior_boxes(path: Path) -> Tensor:
@@ -16,9 +17,8 @@ def read_prior_boxes(path: Path) -> Tensor:
         DatasetError: the file is no .npy file of such numbers.
     """
     try:
-        values = np.load(path, allow_pickle=False)
-        priors = torch.from_numpy(np.asarray(values, np.float32))
-    except (OSError, ValueError, TypeError) as error:
+        priors = torch.from_numpy(np.array(map_npy_file(path), np.float32))
+    except (OSError, DatasetError, ValueError, TypeError) as error:
         raise DatasetError(
             f"Priors must be an .npy file of numbers; {path.name} is not ({type(error).__name__}). "
             "Write one with numpy.save."

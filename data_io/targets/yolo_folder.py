@@ -20,6 +20,7 @@ from data_io.targets.coco_boxes import BoxedSource, map_corners
 from data_io.targets.mask_folder import image_size
 
 NUMBERS = 5
+_MOST_CLASS = 10**6
 """Class, centre x and y, width and height as shares of the image."""
 FEWEST_CORNERS = 3
 ROUNDED = 0.01
@@ -110,7 +111,7 @@ def _shares_of_line(line: list[str], name: str, number: int) -> tuple[float, ...
     """
     try:
         label, *shares = map(float, line)
-        fits = label >= 0 and label.is_integer()
+        fits = 0 <= label <= _MOST_CLASS and label.is_integer()
         fits &= all(-ROUNDED <= one <= 1 + ROUNDED for one in shares)
     except ValueError:
         fits, shares = False, []

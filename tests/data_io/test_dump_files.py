@@ -46,6 +46,14 @@ def test_what_is_no_dump_is_told(tmp_path: Path) -> None:
     np.save(tmp_path / "objects.npy", np.array([{}]), allow_pickle=True)
     with pytest.raises(DatasetError, match="plain numbers"):
         read_dump(tmp_path)
+    np.savez(tmp_path / "objects.npz", a=np.zeros(3))
+    (tmp_path / "objects.npz").rename(tmp_path / "objects.npy")
+    with pytest.raises(DatasetError, match="numpy's format 1 or 2"):
+        read_dump(tmp_path)
+    header = b"\x93NUMPY\x01\x00\x76\x00" + b"(" * 118
+    (tmp_path / "objects.npy").write_bytes(header)
+    with pytest.raises(DatasetError, match="numpy's format 1 or 2"):
+        read_dump(tmp_path)
     (tmp_path / "bad.npz").write_bytes(b"PK nothing")
     with pytest.raises(DatasetError, match=r"readable \.npz"):
         read_dump(tmp_path / "bad.npz")

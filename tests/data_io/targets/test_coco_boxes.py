@@ -80,3 +80,28 @@ def test_what_is_no_coco_file_is_told(images: Path) -> None:
         )
     with pytest.raises(DatasetError, match="must be a COCO file"):
         with_boxes(data, coco(images, annotations=[{"image_id": 1}]))
+
+
+@pytest.mark.parametrize(
+    ("width", "box", "told"),
+    [
+        (0, [1, 1, 5, 5], "an image of 0 x 100"),
+        (10**30, [1, 1, 5, 5], "an image of 1000000"),
+        (float("inf"), [1, 1, 5, 5], "OverflowError"),
+        (200, [1, 1, float("inf"), 5], r"a box of corners \(1.0, 1.0, inf"),
+        (200, [float("nan"), 1, 5, 5], r"a box of corners \(nan"),
+        (200, [10**39, 10**39, 1e308, 1e308], None),
+    ],
+)
+def test_numbers_that_no_image_has_are_told(
+    images: Path, width: float, box: list[float], told: str | None
+) -> None:
+    shown = [{"id": 1, "file_name": "a.png", "width": width, "height": 100}]
+    shown.append({"id": 2, "file_name": "b.png", "width": 100, "height": 100})
+    file = coco(images, images=shown, annotations=[{"image_id": 1, "category_id": 3, "bbox": box}])
+    data = open_folder(images, Preprocess(resize=50, crop=50))
+    if told is None:
+        assert with_boxes(data, file)
+        return
+    with pytest.raises(DatasetError, match=f"must be a COCO file .*{told}"):
+        with_boxes(data, file)

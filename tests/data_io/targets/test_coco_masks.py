@@ -146,6 +146,7 @@ def test_a_coco_file_gives_masks_where_the_network_segments(images: Path) -> Non
         ({"size": [HEIGHT, WIDTH], "counts": [7]}, "of 7 pixels"),
         ({"size": [HEIGHT, WIDTH], "counts": [-1, HEIGHT * WIDTH + 1]}, "run lengths"),
         ({"size": [HEIGHT, WIDTH], "counts": "~~"}, "run lengths"),
+        ({"size": [HEIGHT, WIDTH], "counts": "o" * 100_000}, "more than 60 bits"),
         (5, "one of a.png is not"),
     ],
 )

@@ -47,6 +47,7 @@ def test_shares_become_pixels_of_the_input(images: Path) -> None:
         "-1 0.5 0.5 0.2 0.2",
         "1 0.1 0.1 0.2 0.2 0.3",
         "1 nan 0.5 0.2 0.2",
+        "99999999999999999999 0.5 0.5 0.2 0.2",
     ],
 )
 def test_a_line_that_is_no_box_is_named(images: Path, line: str) -> None:
@@ -111,6 +112,9 @@ def test_priors_must_be_rows_of_four(tmp_path: Path) -> None:
     np.save(tmp_path / "flat.npy", np.ones(4))
     with pytest.raises(DatasetError, match=r"flat\.npy holds \(4,\)"):
         read_prior_boxes(tmp_path / "flat.npy")
+    (tmp_path / "short.npy").write_bytes((tmp_path / "flat.npy").read_bytes()[:-1])
+    with pytest.raises(DatasetError, match=r"must be an \.npy file of numbers"):
+        read_prior_boxes(tmp_path / "short.npy")
     np.save(tmp_path / "code.npy", np.array([print]), allow_pickle=True)
     with pytest.raises(DatasetError, match=r"must be an \.npy file of numbers"):
         read_prior_boxes(tmp_path / "code.npy")
