@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from data_io.errors import DatasetError
 from data_io.npy_member import map_archive_member, map_npy_file
 from plain_files.open_zip import BoundedZip
+from plain_files.read_json import JsonError, parse_json
 
 RAW_ENDINGS = (".raw", ".bin")
 MOST_TENSORS = 10_000
@@ -59,6 +60,24 @@ def read_dump(path: Path) -> tuple[DumpedTensor, ...]:
         raise DatasetError(
             f"A dump may hold {MOST_TENSORS} tensors and {MOST_BYTES // 1024**3} GiB; got "
             f"{len(found)} and {size} bytes. Record fewer images."
+        )
+    return found
+
+
+def read_dump_names(content: bytes, shown: str) -> dict[str, str]:
+    """Return the map from names of a dump to layers in JSON.
+
+    Raises:
+        DatasetError: the content is no such map; the sentence names the file `shown`.
+    """
+    try:
+        found = parse_json(content)
+    except JsonError as error:
+        raise DatasetError(f"{shown} must be JSON; {error}. Correct the file.") from None
+    if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
+        raise DatasetError(
+            f'{shown} must map names of the dump to layers, such as {{"conv_out": "conv1"}}; got '
+            "something else. Correct the file."
         )
     return found
 

@@ -12,7 +12,7 @@ from accelerator.machine import Machine, load_preset, machine_from_table, preset
 from analysis.runs.experiment import Experiment
 from analysis.runs.json_values import plain_from_result, result_from_plain
 from analysis.runs.run_store import Run
-from plain_files.read_json import JsonObject
+from plain_files.read_json import JsonError, JsonObject, parse_json
 from quant.config import config_from_dict
 from quant.errors import ConfigError, QuantError
 from quant.file_encodings import Given
@@ -118,10 +118,9 @@ def read_experiment_json(
             f"An experiment must have at most {MAX_CHARACTERS} characters; got {len(text)}."
         )
     try:
-        raw: object = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
-        raise ConfigError(f"An experiment must be JSON; {reason}.") from None
+        raw: object = parse_json(text)
+    except JsonError as error:
+        raise ConfigError(f"An experiment must be JSON; {error}.") from None
     if isinstance(raw, dict) and isinstance(raw.get("experiment"), dict):
         raw = raw["experiment"]
     if isinstance(raw, dict) and raw.get("format") == FORMAT:
@@ -137,8 +136,8 @@ def read_experiment_json(
 def is_experiment_json(text: str) -> bool:
     """Whether JSON text is an experiment, or an answer with an experiment."""
     try:
-        raw: object = json.loads(text)
-    except (ValueError, RecursionError):
+        raw: object = parse_json(text)
+    except JsonError:
         return False
     held = raw.get("experiment", raw) if isinstance(raw, dict) else raw
     return isinstance(held, dict) and held.get("format") == FORMAT

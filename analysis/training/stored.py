@@ -7,6 +7,7 @@ from pathlib import Path
 
 from analysis.network import Network
 from analysis.runs.experiment_file import TrainingFinder
+from plain_files.read_json import parse_json
 from quant.config import QuantConfig, config_from_dict
 from quant.passes.equalize import Equalize
 from quant.passes.methods import Reach
@@ -165,7 +166,7 @@ def open_stored_training(folder: Path, name: str, network: Network | None = None
             "same --runs."
         )
     try:
-        plain = json.loads(content.read_text(encoding="utf-8"))
+        plain = parse_json(content.read_bytes())
         recipe = tuple(
             Equalize(one["replace_relu6"], Reach(one["reach"])) for one in plain["equalize"]
         )

@@ -11,11 +11,8 @@ from analysis.split import ImageChoice, Split, open_user_data
 from analysis.study import Study
 from commands.experiment.complete import complete_experiment
 from commands.experiment.options import ExperimentOptions
-from commands.inputs import read_text_file
 from commands.work.write_export import choose_export_images
-from data_io.dump_files import DumpedTensor, read_dump
-from plain_files.read_json import parse_json
-from quant.errors import QuantError
+from data_io.dump_files import DumpedTensor, read_dump, read_dump_names
 from quant.progress import Steps
 
 MOST_TRIED = 12
@@ -41,28 +38,14 @@ def compare_device_dump(task: DumpTask) -> Steps[tuple[DumpComparison, tuple[str
         ValueError: a file cannot be read, or the dump does not fit the network.
     """
     tensors = read_dump(task.dump)
-    names = {} if task.names is None else read_names(task.names)
+    file = task.names
+    names = {} if file is None else read_dump_names(file.read_bytes(), file.name)
     tried, notes = complete_experiment(task.network, task.options.read(), task.options)
     images = choose_export_images(task.model, task.network, tried, task.choice, check=False)
     study = Study.of_split(task.network, images)
     dump = _device_dump(task, tensors, names, images)
     found = yield from compare_experiment_dump(study, tried, dump)
     return found, (*notes, *(images.notes if images else ()))
-
-
-def read_names(path: Path) -> dict[str, str]:
-    """Return the map from names of a dump to layers in a JSON file.
-
-    Raises:
-        QuantError: the file is no such map.
-    """
-    raw = parse_json(read_text_file(path))
-    if not isinstance(raw, dict) or not all(isinstance(one, str) for one in raw.values()):
-        raise QuantError(
-            f'{path.name} must map names of the dump to layers, such as {{"conv_out": "conv1"}}; '
-            "got something else."
-        )
-    return raw
 
 
 def _device_dump(

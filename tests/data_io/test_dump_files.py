@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_io.dump_files import read_dump
+from data_io.dump_files import read_dump, read_dump_names
 from data_io.errors import DatasetError
 
 
@@ -57,3 +57,12 @@ def test_what_is_no_dump_is_told(tmp_path: Path) -> None:
     (tmp_path / "bad.npz").write_bytes(b"PK nothing")
     with pytest.raises(DatasetError, match=r"readable \.npz"):
         read_dump(tmp_path / "bad.npz")
+
+
+def test_names_of_a_dump_are_read_without_trust() -> None:
+    assert read_dump_names(b'{"conv_out": "conv1"}', "names.json") == {"conv_out": "conv1"}
+    for content in (b"[" * 100_000, b'{"a": "b", "a": "c"}', b"\xff"):
+        with pytest.raises(DatasetError, match=r"names\.json must be JSON; "):
+            read_dump_names(content, "names.json")
+    with pytest.raises(DatasetError, match="must map names of the dump"):
+        read_dump_names(b'{"a": 1}', "names.json")

@@ -1,6 +1,5 @@
 """A dump of a device beside the simulation, on the page Export."""
 
-import json
 import shutil
 import uuid
 from pathlib import Path
@@ -9,8 +8,7 @@ import streamlit as st
 
 from analysis.deployment.device_dump.compare_dump import DumpComparison, LayerDivergence
 from analysis.deployment.device_dump.dump_inputs import DeviceDump, compare_experiment_dump
-from data_io.dump_files import read_dump
-from quant.errors import QuantError
+from data_io.dump_files import read_dump, read_dump_names
 from quant.progress import Steps
 from ui.export.jobs import ExportRequest
 from ui.job_kind import JobKind
@@ -95,12 +93,7 @@ def _read_task(
         target = folder / f"dump.{dump.name.rpartition('.')[2].lower()}"
         target.write_bytes(dump.getbuffer())
         tensors = read_dump(target)
-    found: object = {} if names is None else json.loads(bytes(names.getbuffer()))
-    if not isinstance(found, dict) or not all(isinstance(one, str) for one in found.values()):
-        raise QuantError(
-            'The names must map tensors of the dump to layers, such as {"conv_out": "conv1"}; '
-            "got something else. Correct the file."
-        )
+    found = {} if names is None else read_dump_names(bytes(names.getbuffer()), names.name)
     return DeviceDump(tensors, found, images or None, wish.study.scored)
 
 

@@ -12,6 +12,7 @@ from analysis.runs.experiment import Experiment
 from analysis.runs.experiment_file import (
     EncodingsReference,
     experiment_to_plain,
+    is_experiment_json,
     read_experiment_json,
     recipe_from_titles,
     record_of_run,
@@ -92,8 +93,11 @@ def test_a_value_that_cannot_be_is_named(changes: dict[str, Any], said: str) -> 
         read_experiment_json(json.dumps(plain))
 
 
-@pytest.mark.parametrize("text", ["", "[", "3", "[]", "{}", "[" * 100_000])
+@pytest.mark.parametrize(
+    "text", ["", "[", "3", "[]", "{}", "[" * 100_000, '{"format": 1, "format": 2}']
+)
 def test_what_is_no_experiment_is_refused(text: str) -> None:
+    assert not is_experiment_json(text)
     with pytest.raises(ConfigError, match="must be JSON"):
         read_experiment_json(text, MACHINE)
 
