@@ -4,12 +4,13 @@ from ui.diagnose.view import (
     is_of_present,
     is_under_way,
     live_flow,
+    lost_unit,
     show_conclusion,
     show_flow,
     show_losses,
     start_diagnosis,
 )
-from ui.navigation import EXPORT, RUNS
+from ui.navigation import EXPORT, MODEL, RUNS
 from ui.state.workspace import present_workspace
 from ui.widgets.job_text import UNDER_WAY
 from ui.widgets.markdown import plain
@@ -24,8 +25,12 @@ st.caption(
 )
 
 network, parts = needed_images(work, "A diagnosis needs a model and images to measure it on.")
-if not network.is_classifier:
-    st.info("A diagnosis needs a network that gives a number for each class. See Sensitivity.")
+if not network.is_classifier and parts.metric is None:
+    st.info(
+        "A diagnosis needs a network that gives a number for each class, or targets for the task's "
+        "metric. Name the targets beside the data, on Model."
+    )
+    st.page_link(MODEL, label="Choose data and targets", icon=":material/photo_library:")
     st.stop()
 st.markdown(
     f"**{plain(work.experiment.display_name)}** on **{plain(network.name)}** · {len(parts.score)} "
@@ -34,7 +39,7 @@ st.markdown(
 )
 left, right = st.columns([1, 2], vertical_alignment="bottom")
 points = left.number_input(
-    "Points of top-1 that may be lost",
+    f"{lost_unit(parts.metric)} that may be lost",
     0.0,
     100.0,
     1.0,

@@ -56,7 +56,12 @@ def loss_by_step(steps: Sequence[FlowStep], goal: float) -> go.Figure:
         annotation_position="top right",
     )
     figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], title=None)
-    figure.update_xaxes(title="Points lost against float, lower is better; lines: 95 % interval")
+    units = [step.loss.unit for step in measured if step.loss is not None]
+    unit = escape_markup(units[0]) if units else "points"
+    figure.update_xaxes(
+        title=f"{unit[:1].upper()}{unit[1:]} lost against float, lower is better; "
+        "lines: 95 % interval"
+    )
     return finish_figure(
         figure, _steps_title(measured, goal), FRAME_PX + ROW_PX * max(3, len(names))
     )

@@ -10,7 +10,7 @@ from analysis.evaluation.told_score import told_score
 from quant.config import uniform_config
 from quant.spec import Granularity
 from tests.pages.visit import RUNS, Visit, data_choice, leave_choices, model_choice, wait_idle
-from ui.navigation import REPAIR
+from ui.navigation import DIAGNOSE, REPAIR
 from ui.repair.form import EQUALIZE
 from ui.runs.report import report_path, start_report
 
@@ -50,6 +50,13 @@ def test_repairs_of_a_task_are_told_in_its_metric_up_to_the_report(
     assert all(interval.endswith("%") for interval in table["95 % interval"])
     assert f"points of {metric}" in visit.words or f"leaves {metric} at" in visit.words
     assert "agreement" not in visit.words
+
+    visit.open(DIAGNOSE)
+    assert visit.at.number_input(key="diagnose.goal").label == (
+        f"Points of {metric} that may be lost"
+    )
+    assert not visit.at.button(key="diagnose.start").disabled
+    visit.open(REPAIR)
 
     visit.press("repair.keep")
     (run,) = visit.work.store.all_runs()

@@ -17,7 +17,7 @@ from tests.commands.test_tasks import METRIC, file_of
 from tests.model_io.onnx_files import model, node, saved
 from tests.pages.visit import CONFIGURE, MODEL, RUNS, Visit, leave_choices, read
 from tests.task_networks import TASKS
-from ui.navigation import REPAIR, SENSITIVITY
+from ui.navigation import DIAGNOSE, REPAIR, SENSITIVITY
 from ui.widgets.metric_field import CLOSED, load_named_metric
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -113,6 +113,9 @@ def test_a_detector_of_two_outputs(visit: Visit, tmp_path: Path) -> None:
     visit.at.segmented_control(key="runs.view").set_value("Disagreements")
     visit.run()
     assert "there are no answers to compare" in visit.words
+    visit.open(DIAGNOSE)
+    assert "or targets for the task's metric. Name the targets beside the data" in visit.words
+    assert "Choose data and targets" in visit.links()
 
 
 def test_a_metric_that_is_not_there_stops_nothing_else(visit: Visit, tmp_path: Path) -> None:
