@@ -7,18 +7,21 @@ another exception, a crash, more than 10 s of a processor, more than 2 GiB, or c
 
 import argparse
 import io
-import json
 import multiprocessing
 import random
 import resource
 import tempfile
 import time
+import traceback
 import zipfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
+
+import accelerator
+from benchmarks.fuzz_files import loaders, whole_files
 
 MOST_BYTES = 2 * 1024**3
 MOST_S = 10.0
@@ -46,60 +49,6 @@ class Tally:
     refused: int = 0
     by_loader: Counter[str] = field(default_factory=Counter)
     failures: list[Failure] = field(default_factory=list)
-
-
-def whole_files() -> dict[str, bytes]:
-    """Return a file that each loader accepts, or nearly; mutations begin with them."""
-    import numpy as np  # noqa: PLC0415
-    import torch  # noqa: PLC0415
-    from onnx import TensorProto, helper, numpy_helper  # noqa: PLC0415
-    from safetensors.torch import save  # noqa: PLC0415
-
-    from quant.config import uniform_config  # noqa: PLC0415
-
-    torch.manual_seed(0)
-    network = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3))
-    program, arrays, packed = io.BytesIO(), io.BytesIO(), io.BytesIO()
-    batch = torch.export.Dim("batch", min=1, max=65536)
-    exported = torch.export.export(
-        network.eval(), (torch.zeros(2, 6),), dynamic_shapes={"input": {0: batch}}
-    )
-    torch.export.save(exported, program)
-    values = np.random.default_rng(0).random((8, 6), dtype=np.float32)
-    np.savez(arrays, inputs=values, labels=np.arange(8) % 3)
-    np.savez_compressed(packed, inputs=values, labels=np.arange(8) % 3)
-    weight = numpy_helper.from_array(np.ones((6, 3), np.float32), "w")
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "w"], ["y"], "product")],
-        "graph",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 6])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 3])],
-        [weight],
-    )
-    onnx_file = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    grid = {"name": "first", "y_scale": 0.5, "y_zero_point": 0, "output_dtype": "uint8"}
-    steps = {"channels": 3, "resize": 8, "mean": [1, 2, 3], "std": [1, 1, 1], "layout": "NCHW"}
-    return {
-        "pt2": program.getvalue(),
-        "onnx": onnx_file.SerializeToString(),
-        "safetensors": save(network.state_dict()),
-        "npz": arrays.getvalue(),
-        "packed npz": packed.getvalue(),
-        "config": uniform_config(8, 8).to_json().encode(),
-        "preprocess": json.dumps(steps).encode(),
-        "encodings": json.dumps({"version": "2.0.0", "encodings": [grid]}).encode(),
-        "session": b'{"version": 1, "model": {"name": "a"}, "runs": []}',
-        "store": _store(),
-    }
-
-
-def _store() -> bytes:
-    from analysis.runs.run_store import RunStore  # noqa: PLC0415
-
-    with tempfile.TemporaryDirectory() as folder:
-        store = RunStore(Path(folder))
-        store.keep_answer("question", [1, 2])
-        return (Path(folder) / "runs.sqlite").read_bytes()
 
 
 def mutated(content: bytes, draw: random.Random) -> bytes:
@@ -172,49 +121,13 @@ def _mutated_zip(content: bytes, draw: random.Random) -> bytes:
     return result.getvalue()
 
 
-def loaders(folder: Path) -> dict[str, Callable[[bytes], object]]:
-    """Return what opens each kind of file, as the app does with an upload."""
-    import torch  # noqa: PLC0415
+OWN = {"quant", "model_io", "data_io", "analysis", "plain_files"}
 
-    from analysis.runs.run_store import RunStore  # noqa: PLC0415
-    from analysis.session_file import read_session_file  # noqa: PLC0415
-    from data_io.arrays import open_array_file  # noqa: PLC0415
-    from data_io.preprocessing import Preprocess  # noqa: PLC0415
-    from model_io.builder.safetensors import load_safetensors_weights  # noqa: PLC0415
-    from model_io.encodings.aimet_read import read_aimet_encodings  # noqa: PLC0415
-    from model_io.load import load_uploaded_model  # noqa: PLC0415
-    from quant.config import config_from_json  # noqa: PLC0415
 
-    network = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3))
-
-    def saved(name: str, content: bytes) -> Path:
-        path = folder / name
-        path.write_bytes(content)
-        return path
-
-    def store(content: bytes) -> object:
-        for path in folder.glob("runs*"):
-            path.unlink()
-        saved("runs.sqlite", content)
-        return RunStore(folder).all_runs()
-
-    def arrays(content: bytes) -> object:
-        return open_array_file(saved("a.npz", content), Preprocess())
-
-    return {
-        "pt2": lambda content: load_uploaded_model(saved("a.upload", content), "a.pt2"),
-        "onnx": lambda content: load_uploaded_model(saved("a.upload", content), "a.onnx"),
-        "safetensors": lambda content: load_safetensors_weights(
-            network, saved("a.safetensors", content)
-        ),
-        "npz": arrays,
-        "packed npz": arrays,
-        "config": lambda content: config_from_json(content.decode(errors="replace")),
-        "preprocess": lambda content: Preprocess.from_json(content.decode(errors="replace")),
-        "encodings": lambda content: read_aimet_encodings(content, "a.encodings"),
-        "session": read_session_file,
-        "store": store,
-    }
+def _is_ours(error: ValueError) -> bool:
+    """Whether the code that reads machines, which has no error of its own, raised the error."""
+    *_, last = traceback.extract_tb(error.__traceback__)
+    return Path(last.filename).is_relative_to(Path(accelerator.__file__).parent)
 
 
 def work(pipe: Connection, folder: Path) -> None:
@@ -233,9 +146,7 @@ def work(pipe: Connection, folder: Path) -> None:
             opened[kind](content)
             said = "accepted"
         except ValueError as error:
-            own = type(error).__module__.partition(".")[0] in {
-                "quant", "model_io", "data_io", "analysis", "plain_files",
-            }  # fmt: skip
+            own = type(error).__module__.partition(".")[0] in OWN or _is_ours(error)
             said = "refused" if own else f"{type(error).__name__}: {error}"[:300]
         except BaseException as error:  # noqa: BLE001  whatever it is, it is a failure
             said = f"{type(error).__name__}: {error}"[:300]

@@ -26,4 +26,4 @@ def test_every_loader_refuses_damaged_files_with_its_own_error() -> None:
     assert failures == 0, run.stdout
     assert refused > inputs // 2
     assert accepted > 0
-    assert len(ast.literal_eval(loaders)) == 10
+    assert len(ast.literal_eval(loaders)) == 20
