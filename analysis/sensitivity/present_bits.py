@@ -1,7 +1,8 @@
 """The loss of each layer alone at the bits of a configuration, from a sensitivity."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from analysis.sensitivity.ranking import (
     HarmMetric,
@@ -88,10 +89,12 @@ def loss_at_present_bits(
         return None
     expected = loss_of_kl if metric is HarmMetric.KL else None
     layers = [
-        PresentLayerLoss(
+        _loss_of_layer(
             name,
-            _known_loss(wanted.get((name, Side.WEIGHTS)), metric, expected),
-            _known_loss(wanted.get((name, Side.ACTIVATIONS)), metric, expected),
+            [wanted.get((name, side)) for side in (Side.WEIGHTS, Side.ACTIVATIONS)],
+            metric,
+            expected,
+            _most_points(found, metric),
         )
         for name in dict.fromkeys(name for name, _ in wanted)
     ]
@@ -123,9 +126,32 @@ def _loss_of_score(score: CellScore, metric: HarmMetric) -> float | None:
     return 100 - value
 
 
-def _known_loss(
-    score: CellScore | None, metric: HarmMetric, expected: Callable[[float], float] | None
-) -> float | None:
-    """Return the loss of a score; with `expected`, in points from the KL divergence."""
-    loss = None if score is None else _loss_of_score(score, metric)
-    return loss if loss is None or expected is None else 100 * expected(max(loss, 0.0))
+def _most_points(found: Sensitivity, metric: HarmMetric) -> float:
+    """Return the most points that can be lost: no network loses more than float has."""
+    if metric is HarmMetric.ACCURACY and found.float_top1 is not None:
+        return 100 * found.float_top1
+    return 100.0 if metric is HarmMetric.AGREEMENT else inf
+
+
+def _loss_of_layer(
+    name: str,
+    scores: Sequence[CellScore | None],
+    metric: HarmMetric,
+    expected: Callable[[float], float] | None,
+    most: float,
+) -> PresentLayerLoss:
+    """Return the loss of a layer from the scores of weight and activation.
+
+    With `expected`, the loss is in points from KL divergences. Each side alone may lose all that
+    there is to lose; both together lose no more, and the parts then shrink in proportion. With 90
+    points to lose, 80 and 60 become 51.4 and 38.6.
+    """
+    sides = [None if one is None else _loss_of_score(one, metric) for one in scores]
+    if expected is not None:
+        harms = [None if one is None else max(one, 0.0) for one in sides]
+        sides = [None if harm is None else 100 * expected(harm) for harm in harms]
+        most = 100 * expected(sum(harm for harm in harms if harm is not None))
+    total = sum(one for one in sides if one is not None)
+    shrink = most / total if total > most > 0 else 1.0
+    weights, activations = (None if one is None else shrink * one for one in sides)
+    return PresentLayerLoss(name, weights, activations)

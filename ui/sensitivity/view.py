@@ -127,14 +127,14 @@ def layer_list(workspace: Workspace, found: Sensitivity, lens: Lens) -> None:
 def _list_columns(found: Sensitivity, lens: Lens) -> ColumnConfigMappingInput:
     number, text = st.column_config.NumberColumn, st.column_config.TextColumn
     return {
-        "layer": text("Layer", width=160, pinned=True),
+        "layer": text("Layer", width=136, pinned=True),
         "value": number(
             "Given back"
             if describes_return_to_float(found)
             else metric_name(lens.metric, found.depth),
             format="%.3g" if lens.metric is HarmMetric.KL else "%.1f",
             help=shown_title(found, lens.metric),
-            width=90,
+            width=88,
         ),
         "interval": text("95 %", width=95, help="Interval, in the same unit"),
         "sqnr": number("SQNR dB", format="%.1f", width=75, help="Higher is better"),

@@ -42,9 +42,12 @@ def show_layer_table(workspace: Workspace, network: Network) -> None:
         alt=f"The layers of {network.name}",
         column_config={
             "layer": st.column_config.TextColumn(width=NAME_PX, pinned=True),
-            "MACs %": st.column_config.ProgressColumn(format="%.1f %%", min_value=0, max_value=100),
+            "kind": st.column_config.TextColumn(width=80),
+            "MACs %": st.column_config.ProgressColumn(
+                format="%.1f %%", min_value=0, max_value=100, width=110
+            ),
             "MACs": st.column_config.NumberColumn(format="localized"),
-            "parameters": st.column_config.NumberColumn(format="localized"),
+            "parameters": st.column_config.NumberColumn(format="localized", width=90),
         },
     )
     st.download_button(

@@ -32,11 +32,11 @@ def layer_table(network: Network) -> pd.DataFrame:
         {
             "layer": [layer.name for layer in layers],
             "kind": [str(layer.kind) for layer in layers],
-            "output": [shape_text(layer.shape[1:]) for layer in layers],
-            "weight": [shape_text(layer.weight_shape) for layer in layers],
+            "MACs %": [100 * layer.macs / total for layer in layers],
             "parameters": [layer.parameters for layer in layers],
             "MACs": [layer.macs for layer in layers],
-            "MACs %": [100 * layer.macs / total for layer in layers],
+            "output": [shape_text(layer.shape[1:]) for layer in layers],
+            "weight": [shape_text(layer.weight_shape) for layer in layers],
         }
     )
 

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from analysis.prediction.predictor import predictor_from_sweep
 from analysis.sensitivity.present_bits import (
     PresentLayerLoss,
@@ -122,3 +124,24 @@ def test_an_even_loss_is_told_as_such() -> None:
     assert present_loss_sentence(replace(loss, layers=(first, *layers)), "W8A8") == (
         "stem is expected to lose most accuracy at W8A8: 3.0 points alone"
     )
+
+
+def test_a_layer_loses_no_more_than_there_is_to_lose() -> None:
+    """Weights and activations of one layer, each near chance alone, do not lose 140 points."""
+    found = sensitivity(
+        score("a", Side.WEIGHTS, 8, 0.8, 0.1), score("a", Side.ACTIVATIONS, 8, 0.6, 0.3)
+    )
+    loss = loss_at_present_bits(found, chosen(a=(8, 8)))
+    assert loss is not None
+    assert loss.layers[0].total == pytest.approx(90)  # float is right on 90 %
+    assert loss.layers[0].weights == pytest.approx(90 * 8 / 14)
+    screened = [
+        replace(s, accuracy_drop=None, agreement=None, kl=3.0, depth=Depth.SCREENING)
+        for s in found.scores
+    ]
+    quick = replace(sensitivity(*screened), depth=Depth.SCREENING)
+    curve = predictor_from_sweep(quick, 0.1).loss_at_divergence
+    loss = loss_at_present_bits(quick, chosen(a=(8, 8)), curve)
+    assert loss is not None
+    assert loss.layers[0].total == pytest.approx(100 * curve(6.0))
+    assert loss.layers[0].total <= 80, "from 90 % down to chance, 10 %"

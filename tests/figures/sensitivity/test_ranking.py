@@ -139,6 +139,7 @@ def test_only_the_worst_are_shown_and_the_one_picked() -> None:
     assert len(figure.layout.yaxis.ticktext) == MOST_BARS + 1
     assert figure.layout.yaxis.ticktext[-1] == "layer 39"
     assert "Many layers share the harm" in takeaway(figure)
+    assert figure.layout.xaxis.title.text.endswith("<br>lower is better"), "half a window is narrow"
 
 
 def test_along_the_depth_all_layers_stand_in_order() -> None:
