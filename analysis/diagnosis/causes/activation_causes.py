@@ -26,6 +26,7 @@ from analysis.diagnosis.remedies import (
     more_activation_bits,
     other_range,
 )
+from analysis.diagnosis.value_sources import layer_before, layers_by_output
 from analysis.ranges.distributions import format_ratio
 from analysis.ranges.findings import DB_PER_BIT, LOWEST_SQNR_DB
 from quant.graph.layers import Layer
@@ -130,11 +131,11 @@ def _negative_tail(facts: SiteFacts) -> SiteCause | None:
 def _find_unbalanced_operands(facts: SiteFacts) -> SiteCause | None:
     if facts.layer.kind not in (Kind.ADD, Kind.CONCAT):
         return None
-    ranges = [
-        facts.book.activations[one.name].largest_magnitude
-        for one in facts.book.graph.layers
-        if one.output in facts.layer.inputs and one.name in facts.book.activations
-    ]
+    graph, known = facts.book.graph, facts.book.activations
+    by_output = layers_by_output(graph)
+    nodes = graph.node_named(facts.layer.node).all_input_nodes
+    sources = {layer.name for node in nodes if (layer := layer_before(node, by_output))}
+    ranges = [known[name].largest_magnitude for name in sources if name in known]
     ranges = [value for value in ranges if value > 0]
     if len(ranges) < 2 or max(ranges) / min(ranges) < UNBALANCED:
         return None

@@ -8,13 +8,12 @@ that move values, so the boxes and scores of any concat before an output are tol
 from dataclasses import dataclass
 from enum import StrEnum
 
-from torch import fx
-
+from analysis.diagnosis.value_sources import layer_before, layers_by_output
 from analysis.ranges.distributions import Distribution
 from analysis.ranges.tensors import RangeBook
 from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import Layer
-from quant.graph.operators import SOFTMAXES, Kind, aten_operator_names, is_pass_through
+from quant.graph.operators import SOFTMAXES, Kind, aten_operator_names
 from quant.graph.operators import operator_name as name_of
 
 SIGMOIDS = aten_operator_names("sigmoid.default hardsigmoid.default")
@@ -81,11 +80,11 @@ class DetectorHead:
 def find_head(book: RangeBook) -> DetectorHead | None:
     """Return the head of a calibrated network; None without parts that meet in an output."""
     graph = book.graph
-    by_output = {layer.output: layer for layer in graph.layers}
+    by_output = layers_by_output(graph)
     parts: list[HeadPart] = []
     mixed: list[str] = []
     for number, node in enumerate(graph.output_nodes):
-        layer = _layer_before(node, by_output)
+        layer = layer_before(node, by_output)
         if layer is None:
             continue
         for concat, sources in _joined_layers(graph, layer, by_output):
@@ -107,15 +106,6 @@ def find_head(book: RangeBook) -> DetectorHead | None:
     return DetectorHead(tuple(parts), tuple(dict.fromkeys(mixed)), decoding, sigmoids)
 
 
-def _layer_before(node: fx.Node, by_output: dict[str, Layer]) -> Layer | None:
-    """Return the layer whose encoding a node's value has, through moves of values."""
-    while node.name not in by_output:
-        if not is_pass_through(node) or not node.all_input_nodes:
-            return None
-        node = node.all_input_nodes[0]
-    return by_output[node.name]
-
-
 def _joined_layers(
     graph: FloatGraph, layer: Layer, by_output: dict[str, Layer]
 ) -> list[tuple[str, list[Layer]]]:
@@ -125,7 +115,7 @@ def _joined_layers(
     found: list[tuple[str, list[Layer]]] = []
     sources = []
     for node in graph.node_named(layer.node).all_input_nodes:
-        source = _layer_before(node, by_output)
+        source = layer_before(node, by_output)
         if source is None:
             continue
         sources.append(source)

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from accelerator.machine import load_preset
+from analysis.diagnosis.causes.find_causes import find_causes
+from analysis.diagnosis.causes.root_cause import RootCause
 from analysis.diagnosis.flow.goal import Goal
 from analysis.diagnosis.flow.head_candidates import head_candidates
 from analysis.diagnosis.flow.run_diagnosis import DiagnosisTask, run_diagnosis
@@ -15,6 +17,7 @@ from analysis.runs.run_experiment import measure_experiment
 from commands.json_answers.diagnosis import summarize_diagnosis
 from quant.config import uniform_config
 from quant.progress import drain_steps
+from quant.simulation.plan import Side
 from tests.analysis.diagnosis.head.yolo_network import yolo_study
 
 MACHINE = load_preset("edge_systolic_8b")
@@ -43,6 +46,14 @@ def test_boxes_and_scores_are_told_apart_with_their_codes() -> None:
     assert head.codes_of_part(scores, 16) > 500
     assert len(head.sigmoids) == 1
     assert not set(head.decoding) & {"stem", "deep", "head"}
+
+
+def test_the_mix_is_a_cause_though_the_scores_are_a_slice() -> None:
+    causes = find_causes(yolo_study(), uniform_config(8, 8), (Side.ACTIVATIONS,))
+    (mix,) = (one for one in causes if one.cause is RootCause.UNBALANCED_INPUTS)
+    head = find_head(yolo_study().range_book())
+    assert head is not None
+    assert mix.layer in head.mixed
 
 
 def test_a_split_regains_at_least_half_of_the_drop() -> None:
