@@ -53,7 +53,7 @@ def check_finite_outputs(graph: FloatGraph, inputs: Inputs, outputs: tuple[Tenso
 
 
 def outputs_as_numbers(outputs: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], int]:
-    """Return outputs (N, ...) with 0 for NaN and infinity, and the number of samples with such.
+    """Return outputs of shape (N, ...) with 0 for NaN and infinity, and the number of such samples.
 
     A quantized network divides by what rounds to 0; 0 is our choice for what has no number.
 

@@ -98,7 +98,7 @@ def _shape_fields(steps: Preprocess, place: str) -> dict[str, Any]:
 
 def _resize_fields(
     steps: Preprocess, place: str, columns: tuple[DeltaGenerator, ...]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Show the fields of a resize, each in its column; the width is free where a size is forced."""
     side, kind, other = columns
     resize = side.number_input("Resize to (0: no)", 0, 4096, steps.resize or 0, key=f"{place}.re")

@@ -144,7 +144,7 @@ class _Work:
         return self._outcome_of_rows(self._unit.float_key, rows, reference)
 
     def base_outputs(self) -> tuple[Tensor, ...]:
-        """Run the base network; return outputs of shape (N, ...), as numbers."""
+        """Run the base network; return outputs of shape (N, ...)."""
         with single_threaded():
             return outputs_as_numbers(self._run_base())[0]
 
@@ -161,7 +161,7 @@ class _Work:
             return self._outcome_of_comparison(trial.key, outputs)
 
     def question_outputs(self, trial: ChunkQuestion) -> tuple[Tensor, ...]:
-        """Run the layers from the first site that differs; return outputs (N, ...), as numbers."""
+        """Run the layers from the first differing site; return outputs of shape (N, ...)."""
         with single_threaded():
             settings = {
                 site: encoding for site, encoding in self._settings.items() if site not in trial.off
