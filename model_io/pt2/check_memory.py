@@ -76,7 +76,7 @@ def _check_bags(module: fx.GraphModule) -> None:
 
 
 def _check_weight_norm(direction: Tensor, length: Tensor, axis: int = 0) -> None:
-    """Check that a norm of a direction of shape (N, ...) has a length for each row; torch does not."""
+    """Check that a norm has a length for each row of a direction of shape (N, ...)."""
     if axis not in (0, direction.dim() - 1) or length.numel() != direction.shape[axis]:
         raise UnsafeFileError(
             f"A weight norm must have a length for each of {tuple(direction.shape)}'s rows, got "
