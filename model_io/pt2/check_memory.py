@@ -8,6 +8,7 @@ from torch import Tensor, fx, nn
 
 from model_io.errors import UnsafeFileError
 from model_io.input_specs import InputSpec
+from model_io.lstm_sizes import find_lstm_misfit
 from model_io.onnx_import.program.estimate_memory import bytes_of_results, without_memory
 from quant.graph.operators import operator_name
 
@@ -51,6 +52,8 @@ class _SizeCheck(fx.Interpreter):
             return self.env[n.all_input_nodes[0]]
         if name == "aten._weight_norm.default":
             _check_weight_norm(*self.fetch_args_kwargs_from_env(n)[0])
+        elif name == "aten.lstm.input":
+            _check_lstm(*self.fetch_args_kwargs_from_env(n)[0])
         value = super().run_node(n)
         size = bytes_of_results(value if isinstance(value, list | tuple) else (value,))
         if size > MAX_VALUE_BYTES:
@@ -82,3 +85,28 @@ def _check_weight_norm(direction: Tensor, length: Tensor, axis: int = 0) -> None
             f"A weight norm must have a length for each of {tuple(direction.shape)}'s rows, got "
             f"{tuple(length.shape)}. Export the network again."
         )
+
+
+def _check_lstm(
+    x: Tensor,
+    states: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    has_biases: bool,
+    layers: int,
+    _dropout: float,
+    _train: bool,
+    bidirectional: bool,
+    batch_first: bool,
+) -> None:
+    """Check the sizes of an LSTM's tensors; torch does not."""
+    misfit = find_lstm_misfit(
+        x,
+        states,
+        weights,
+        layers=layers,
+        directions=2 if bidirectional else 1,
+        has_biases=has_biases,
+        batch_first=batch_first,
+    )
+    if misfit:
+        raise UnsafeFileError(f"An LSTM must have {misfit}. Export the network again.")

@@ -156,3 +156,18 @@ def test_a_batch_norm_of_negative_variance_is_refused_by_name(folded: bool) -> N
     net.norm.running_var[2] = -1
     with pytest.raises(QuantError, match="1 of 4 in norm are below 0"):
         prepare(net, (3, 8, 8))
+
+
+def test_an_lstm_with_stored_states_keeps_the_batch_of_the_file(tmp_path: Path) -> None:
+    """Any other batch would read outside the states: torch's LSTM does not look."""
+    nodes = [
+        node("Transpose", ["x"], "t", perm=[1, 0, 2]),
+        node("LSTM", ["t", "w", "r", "", "", "h", "c"], "o", "rnn", hidden_size=4),
+        node("Transpose", ["o"], "u", perm=[2, 0, 1, 3]), node("Flatten", ["u"], "y"),
+    ]  # fmt: skip
+    held = {"w": weight(1, 16, 3), "r": weight(1, 16, 4), "h": weight(1, 4, 4)}
+    path = tmp_path / "net.onnx"
+    got = load_onnx_network(saved(path, model(nodes, [4, 5, 3], {**held, "c": weight(1, 4, 4)})))
+    assert got.batch == 4
+    with pytest.raises(ModelError, match=r"states of shape \(1, 4, 4\), got \(1, 1, 4\)"):
+        load_onnx_network(saved(path, model(nodes, [4, 5, 3], {**held, "c": weight(1, 1, 4)})))

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from model_io.lstm_sizes import find_lstm_misfit
 from model_io.onnx_import.operators.table import register_operator
 from model_io.onnx_import.program.call import Call, Refusal
 from model_io.onnx_import.program.values import Value
@@ -81,6 +82,9 @@ def run_recurrent_layer(call: Call) -> tuple[Value, ...]:
     x = x.flip(0) if direction == "reverse" else x
     settings = (flat, True, 1, 0.0, False, direction == "bidirectional", False)
     if kind == "LSTM":
+        ways = 2 if direction == "bidirectional" else 1
+        if misfit := find_lstm_misfit(x, states, flat, directions=ways):
+            raise Refusal(f"An LSTM must have {misfit}. Export it again.")
         y, *last = torch.lstm(x, states, *settings)
     else:
         relu = "relu" in _named_activations(call)

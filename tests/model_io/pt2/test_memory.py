@@ -39,6 +39,13 @@ def bags(net: Written, offsets: Tensor) -> Tensor:
     return F.embedding_bag(torch.tensor([1, 2, 3]), net.table, offsets)
 
 
+def lstm(x: Tensor, state: Tensor, weight: Tensor) -> Tensor:
+    rest = (torch.ones(8, 2), torch.ones(8), torch.ones(8))
+    given = ([state, state], [weight, *rest], True, 1, 0.0, False, False, False)
+    found: Tensor = torch.ops.aten.lstm.input(x, *given)[0]
+    return found
+
+
 REFUSED: dict[str, tuple[str, Callable[[Written, Tensor], Tensor]]] = {
     "ones": ("from ones", lambda _, x: torch.ones(2**28 + len(x))),
     "repeat": (r"from repeat\. Export", lambda _, x: x.repeat(1, 2**28)),
@@ -46,6 +53,10 @@ REFUSED: dict[str, tuple[str, Callable[[Written, Tensor], Tensor]]] = {
     "stored places of bags": ("must begin at stored places", lambda net, _: bags(net, net.places)),
     "computed places of bags": (
         "must begin at stored places", lambda net, x: bags(net, x[0].long() - 9),
+    ),
+    "states of one row in an LSTM": (
+        r"states of shape \(1, 3, 2\), got \(1, 1, 2\)",
+        lambda _, x: lstm(x[None], torch.zeros(1, 1, 2), torch.ones(8, 4)),
     ),
     "a norm of one row": (
         "a length for each of", lambda _, x: torch._weight_norm(torch.ones(300, 3), x[0, :1], 0),
