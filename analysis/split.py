@@ -19,7 +19,7 @@ from data_io.preprocessing import Layout, Preprocess
 from quant.config import QuantConfig
 from quant.graph.float_graph import FloatGraph
 from quant.graph.layers import is_input_name
-from quant.inputs import Input, sample_shapes
+from quant.inputs import Input, first_output_of, sample_shapes
 from sample_models.registry import SAMPLES
 
 WATCHED = 1000
@@ -28,6 +28,7 @@ SCORED_SHARE = 0.2
 """Share of the user's own images that a training leaves for the score; our choice."""
 WATCHED_SHARE = 0.1
 FEWEST = 20
+_FEW = 16
 LARGEST_SHARE = 2  # calibration takes at most 1 / LARGEST_SHARE of the user's own images
 
 
@@ -138,6 +139,8 @@ def open_user_data(
     wanted = wanted_inputs(network.graph)
     data = _open_data(choice.data, preprocess, wanted)
     pixels = not _is_ready_input(data) and not wanted
+    if network.takes_pixels and not pixels and choice.preprocess is None:
+        _check_whole_pixels(data)
     return data, pixel_input_range(preprocess) if preprocess is not None and pixels else None
 
 
@@ -220,6 +223,20 @@ def _open_data(data: Path, preprocess: Preprocess | None, wanted: tuple[Input, .
 def _is_ready_input(data: Dataset) -> bool:
     """Whether the data are numbers in the form of the network's input."""
     return isinstance(data.source, ArraySource) and not data.source.has_pixels
+
+
+def _check_whole_pixels(data: Dataset) -> None:
+    """Check the first items of data for a network that takes pixels and scales them itself.
+
+    Raises:
+        DatasetError: the numbers are no pixels of 0 to 255.
+    """
+    few = first_output_of(data.source.read(range(min(_FEW, len(data))))[0])
+    if bool(((few < 0) | (few > 255) | (few != few.round())).any()):
+        raise DatasetError(
+            "The network takes whole pixels of 0 to 255 and scales them itself; got numbers from "
+            f"{float(few.min()):.3g} to {float(few.max()):.3g} in {data.name}. Give the pixels."
+        )
 
 
 def _divide_data(data: Dataset, count: int, choice: ImageChoice) -> Split:

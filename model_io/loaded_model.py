@@ -61,7 +61,7 @@ class LoadedModel:
 
     @property
     def takes_pixels(self) -> bool:
-        """Whether the only input is uint8 pixels, 0 to 255, that the network scales itself."""
+        """Whether the only input is whole pixels, 0 to 255, that the network scales itself."""
         return len(self.inputs) == 1 and self.inputs[0].has_pixels
 
     @property

@@ -17,6 +17,7 @@ from quant.inputs import first_output_of
 from tests.model_io.onnx_files import Array, model, node, saved, weight
 
 SIDE = 6
+TYPES = {int(TensorProto.UINT8): "uint8", int(TensorProto.INT32): "int32"}
 
 
 def network_of(path: Path) -> Network:
@@ -42,16 +43,19 @@ def write_file(path: Path, kind: int, *, channels_last: bool) -> Path:
     return saved(path, model([*start, scaled, *turn, *rest], sizes, held, kind=kind))
 
 
-@pytest.mark.parametrize("channels_last", [True, False])
-def test_pixels_go_in_as_they_are(tmp_path: Path, *, channels_last: bool) -> None:
-    file = write_file(tmp_path / "net.onnx", TensorProto.UINT8, channels_last=channels_last)
+@pytest.mark.parametrize(
+    ("channels_last", "kind"),
+    [(True, TensorProto.UINT8), (False, TensorProto.UINT8), (False, TensorProto.INT32)],
+)
+def test_pixels_go_in_as_they_are(tmp_path: Path, kind: int, *, channels_last: bool) -> None:
+    file = write_file(tmp_path / "net.onnx", kind, channels_last=channels_last)
     sizes = (4, SIDE, SIDE, 3) if channels_last else (4, 3, SIDE, SIDE)
     pixels = np.random.default_rng(0).integers(0, 256, sizes, np.uint8)
     np.savez(tmp_path / "data.npz", inputs=pixels)
     network = network_of(file)
     data, limits = open_user_data("net", network, ImageChoice(tmp_path / "data.npz"))
     inputs, _ = data.source.read(range(4))
-    wanted = InferenceSession(str(file)).run(None, {"x": pixels})[0]
+    wanted = InferenceSession(str(file)).run(None, {"x": pixels.astype(TYPES[kind])})[0]
     np.testing.assert_allclose(
         forward_first_output(network.graph, network.graph.batch, inputs).numpy(), wanted, atol=1e-5
     )
@@ -71,3 +75,16 @@ def test_a_file_of_real_inputs_still_asks(tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", inputs=np.zeros((2, 3, SIDE, SIDE), np.uint8))
     with pytest.raises(DatasetError, match="Images need the preprocessing"):
         open_user_data("net", network, ImageChoice(tmp_path / "data.npz"))
+
+
+@pytest.mark.parametrize("scale", [1, 1 / 255])
+def test_pixels_as_real_numbers_must_not_be_scaled(tmp_path: Path, scale: float) -> None:
+    network = network_of(write_file(tmp_path / "net.onnx", TensorProto.UINT8, channels_last=False))
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 3, SIDE, SIDE)).astype(np.float32)
+    np.savez(tmp_path / "data.npz", inputs=pixels * np.float32(scale))
+    choice = ImageChoice(tmp_path / "data.npz")
+    if scale == 1:
+        assert len(open_user_data("net", network, choice)[0]) == 2
+        return
+    with pytest.raises(DatasetError, match=r"takes whole pixels of 0 to 255 .* from 0 to 1 in"):
+        open_user_data("net", network, choice)

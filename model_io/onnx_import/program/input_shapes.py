@@ -51,7 +51,7 @@ def describe_inputs(
             readable_module_name(source.name),
             shape,
             kind,
-            has_pixels=kind == "float32" and source.kind == TensorProto.UINT8,
+            has_pixels=kind == "float32" and source.kind not in REALS,
         )
         for source, shape, kind in zip(sources, shapes, kinds, strict=True)
     )
