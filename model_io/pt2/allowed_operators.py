@@ -71,7 +71,7 @@ def operator_advice(target: str) -> str:
         return ""
     if match[1] == "aten":
         if class_of_operator(f"aten.{match[2]}") is not OperatorClass.FOREIGN:
-            return ""
+            return _advice_on_internal_operator(match[2])
         return (
             "target in the graph must be an operator of a float network in use, got "
             f"{match[2]}, which belongs to training, to another device or to a quantized file. "
@@ -93,6 +93,18 @@ def operator_advice(target: str) -> str:
         f"target in the graph must be an operator of torch itself (aten), got {match[1]}."
         f"{match[2]} of another library. Export what comes before it, such as the boxes and scores "
         "before their suppression, or write it in torch functions."
+    )
+
+
+def _advice_on_internal_operator(name: str) -> str:
+    """Return the remedy for an operator that decompositions write; empty for public operators."""
+    if not name.startswith("_") or f"aten::{name.removesuffix('.default')}" not in (
+        _dispatcher_operators()
+    ):
+        return ""
+    return (
+        f"target in the graph must be an operator that people call, got {name}, which trusts its "
+        "arguments. Save the program that torch.export.export returns, before run_decompositions()."
     )
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from analysis.network import prepare_network
 from model_io.onnx_import.operators import TABLE
-from model_io.pt2.allowed_operators import is_known_operator
+from model_io.pt2.allowed_operators import is_known_operator, operator_advice
 from quant.graph import operators as ops
 from quant.graph.capture import capture_graph
 from quant.graph.float_weights import find_float_weights
@@ -88,6 +88,13 @@ def test_what_decompositions_write_is_admitted() -> None:
 def test_what_belongs_elsewhere_is_refused(name: str) -> None:
     assert class_of_operator(f"aten.{name}") is OperatorClass.FOREIGN
     assert not is_known_operator(f"torch.ops.aten.{name}")
+
+
+def test_an_operator_of_decompositions_is_told_by_its_cause() -> None:
+    advice = operator_advice("torch.ops.aten._fft_r2c.default")
+    assert "got _fft_r2c.default" in advice
+    assert "before run_decompositions()" in advice
+    assert not operator_advice("torch.ops.aten._no_such.default")
 
 
 class Held(nn.Module):
