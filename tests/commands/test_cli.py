@@ -292,7 +292,7 @@ def test_weights_with_a_builder_and_labelled_images(
         (("cost", "--model", MODEL, "--input-shape", "3,x"), "3,224,224"),
         (("cost", "--model", MODEL, "--json", "gone/out.json"), "gone/out.json"),
         (("cost", "--model", MODEL, "--json", "."), "--json"),
-        (("evaluate", "--model", "efficientnet-lite0"), "without images"),
+        (("evaluate", "--model", "efficientnet-lite0"), "without data"),
         (("evaluate", "--model", MODEL, "--samples", "0"), "at least 1"),
         (("evaluate", "--model", MODEL, "--calibration", "-1"), "0 or more"),
         (("evaluate", "--model", MODEL, "--calibration", "0"), "batch-norm"),
@@ -350,7 +350,7 @@ def test_data_that_do_not_fit_the_network_are_refused(
 ) -> None:
     assert "(1, 28, 28)" in refused("evaluate", "--model", MODEL, "--data", inputs)
     assert "preprocessing" in refused("evaluate", "--model", pt2, "--data", labelled)
-    assert "no data" in refused("evaluate", "--model", pt2)
+    assert "without data" in refused("evaluate", "--model", pt2)
     too_high = tmp_path / "high.npz"
     np.savez(too_high, inputs=np.zeros((9, 3, 8, 8), np.float32), labels=np.arange(9))
     assert "between 0 and 4" in refused("evaluate", "--model", pt2, "--data", too_high)

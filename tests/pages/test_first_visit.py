@@ -78,7 +78,7 @@ def test_a_page_without_a_model_says_so_and_links(visit: Visit, page: str) -> No
 def test_without_data_costs_are_there_and_runs_say_what_is_missing(visit: Visit) -> None:
     visit.press("model.use.efficientnet-lite0").wait()
     assert visit.work.parts is None
-    assert "comes without data" in visit.words
+    assert "comes without images" in visit.words
     assert visit.metric("Float top-1").delta == "needs images"
     visit.open(CONFIGURE)
     assert visit.metric("Energy per image").value.endswith("J")
