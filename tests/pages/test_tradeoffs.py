@@ -350,7 +350,7 @@ def test_what_keeps_no_floor_is_warned_of(visit: Visit) -> None:
     found(visit.run())
     (warning,) = visit.at.warning
     assert "Nothing on BitFusion like (16 x 32 fusion units) keeps at most 1 point" in warning.value
-    assert "with no repair, is predicted to lose" in warning.value
+    assert "the best choice (no repair) is predicted to lose" in warning.value
 
 
 def leave_imbalanced(visit: Visit) -> None:

@@ -272,7 +272,7 @@ def _unreachable_sentence(search: RecipeSearch, front: Front, target: PointReque
         most, lost_text = points_text(target.most), points_text(round(lost, 1))
         return (
             f"Nothing on {search.machine.title} keeps at most {most} below float: "
-            f"the best choice, with {repairs}, is predicted to lose {lost_text}. "
+            f"the best choice ({repairs}) is predicted to lose {lost_text}. "
             "Offer wider bits, put AdaRound behind the repairs, or train."
         )
     if target.against == Against.UNIT:
