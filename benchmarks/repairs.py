@@ -111,7 +111,7 @@ def rows(iterations: int) -> dict[str, Row]:
             "efficientnet-lite0",
             4,
             PER_CHANNEL,
-            (Equalize(), Reconstruct()),
+            (Reconstruct(),),
             images=200,
             target="within 2.0, at most 30 minutes on 2 cores",
         ),

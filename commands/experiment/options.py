@@ -94,8 +94,8 @@ class ExperimentOptions:
     adaround: AdaroundOption = False
     adaround_iterations: IterationsOption = 1000
     reconstruct: ReconstructOption = False
-    reconstruct_steps: BlockStepsOption = 400
-    output_steps: OutputStepsOption = 200
+    reconstruct_steps: BlockStepsOption = 300
+    output_steps: OutputStepsOption = 60
     encodings: EncodingsOption = None
 
     @property

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from quant.graph.float_graph import FloatGraph
 from quant.passes.adaround import rounding_loss
+from quant.passes.reconstruct.block_samples import BlockSamples
 from quant.passes.reconstruct.blocks import (
     BlockRun,
     LayerBlock,
@@ -19,12 +20,23 @@ from quant.passes.reconstruct.blocks import (
 from quant.passes.reconstruct.soft_rounding import DroppedQuantizer, SoftRounding, draw_mask
 from quant.simulation.plan import weight_site_name
 from quant.torch_state import wait_while_tracing
+from quant.training.losses import TrainingLoss
 from quant.training.trainable import Trainable
 
-CHUNK = 16
-"""Samples through a block at once where nothing learns."""
-BIAS_RATE = 0.02
-"""A step of a bias, in standard deviations of the output, for one of V (our choice)."""
+BIAS_RATE = 0.5
+"""A step of a bias, in standard deviations of the output, for one of V (our choice).
+
+With 0.02 biases arrive too late: nearest rounding of few weights shifts the mean of a channel.
+"""
+SETTLE_SHARE = 0.25
+"""The share of the steps in which scales and biases follow the decided weights (our choice)."""
+SCALE_RATE = 0.05
+"""A step of the logarithm of a weight's scale, for one of V (our choice)."""
+FEW_BITS = 7
+"""Activations with more bits err too little to be dropped inside a block (our choice).
+
+Dropping them doubles the time of a step and leaves the error as it is.
+"""
 LOSS_UNIT = 1e-3
 """Nearest rounding errs by this for each weight, so that one lambda suits all blocks."""
 
@@ -44,37 +56,24 @@ class RoundingSettings:
 
     def beta_at_step(self, step: int) -> float | None:
         """Return the exponent of the rounding loss at a step; None during the warm start."""
-        warm = int(self.warm_start * self.iterations)
+        warm, end = int(self.warm_start * self.iterations), self.decided_from
         if step < warm:
             return None
-        share = (step - warm) / max(1, self.iterations - warm)
+        share = min(1.0, (step - warm) / max(1, end - warm))
         high, low = self.beta
         return low + 0.5 * (high - low) * (1 + math.cos(share * math.pi))
 
+    @property
+    def decided_from(self) -> int:
+        """The step from which weights are whole numbers, and only scales and biases learn."""
+        return self.iterations - int(SETTLE_SHARE * self.iterations)
 
-@dataclass(frozen=True, eq=False, slots=True)
-class BlockSamples:
-    """The samples of a reconstruction: network inputs (N, ...), and how many are held back.
-
-    The first `held` samples judge what the others taught; `size` samples run at once.
-    """
-
-    inputs: tuple[Tensor, ...]
-    held: int
-    size: int
-
-    def __len__(self) -> int:
-        """Return the number of samples."""
-        return len(self.inputs[0])
-
-    def draw_places(self, count: int, chance: torch.Generator) -> Tensor:
-        """Return the places of `count` samples (count,), drawn from those that teach."""
-        first = self.held if self.held < len(self) else 0
-        return first + torch.randint(len(self) - first, (count,), generator=chance)
-
-    def take(self, places: Tensor | slice) -> tuple[Tensor, ...]:
-        """Return the inputs of some samples, each of shape (len(places), ...)."""
-        return tuple(one[places] for one in self.inputs)
+    def set_group_rates(self, optimizer: torch.optim.Optimizer, step: int) -> None:
+        """Set the rates of a step; they fall to 0 once the weights are decided."""
+        passed = max(0.0, (step - self.decided_from) / max(1, self.iterations - self.decided_from))
+        factor = 0.5 * (1 + math.cos(passed * math.pi))
+        for group in optimizer.param_groups:
+            group["lr"] = self.learning_rate * group["unit"] * factor
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -120,6 +119,7 @@ class BlockProblem:
             found
             for name in self.rounded.site_names
             if isinstance(found := network.quantizers.get(name), DroppedQuantizer)
+            and found.encoding().bits <= FEW_BITS
         ]
         self.biases = self._biases_of_block(graph)
 
@@ -141,50 +141,67 @@ class BlockProblem:
     @property
     def error(self) -> float:
         """The error on the held samples, all rounded, as a share of the float output's power."""
-        rounded = None if self.boundary is None else self.boundary.rounded
-        return self._error_of_span(rounded, slice(0, self.samples.held))
+        return self.held_error()
 
     @torch.no_grad()
-    def _error_of_span(self, entering: Tensor | None, span: slice) -> float:
-        """Return the mean square error, a scalar, of the samples in a span."""
-        total = [0.0] * len(self.wanted)
-        for first in range(span.start, span.stop, self.samples.size):
-            part = slice(first, min(first + self.samples.size, span.stop))
+    def held_error(self, loss: TrainingLoss | None = None) -> float:
+        """Return the error on the held samples, all rounded; a `loss` of output 0 is added."""
+        entering = None if self.boundary is None else self.boundary.rounded
+        total, divergence = [0.0] * len(self.wanted), 0.0
+        held = self.samples.held
+        for first in range(0, held, self.samples.size):
+            part = slice(first, min(first + self.samples.size, held))
             inside = None if entering is None else entering[part]
-            for place, value in enumerate(self.rounded(inside, self.samples.take(part))):
+            results = self.rounded(inside, self.samples.take(part))
+            if loss is not None:
+                mean = float(loss(results[0], None, self.wanted[0][part]))
+                divergence += mean * (part.stop - part.start) / held
+            for place, value in enumerate(results):
                 total[place] += float((value - self.wanted[place][part]).double().square().sum())
-        count = span.stop - span.start
-        sizes = [count * max(1, one[0].numel()) for one in self.wanted]
+        sizes = [held * max(1, one[0].numel()) for one in self.wanted]
         shares = (
             one / size / power for one, size, power in zip(total, sizes, self.power, strict=True)
         )
-        return float(sum(shares)) / len(sizes)
+        return float(sum(shares)) / len(sizes) + divergence
 
     def learned_values(self) -> dict[str, Tensor]:
-        """Return copies of V by "rounding/layer", of biases by "bias/name", in their shapes."""
-        found: dict[str, Tensor] = {
-            f"rounding/{one.site.layer}": one.variable for one in self.roundings
-        }
+        """Return copies of what learns, in their shapes.
+
+        V stands at "rounding/layer", the logarithm of the scale at "scale/layer", a bias at
+        "bias/name".
+        """
+        found: dict[str, Tensor] = {}
+        for one in self.roundings:
+            found[f"rounding/{one.site.layer}"] = one.variable
+            found[f"scale/{one.site.layer}"] = one.learned.log_ratio
         found.update({f"bias/{name}": bias for name, (bias, _) in self.biases.items()})
         return {name: tensor.detach().clone() for name, tensor in found.items()}
 
     @torch.no_grad()
     def put_back(self, values: dict[str, Tensor]) -> None:
-        """Set V and the biases, of the shapes from `learned_values`."""
+        """Set V, scales and biases, of the shapes from `learned_values`."""
         for one in self.roundings:
             one.variable.copy_(values[f"rounding/{one.site.layer}"])
+            one.learned.log_ratio.copy_(values[f"scale/{one.site.layer}"])
         for name, (bias, _) in self.biases.items():
             bias.copy_(values[f"bias/{name}"])
 
     def make_optimizer(self, settings: RoundingSettings) -> torch.optim.Optimizer:
-        """Return Adam over V and the biases, which may move from now on."""
-        rate = settings.learning_rate
+        """Return Adam over V, scales and biases, which may move from now on.
+
+        The rate of a group is that of the settings times the group's "unit".
+        """
         groups: list[dict[str, object]] = [
-            {"params": [one.variable for one in self.roundings], "lr": rate}
+            {"params": [one.variable for one in self.roundings], "unit": 1.0}
         ]
+        for one in self.roundings:
+            if one.learned.log_ratio.requires_grad:
+                scale = {"params": [one.learned.log_ratio], "unit": SCALE_RATE}
+                groups.append(scale)
         for bias, spread in self.biases.values():
-            groups.append({"params": [bias.requires_grad_()], "lr": rate * BIAS_RATE * spread})
-        return torch.optim.Adam(groups)
+            unit = BIAS_RATE * spread
+            groups.append({"params": [bias.requires_grad_()], "unit": unit})
+        return torch.optim.Adam(groups, lr=settings.learning_rate)
 
     def end_learning(self) -> None:
         """Fix the biases and switch every softness off."""
@@ -211,13 +228,17 @@ class BlockProblem:
 
         `unit` scales the error so that the rounding loss has one weight for all blocks.
         """
+        settings.set_group_rates(optimizer, step)
+        soft = step < settings.decided_from
+        if not soft and len(optimizer.param_groups) == 1:
+            return  # V alone learned
         places = self.samples.draw_places(self._batch(settings), chance)
-        self._set_softness(chance if settings.drop else None, soft=True)
+        self._set_softness(chance if settings.drop else None, soft=soft)
         entering = self._mixed_entering(places, chance, settings)
         with torch.enable_grad():
             results = self.rounded(entering, self.samples.take(places))
             loss = unit * self._batch_error(results, places)
-            beta = settings.beta_at_step(step)
+            beta = settings.beta_at_step(step) if soft else None
             if beta is not None:
                 decided = sum(rounding_loss(one.up, beta) for one in self.roundings)
                 loss = loss + settings.regularization * decided
@@ -226,12 +247,19 @@ class BlockProblem:
         optimizer.step()
         self._set_softness(None, soft=False)
 
-    def sample_error(self, batch: int, chance: torch.Generator) -> Tensor:
-        """Return the error of samples drawn at random, a scalar, all rounded."""
+    def sample_error(
+        self, batch: int, chance: torch.Generator, loss: TrainingLoss | None = None
+    ) -> Tensor:
+        """Return the error of samples drawn at random, a scalar, all rounded.
+
+        A `loss` against the float network's first output is added.
+        """
         count = self.network.quantized.graph.batch or batch
         places = self.samples.draw_places(count, chance)
         rounded = None if self.boundary is None else self.boundary.rounded[places]
-        return self._batch_error(self.rounded(rounded, self.samples.take(places)), places)
+        results = self.rounded(rounded, self.samples.take(places))
+        error = self._batch_error(results, places)
+        return error if loss is None else error + loss(results[0], None, self.wanted[0][places])
 
     def _batch(self, settings: RoundingSettings) -> int:
         """Return the samples of a step; the network's batch size if there is only one."""

@@ -10,6 +10,7 @@ from quant.encoding import Encoding
 from quant.graph.float_graph import FloatGraph
 from quant.passes.adaround import GAMMA, ZETA, rectified_sigmoid
 from quant.simulation.plan import Site
+from quant.spec import Granularity, ScaleKind
 from quant.training.learned_encoding import (
     LearnedEncoding,
     LearnedQuantizer,
@@ -26,6 +27,7 @@ DROP_SHARE = 0.5
 class SoftRounding(TrainableQuantizer):
     """A weight's quantizer with AdaRound's variable: W~ = s clamp(floor(W/s) + h(V), qmin, qmax).
 
+    The scale s of the whole numbers may learn with V; floor(W/s) belongs to the scale at the start.
     While `soft`, h(V) lies between 0 and 1; otherwise a weight is rounded up where V >= 0. At the
     start h(V) is the distance of W/s from the whole number below, on the side of 1/2 to which the
     present weight was rounded: by nearest rounding, or by an earlier AdaRound.
@@ -34,9 +36,12 @@ class SoftRounding(TrainableQuantizer):
     floor: Tensor
     signs: Tensor
 
-    def __init__(self, site: Site, encoding: Encoding, weight: Tensor, present: Tensor) -> None:
+    def __init__(
+        self, site: Site, encoding: Encoding, weight: Tensor, present: Tensor, *, learns: bool
+    ) -> None:
         super().__init__()
         self.site, self.soft, self._encoding = site, False, encoding
+        self.learned = LearnedEncoding(encoding, learn_scale=learns, learn_zero_point=False)
         ratio = weight.detach() / encoding.scale
         self.register_buffer("floor", torch.floor(ratio), persistent=False)
         signs = torch.where(weight.detach() >= 0, 1.0, -1.0)
@@ -58,7 +63,7 @@ class SoftRounding(TrainableQuantizer):
         inside = torch.clamp(self.floor + self.up + self._encoding.zero_point, low, high)
         if self._encoding.channel_bits is not None:  # one bit has nothing between its two codes
             inside = torch.where(self._encoding.channel_bits == 1, self.signs, inside)
-        return self._encoding.dequantize(inside)
+        return (inside - self._encoding.zero_point) * self.learned.scale
 
     @torch.no_grad()
     def rounded_weight(self) -> Tensor:
@@ -69,12 +74,13 @@ class SoftRounding(TrainableQuantizer):
         return result
 
     def encoding(self) -> Encoding:
-        """Return the encoding, which stays."""
-        return self._encoding
+        """Return the present encoding."""
+        return self.learned.encoding()
 
     def rated_parameters(self) -> Iterable[RatedParameter]:
-        """Yield V."""
+        """Yield V, and the logarithm of the scale."""
         yield RatedParameter(f"the rounding of {self.site.layer}", self.variable, 1.0)
+        yield from self.learned.rated_parameters(self.site.name)
 
 
 class DroppedQuantizer(LearnedQuantizer):
@@ -109,22 +115,33 @@ def draw_mask(x: Tensor, chance: torch.Generator) -> Tensor:
     return drawn.reshape(*shape, *(1,) * (x.dim() - len(shape)))
 
 
+def learns_scale(site: Site) -> bool:
+    """Tell whether the scale of a site may be any number of its own.
+
+    Powers of two, the common scale of a group, and ranges given by an operation stay.
+    """
+    grouped = site.spec.granularity is Granularity.PER_GROUP
+    return site.spec.scale is not ScaleKind.POWER_OF_TWO and not grouped and site.limits is None
+
+
 class BlockMethod(LearnedStep):
     """Soft rounding for weights, and fixed encodings with random drop for activations.
 
-    `weights` holds the float weights by layer.
+    `weights` holds the float weights by layer; `weight_scales` says that the scales of weights
+    learn too.
     """
 
-    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+    def __init__(self, weights: Mapping[str, Tensor], *, weight_scales: bool = False) -> None:
         super().__init__(TrainingSettings(learn_scales=False))
-        self.weights = weights
+        self.weights, self.weight_scales = weights, weight_scales
 
     def make_weight_quantizer(
         self, graph: FloatGraph, site: Site, start: Encoding, weight: Tensor
     ) -> TrainableQuantizer:
         """Return soft rounding; `weight` is the present weight, shape (O, I, ...)."""
         del graph
-        return SoftRounding(site, start, self.weights[site.layer], weight)
+        learns = self.weight_scales and learns_scale(site)
+        return SoftRounding(site, start, self.weights[site.layer], weight, learns=learns)
 
     def make_activation_quantizer(
         self,

@@ -8,25 +8,27 @@ from torch import Tensor
 
 from quant.encoding import Encoding
 from quant.graph.float_graph import FloatGraph
-from quant.passes.reconstruct.block_problem import BlockProblem, BlockSamples
+from quant.passes.reconstruct.block_problem import BlockProblem
+from quant.passes.reconstruct.block_samples import BlockSamples
 from quant.passes.reconstruct.blocks import LayerBlock, shared_biases
+from quant.passes.reconstruct.soft_rounding import learns_scale
 from quant.passes.reconstruct.stored_state import StoredState
 from quant.progress import Progress, Steps
 from quant.simulation.plan import Side, Site
-from quant.spec import Granularity, ScaleKind
 from quant.torch_state import wait_while_tracing
 from quant.training.learned_encoding import (
     LearnedEncoding,
     RatedParameter,
     TrainableQuantizer,
 )
+from quant.training.losses import TrainingLoss
 from quant.training.methods.learned_step import LearnedStep
 from quant.training.optimizer import make_optimizer, rate_at_step, set_group_rates
-from quant.training.settings import TrainingSettings
+from quant.training.settings import LossKind, TrainingSettings
 from quant.training.trainable import Trainable
 from quant.training.weights import check_finite_step
 
-TUNING_RATE = 1e-3
+TUNING_RATE = 5e-4
 """A step of a scale or a bias, as a share of its size (our choice)."""
 PART = "tuning"
 REPORT_EVERY = 5
@@ -58,15 +60,6 @@ class ScaledCodes(TrainableQuantizer):
         yield from self.learned.rated_parameters(self.site.name)
 
 
-def learns_scale(site: Site) -> bool:
-    """Tell whether the scale of a site may be any number of its own.
-
-    Powers of two, the common scale of a group, and ranges given by an operation stay.
-    """
-    grouped = site.spec.granularity is Granularity.PER_GROUP
-    return site.spec.scale is not ScaleKind.POWER_OF_TWO and not grouped and site.limits is None
-
-
 class OutputMethod(LearnedStep):
     """Scales of weights and activations learn; whole numbers of weights and zero points stay.
 
@@ -96,7 +89,11 @@ class OutputMethod(LearnedStep):
 
 @dataclass(frozen=True, slots=True)
 class OutputTuning:
-    """The effect of the tuning: errors on held samples, as shares of the float output's power."""
+    """The effect of the tuning on held samples, which the tuning lowers.
+
+    The errors are shares of the float output's power; for a classifier with the divergence of its
+    softmax from that of the float network (our choice: it says more about answers).
+    """
 
     steps: int
     before: float
@@ -117,6 +114,9 @@ class OutputProblem:
         """Fix the weights: their scales alone learn."""
         whole = LayerBlock("", "", ())
         self.problem = BlockProblem(self.graph, self.network, whole, self.samples, None)
+        shape = self.graph.output_shape
+        is_classifier = len(shape) == 1 and shape[0] > 1
+        self.divergence = TrainingLoss(LossKind.DISTIL, classes=True) if is_classifier else None
         fixed = {layer.weight for layer in self.graph.layers}
         fixed |= set(shared_biases(self.graph))
         for name, tensor in self.network.stored.items():
@@ -126,7 +126,7 @@ class OutputProblem:
 
     def tune(self) -> Steps[OutputTuning]:
         """Take the steps; the state before remains unless the held samples gain."""
-        before = self.problem.error
+        before = self.problem.held_error(self.divergence)
         if not self.rated or before == 0:
             return OutputTuning(0, before, before)
         start = self._values()
@@ -144,7 +144,7 @@ class OutputProblem:
             if self.state.is_due():
                 self._store(step + 1, optimizer)
         self._store(self.settings.steps, optimizer)
-        after = self.problem.error
+        after = self.problem.held_error(self.divergence)
         if after >= before:
             self._put_back(start)
         return OutputTuning(self.settings.steps, before, min(before, after))
@@ -155,7 +155,7 @@ class OutputProblem:
         chance = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + 7 * step + 3)
         set_group_rates(optimizer, rate_at_step(step, self.settings))
         with torch.enable_grad():
-            loss = self.problem.sample_error(self.settings.batch, chance)
+            loss = self.problem.sample_error(self.settings.batch, chance, self.divergence)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
         check_finite_step(float(loss.detach()), self.network, step)
