@@ -108,9 +108,9 @@ class MetricTally:
         self._bytes += sum(tensor.nbytes for group in both for tensor in group)
         if self._bytes > MAX_HELD_BYTES:
             raise QuantError(
-                f"A metric that gives one number for all images needs all outputs at once, at most "
+                f"A metric that gives one number for all needs all outputs at once, at most "
                 f"{MAX_HELD_BYTES // 1024**2} MiB; {self.metric.name} got more. Return one number "
-                "for each of them, or score on fewer."
+                "for each image or row, or score fewer."
             )
         self._stored.append((*both, targets))
 

@@ -385,7 +385,7 @@ def test_questions_that_cannot_be_asked_are_told() -> None:
         answers(it, sweep(layers=("conv1", "conv9")))
     with pytest.raises(ConfigError, match="must be 2 to 16; got 32"):
         answers(it, sweep(bits=(32,)))
-    with pytest.raises(QuantError, match="the data has none"):
+    with pytest.raises(QuantError, match="A score needs data; got none"):
         answers(it, sweep(), count=0)
     inputs, _ = it.data.source.read(range(len(it.data)))
     wrong = dataset(first_output_of(inputs), torch.full((len(inputs),), 99))
