@@ -19,7 +19,8 @@ MOST_NUMBERS = 100_000_000
 """Numbers between two blocks, over all samples; 400 MB in float32."""
 BATCH_FACTOR = 4
 """A block's batch is at most this factor smaller or larger than the mean (our choice)."""
-IMAGE_AXES = 4  # (N, C, H, W)
+IMAGE_AXES, IMAGE_CHANNELS = 4, (1, 3)
+"""Images are (N, C, H, W), grey or in colours; with channels last a mirror would turn colours."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -66,9 +67,14 @@ def gather_samples(
     held = -(-count // HELD_SHARE)
     held = min(count, -(-held // size) * size) if graph.batch is not None else held
     chosen = tuple(one[:count] for one in inputs)
-    if mirror and graph.batch is None and len(chosen) == 1 and chosen[0].dim() == IMAGE_AXES:
+    if mirror and graph.batch is None and len(chosen) == 1 and _holds_images(chosen[0]):
         chosen = (_with_mirrored_images(chosen[0], held, MOST_NUMBERS // largest - count),)
     return BlockSamples(chosen, held, size)
+
+
+def _holds_images(values: Tensor) -> bool:
+    """Whether an input of shape (N, ...) is of images with the channels first."""
+    return values.dim() == IMAGE_AXES and values.shape[1] in IMAGE_CHANNELS
 
 
 def _with_mirrored_images(images: Tensor, held: int, room: int) -> Tensor:

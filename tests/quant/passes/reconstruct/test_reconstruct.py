@@ -358,3 +358,5 @@ def test_mirrored_copies_teach_and_images_that_judge_stay_apart() -> None:
     assert (samples.held, len(samples)) == (3, 24 + 21)
     torch.testing.assert_close(samples.inputs[0][:24], images)
     torch.testing.assert_close(samples.inputs[0][24:], images[3:].flip(-1))
+    behind = gather_samples(graph, find_blocks(graph), [images.permute(0, 2, 3, 1)], mirror=True)
+    assert len(behind) == 24  # with the channels last, a flip would exchange colours
