@@ -27,7 +27,7 @@ OWN_NAMES = frozenset(
     path.stem
     for path in OWN_ROOT.iterdir()
     if path.suffix == ".py" or (path.is_dir() and path.name.isidentifier())
-)
+) - {"__pycache__"}
 _PREFIX = "_quantscope_user_"
 _LOCK = threading.RLock()  # a package is forgotten and loaded by one thread at a time
 

@@ -30,6 +30,7 @@ def user_file(tmp_path: Path, text: str) -> Path:
 
 @pytest.mark.parametrize("name", sorted(OWN_NAMES | {"datasets"}))
 def test_a_name_that_quantscope_has_is_never_quantscopes(tmp_path: Path, name: str) -> None:
+    assert name != "__pycache__"  # Python makes the folder where a module is imported
     path = user_file(tmp_path, f"import {name}\n{NET.format(3)}")
     with pytest.raises(
         ModelError, match=rf"model\.py must run .* ModuleNotFoundError: No module named '{name}'"
