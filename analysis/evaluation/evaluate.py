@@ -254,15 +254,14 @@ def evaluate_network(
 
     def score() -> Evaluation:
         found = tally.evaluation_result()
-        return replace(
-            found, classes=network.is_classifier, overflow=forwards.overflow_sentence(total)
-        )
+        overflow = forwards.overflow_sentence(tally.samples)
+        return replace(found, classes=network.is_classifier, overflow=overflow)
 
     try:
         for place, batch, (reference, simulated), is_new in run_in_order(forwards, batches):
             if stored is not None and is_new:
                 stored.keep_outputs(place, reference, simulated)
-            tally.add_batch(batch, reference, simulated)
+            tally.add_batch(batch, reference, forwards.numbers_of_batch(batch.inputs, simulated))
             text = f"Scoring: {tally.samples} of {total} {network.noun}s"
             yield Progress(tally.samples / total, text, tally.score_so_far(network.noun))
             if look is not None and look(tally.samples, score):

@@ -64,8 +64,8 @@ class StoredOutputs(Protocol):
 class BothForwards:
     """Both networks; runs a batch, or finds the outputs of an interrupted score.
 
-    Outputs of the quantized network that are NaN or infinite count as 0; `overflow_sentence` tells
-    of them.
+    Outputs of the quantized network that are NaN or infinite count as 0 (`numbers_of_batch`);
+    `overflow_sentence` tells of them.
     """
 
     def __init__(
@@ -94,13 +94,20 @@ class BothForwards:
         graph = self._network.graph
         reference, simulated = (forward_all_outputs(one, graph.batch, inputs) for one in self._both)
         check_finite_outputs(graph, inputs, reference)
+        return reference, simulated
+
+    def numbers_of_batch(self, inputs: Inputs, simulated: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Return outputs of the quantized network, of shape (N, ...), with 0 for what is no number.
+
+        Batches come in order, each once: the images are counted.
+        """
         numbers, wrong = outputs_as_numbers(simulated)
         if wrong:
             self._images_without_numbers += wrong
             self._first_layer = self._first_layer or first_overflowing_layer(
                 self._quantized.graph, inputs
             )
-        return reference, numbers
+        return numbers
 
     def overflow_sentence(self, images: int) -> str:
         """Return a sentence on outputs that were no finite numbers; "" where all were."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from accelerator.machine import load_preset
+from analysis.evaluation.evaluate import evaluate_network
 from analysis.network import Network, prepare_network
 from analysis.runs.experiment import Experiment
 from analysis.runs.run_experiment import measure_experiment
@@ -23,6 +24,7 @@ from data_io.preprocessing import Preprocess
 from quant.config import uniform_config
 from quant.progress import drain_steps
 from quant.simulation.plan import Side
+from quant.simulation.quant_graph import quantize_graph
 
 ROWS = 8
 
@@ -85,6 +87,38 @@ def test_images_without_numbers_are_counted_and_the_layer_is_named(run: Run) -> 
 
 def test_the_answer_is_json_all_the_same(run: Run, network: Network) -> None:
     json.dumps(summarize_run(run, network), allow_nan=False)
+
+
+class Held:
+    """Outputs of an interrupted score, in memory."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, tuple[tuple[Tensor, ...], tuple[Tensor, ...]]] = {}
+
+    def find_outputs(self, place: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]] | None:
+        return self.known.get(place)
+
+    def keep_outputs(
+        self, place: int, references: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
+    ) -> None:
+        self.known[place] = references, outputs
+
+    def flush_outputs(self) -> None: ...
+
+    def forget_outputs(self) -> None: ...
+
+
+def test_a_score_that_goes_on_tells_of_the_images_before_too(study: Study) -> None:
+    calibrated = drain_steps(study.collect_statistics())
+    graph = study.network.graph
+    quantized = quantize_graph(graph, uniform_config(8, 8), calibrated.statistics)
+    stored = Held()
+    first, again = (
+        drain_steps(evaluate_network(study.network, quantized, study.scored_images, None, stored))
+        for _ in range(2)
+    )
+    assert stored.known
+    assert first.overflow == again.overflow != ""
 
 
 def test_at_32_bits_nothing_is_said(study: Study) -> None:
