@@ -182,7 +182,7 @@ def test_rules_are_listed_in_order_and_can_be_deleted(page: Visit) -> None:
     bulk(page, "first", w_Bits=16)
     bulk(page, "kind:depthwise", w_Bits=6)
     both = page.work.config.rules
-    assert "1. **first** · 1 layers" in page.words
+    assert "1. **first** · 1 layer ·" in page.words
     assert "2. **kind:depthwise** · 8 layers" in page.words
     page.press("configure.rule.0")
     assert page.work.config.rules == both[1:]

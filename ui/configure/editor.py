@@ -7,6 +7,7 @@ import streamlit as st
 from streamlit.elements.lib.column_config_utils import ColumnConfigMappingInput
 
 from accelerator.report import CostReport
+from figures.style.units import layer_count
 from quant.config import QuantConfig, Resolved, Rule
 from quant.errors import ConfigError, QuantError
 from quant.graph.layers import Layer
@@ -315,7 +316,8 @@ def rule_list(workspace: Workspace, chosen: Resolved) -> None:
     for number, (rule, matched) in enumerate(zip(rules, chosen.matched, strict=True)):
         text, button = st.columns([8, 1], vertical_alignment="center")
         text.markdown(
-            f"{number + 1}. **{plain(rule.select)}** · {matched} layers · {describe_rule(rule)}"
+            f"{number + 1}. **{plain(rule.select)}** · {layer_count(matched)} · "
+            f"{describe_rule(rule)}"
         )
         button.button(
             "Delete",

@@ -8,6 +8,7 @@ import pandas as pd
 
 from accelerator.workload import FLOAT_BITS, WEIGHT_KINDS
 from analysis.runs.run_store import Run
+from figures.style.units import layer_count
 from ui.widgets.tables import run_table
 
 DIGITS = {"top-1 %": 2, "drop": 2, "agreement %": 2, "SQNR dB": 1, "cosine": 4}
@@ -73,4 +74,4 @@ def _bits_text(widths: Sequence[int]) -> str:
     counts = Counter("float" if bits >= FLOAT_BITS else str(bits) for bits in widths)
     if len(counts) == 1:
         return next(iter(counts))
-    return ", ".join(f"{bits} ({count} layers)" for bits, count in counts.most_common())
+    return ", ".join(f"{bits} ({layer_count(count)})" for bits, count in counts.most_common())
