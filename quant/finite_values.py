@@ -6,7 +6,7 @@ from torch import Tensor, fx
 from quant.errors import QuantError
 from quant.graph.float_graph import FloatGraph
 from quant.graph.operators import SOFTMAXES, is_pass_through, operator_name
-from quant.inputs import Inputs, tensors_of_batch
+from quant.inputs import Inputs, arrange_batch, split_batch, tensors_of_batch
 
 
 def check_finite_weights(graph: FloatGraph) -> None:
@@ -80,8 +80,11 @@ def first_overflowing_layer(graph: FloatGraph, inputs: Inputs) -> str:
 def _find_first_overflow(graph: FloatGraph, inputs: Inputs) -> tuple["_FirstOverflow", str]:
     """Run the graph; return the search, and the name of the first layer without finite values."""
     search = _FirstOverflow(graph.module)
+    pieces = (inputs,) if graph.batch is None else split_batch(inputs, graph.batch)
     with torch.inference_mode():
-        search.run(*tensors_of_batch(inputs))
+        for piece in pieces:
+            if not search.guilty:
+                search.run(*tensors_of_batch(arrange_batch(piece, graph.batch)))
     return search, next(
         (one.name for one in graph.layers if search.guilty in (one.node, one.output)),
         "an operation",

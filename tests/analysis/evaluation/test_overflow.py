@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import pytest
 import torch
@@ -45,6 +46,13 @@ class Shares(nn.Module):
         return shares
 
 
+class SharesOfTwo(Shares):
+    """The same for two rows at a time and no other number, as a file of a fixed batch."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.reshape(2, 4))
+
+
 def rows() -> Tensor:
     x = torch.rand(ROWS, 4) + 0.5
     x[:2, 0] = 1e-4
@@ -83,6 +91,16 @@ def test_images_without_numbers_are_counted_and_the_layer_is_named(run: Run) -> 
     )
     assert 0 < run.evaluation.sqnr_db < 20  # two rows of eight count as 0
     assert judge_run(run).level is Level.NOT_DEPLOYABLE
+
+
+def test_the_layer_of_a_network_with_a_fixed_batch_is_named(study: Study) -> None:
+    fixed = prepare_network("two", SharesOfTwo(), (4,), "two", batch=2)
+    data = study.scored_images.subset([2, 3, 4, 5, 6, 7, 0])  # the last batch is half full
+    wish = Experiment(uniform_config(8, 8), load_preset("edge_systolic_8b"))
+    run = drain_steps(measure_experiment(Study(fixed, data, study.calibration), wish))
+    assert "for 1 of 7 rows some are NaN or infinite, first after " in run.evaluation.overflow
+    (named,) = re.findall(r"first after (.+), and count", run.evaluation.overflow)
+    assert named in [layer.name for layer in fixed.graph.layers]
 
 
 def test_the_answer_is_json_all_the_same(run: Run, network: Network) -> None:
