@@ -121,8 +121,8 @@ def evaluate_network(
         run = watch_steps(measure_experiment(study, tried, own_metric, with_sides=True))
         found = summarize_run(run, network, (*notes, *images.notes))
         sanity = watch_steps(check_float_network(network, images.score, run.evaluation.float_top1))
-        overflow = (run.evaluation.overflow,) if run.evaluation.overflow else ()
-        warnings = (*(how.notes if how else ()), *sanity.warning_sentences(), *overflow)
+        notes_of_data = how.notes if how else ()
+        warnings = (*notes_of_data, *sanity.warning_sentences(), *run.evaluation.warnings)
         told = {"model_source": source_of_model(model), "import_check": checked}
         write_answer(out, add_warnings({**found, **told}, warnings))
         if client is not None:

@@ -93,6 +93,11 @@ class Evaluation:
     answers: ImageAnswers | None = None
     task_answers: tuple[TaskAnswer, ...] = ()
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences for the user beside the scores; often empty."""
+        return (self.overflow,) if self.overflow else ()
+
 
 class _ScoreTally:
     """Running counts; memory grows with the images only for a metric of the whole data."""
@@ -192,7 +197,7 @@ class _ScoreTally:
         if classes:
             return f"the float answer for {100 * self.agreed / n:.1f} % of {n} {noun}s"
         sqnr_db = self.output_error.sqnr_db
-        if not math.isfinite(sqnr_db):
+        if sqnr_db == math.inf:
             return f"no error of the output on {n} {noun}s"
         return f"SQNR of the output {sqnr_db:.1f} dB on {n} {noun}s"
 

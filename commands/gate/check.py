@@ -138,8 +138,8 @@ def check_conditions(
         if client is not None:
             text = outcome_as_markdown(decisions, scored.run, scored.against)
             log_run(client, scored.run, {"check.md": text})
-        overflow = (scored.run.evaluation.overflow,) if scored.run.evaluation.overflow else ()
-        write_answer(out, add_warnings(answer, (*(how.notes if how else ()), *overflow)))
+        warnings = (*(how.notes if how else ()), *scored.run.evaluation.warnings)
+        write_answer(out, add_warnings(answer, warnings))
         for decision in decisions:
             print_line(decision.decision_sentence)
         outcome = join_outcomes(decisions)
