@@ -115,6 +115,12 @@ def _store() -> bytes:
         return (Path(folder) / "runs.sqlite").read_bytes()
 
 
+def _saved(path: Path, content: bytes) -> Path:
+    """Write a file; return its path."""
+    path.write_bytes(content)
+    return path
+
+
 def loaders(folder: Path) -> dict[str, Callable[[bytes], object]]:
     """Return what opens each kind of file, as the app does with an upload."""
     import torch  # noqa: PLC0415
@@ -130,25 +136,20 @@ def loaders(folder: Path) -> dict[str, Callable[[bytes], object]]:
 
     network = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.ReLU(), torch.nn.Linear(4, 3))
 
-    def saved(name: str, content: bytes) -> Path:
-        path = folder / name
-        path.write_bytes(content)
-        return path
-
     def store(content: bytes) -> object:
         for path in folder.glob("runs*"):
             path.unlink()
-        saved("runs.sqlite", content)
+        _saved(folder / "runs.sqlite", content)
         return RunStore(folder).all_runs()
 
     def arrays(content: bytes) -> object:
-        return open_array_file(saved("a.npz", content), Preprocess())
+        return open_array_file(_saved(folder / "a.npz", content), Preprocess())
 
     return {
-        "pt2": lambda content: load_uploaded_model(saved("a.upload", content), "a.pt2"),
-        "onnx": lambda content: load_uploaded_model(saved("a.upload", content), "a.onnx"),
+        "pt2": lambda content: load_uploaded_model(_saved(folder / "a.upload", content), "a.pt2"),
+        "onnx": lambda content: load_uploaded_model(_saved(folder / "a.upload", content), "a.onnx"),
         "safetensors": lambda content: load_safetensors_weights(
-            network, saved("a.safetensors", content)
+            network, _saved(folder / "a.safetensors", content)
         ),
         "npz": arrays,
         "packed npz": arrays,
@@ -182,30 +183,25 @@ def _small_loaders(folder: Path) -> dict[str, Callable[[bytes], object]]:
         place.mkdir(exist_ok=True)
     Image.new("RGB", (8, 8)).save(shown / "a.png")
 
-    def saved(name: str, content: bytes) -> Path:
-        path = folder / name
-        path.write_bytes(content)
-        return path
-
     def table(content: bytes) -> object:
         steps = Preprocess(table=TableColumns(label="label"))
-        return open_csv_table(saved("a.csv", content), steps)
+        return open_csv_table(_saved(folder / "a.csv", content), steps)
 
     def targets(path: Path, classes: int | None = None) -> object:
         images = with_targets(open_folder(shown, Preprocess(resize=4)), path, classes)
         return cast("Any", images.source).read_targets(range(1))
 
     return {
-        "machine": lambda content: load_machine(saved("a.toml", content)),
+        "machine": lambda content: load_machine(_saved(folder / "a.toml", content)),
         "experiment": lambda content: read_experiment_json(
             content.decode(errors="replace"), machine
         ),
         "measurements": read_measurement_bytes,
         "table": table,
-        "dump": lambda content: read_dump(saved("a.npy", content)),
-        "priors": lambda content: read_prior_boxes(saved("b.npy", content)),
+        "dump": lambda content: read_dump(_saved(folder / "a.npy", content)),
+        "priors": lambda content: read_prior_boxes(_saved(folder / "b.npy", content)),
         "names": lambda content: read_dump_names(content, "a.json"),
-        "boxes": lambda content: targets(saved("a.json", content)),
-        "masks": lambda content: targets(saved("a.json", content), 3),
-        "labels": lambda content: targets(saved("labels/a.txt", content).parent),
+        "boxes": lambda content: targets(_saved(folder / "a.json", content)),
+        "masks": lambda content: targets(_saved(folder / "a.json", content), 3),
+        "labels": lambda content: targets(_saved(folder / "labels/a.txt", content).parent),
     }
