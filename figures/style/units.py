@@ -25,15 +25,6 @@ def format_bytes(size: float) -> str:
     return _format_value(size, _BYTES)
 
 
-def layer_count(count: int) -> str:
-    """Return a number of layers in words.
-
-    >>> layer_count(1)
-    '1 layer'
-    """
-    return f"{count} {'layer' if count == 1 else 'layers'}"
-
-
 def format_count(count: float) -> str:
     """Return a count as text, such as "5.4 M"."""
     return _format_value(count, _COUNT)

@@ -15,6 +15,15 @@ INPUT_LAYER = "input"
 INPUT_PREFIX = f"{INPUT_LAYER}:"
 
 
+def layer_count(count: int) -> str:
+    """Return a number of layers in words.
+
+    >>> layer_count(1)
+    '1 layer'
+    """
+    return f"{count} {'layer' if count == 1 else 'layers'}"
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
     """One operation with a choice of bits, and the functions fused with the operation.

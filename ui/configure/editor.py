@@ -7,10 +7,9 @@ import streamlit as st
 from streamlit.elements.lib.column_config_utils import ColumnConfigMappingInput
 
 from accelerator.report import CostReport
-from figures.style.units import layer_count
 from quant.config import QuantConfig, Resolved, Rule
 from quant.errors import ConfigError, QuantError
-from quant.graph.layers import Layer
+from quant.graph.layers import Layer, layer_count
 from quant.simulation.plan import Side, plan_sites
 from quant.spec import Estimator, Granularity, QuantSpec, ScaleKind, SpecChange
 from ui.state.edit_config import SYMMETRIES, set_config

@@ -8,7 +8,7 @@ import pandas as pd
 
 from accelerator.workload import FLOAT_BITS, WEIGHT_KINDS
 from analysis.runs.run_store import Run
-from figures.style.units import layer_count
+from quant.graph.layers import layer_count
 from ui.widgets.tables import run_table
 
 DIGITS = {"top-1 %": 2, "drop": 2, "agreement %": 2, "SQNR dB": 1, "cosine": 4}

@@ -9,6 +9,7 @@ from analysis.diagnosis.flow.goal import Goal, Loss, Standing
 from analysis.evaluation.measures import Interval
 from analysis.runs.experiment import Experiment
 from analysis.runs.run_store import Run
+from quant.graph.layers import layer_count
 from quant.simulation.plan import Side
 
 
@@ -119,10 +120,7 @@ def causes_text(causes: Iterable[NamedCause]) -> str:
     told = []
     for side, own in causes_by_side(causes).items():
         counts = Counter(one.cause for one in own)
-        parts = (
-            f"{cause} in {count} {'layer' if count == 1 else 'layers'}"
-            for cause, count in counts.items()
-        )
+        parts = (f"{cause} in {layer_count(count)}" for cause, count in counts.items())
         told.append(f"{side}: {', '.join(parts)}")
     return "; ".join(told)
 
