@@ -57,6 +57,7 @@ _LATER_FIELDS = {
     "resize_width": None,
     "pad": PAD_VALUE,
 }
+"""Fields that older files lack, with their defaults, which are not written: one digest for both."""
 _ENUMS: dict[str, type[StrEnum]] = {
     "resize_to": ResizeTo,
     "interpolation": Interpolation,
@@ -202,12 +203,8 @@ class Preprocess:
         values = dataclasses.asdict(self)
         for name in _NOT_IN_PIXEL_JSON:
             values.pop(name)
-        if (
-            self.channel_order is ChannelOrder.RGB
-        ):  # older files lack such keys: one digest for both
-            values.pop("channel_order")
-        for name, absent in (("corrections", None), ("resize_width", None), ("pad", PAD_VALUE)):
-            if getattr(self, name) == absent:
+        for name, usual in _LATER_FIELDS.items():
+            if getattr(self, name) == usual:
                 values.pop(name)
         if _looks_like_unit_scale((*self.mean, *self.std)):
             values["scale"] = PixelScale.BYTES
@@ -321,9 +318,8 @@ def _typed_field_value(key: str, value: object) -> object:
         if value is not None and not _is_json_number(value):
             raise DatasetError(f"{key} must be a number or null, got {value!r}.")
         return value
-    if (value is None and key not in ("channels", "pad")) or (
-        isinstance(value, int) and value is not True
-    ):
+    may_lack = key not in ("channels", "pad")
+    if (value is None and may_lack) or (isinstance(value, int) and value is not True):
         return value
     raise DatasetError(f"{key} must be a whole number, got {value!r}.")
 
