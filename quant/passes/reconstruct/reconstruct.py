@@ -83,7 +83,8 @@ class Reconstruct:
     Measured on efficientnet-lite0, W4A8 per channel, 200 images without labels, the other 300
     scored (float 87.7 %): after 300 steps a block 86.0 %, 91.0 % of the answers of the float
     network, KL 0.085, in 9 CPU minutes; after 60 steps for the outputs 85.7 %, 91.3 %, KL 0.075, in
-    2 more. Longer or faster tuning lowers KL no further, and top-1 by up to 1 point.
+    2 more (85.0 % with two threads, `benchmarks.repairs lite0-w4-blocks`). Longer or faster tuning
+    lowers KL no further, and top-1 by up to 1 point.
     """
 
     iterations: int = 300
