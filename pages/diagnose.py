@@ -1,10 +1,10 @@
 import streamlit as st
 
+from analysis.evaluation.lost_score import lost_unit
 from ui.diagnose.view import (
     is_of_present,
     is_under_way,
     live_flow,
-    lost_unit,
     show_conclusion,
     show_flow,
     show_losses,
@@ -37,9 +37,11 @@ st.markdown(
     f"{network.noun}s are scored · ranges and repairs learn from "
     f"{len(parts.calibration or ())} others"
 )
+metric = parts.metric
+unit = "points of top-1" if metric is None else lost_unit(metric.name, share=metric.share)
 left, right = st.columns([1, 2], vertical_alignment="bottom")
 points = left.number_input(
-    f"{lost_unit(parts.metric)} that may be lost",
+    f"{plain(unit[0].upper() + unit[1:])} that may be lost",
     0.0,
     100.0,
     1.0,

@@ -63,14 +63,21 @@ def lost_score(score: Evaluation) -> LostScore | None:
     return LostScore(100 * score.top1_drop, points, "points of top-1")
 
 
+def lost_unit(name: str, *, share: bool) -> str:
+    """Return the unit of a loss in a metric: points of a share, or percent of the float error.
+
+    >>> lost_unit("mAP", share=True)
+    'points of mAP'
+    """
+    return f"points of {name}" if share else f"% of the float {name}"
+
+
 def lost_metric(metric: MetricScore) -> LostScore | None:
     """Return the loss in a metric; None for an error of which the float network has none."""
-    if metric.share:
-        factor, unit = 100.0, f"points of {metric.name}"
-    elif metric.float_value:
-        factor, unit = 100 / abs(metric.float_value), f"% of the float {metric.name}"
-    else:
+    if not metric.share and not metric.float_value:
         return None
+    factor = 100.0 if metric.share else 100 / abs(metric.float_value)
+    unit = lost_unit(metric.name, share=metric.share)
     ends = metric.change_ci95
     if ends is None:
         interval = None

@@ -11,11 +11,10 @@ from analysis.diagnosis.flow.contents import (
     NamedCause,
     StepOutcome,
     causes_by_side,
-    causes_text,
+    count_causes,
 )
 from analysis.diagnosis.flow.goal import Goal
 from analysis.diagnosis.flow.run_diagnosis import DiagnosisTask, run_diagnosis
-from analysis.evaluation.tasks.task_metric import TaskMetric
 from analysis.runs.experiment import Experiment
 from figures.repair.loss_by_step import loss_by_step
 from figures.style.units import format_energy
@@ -38,13 +37,6 @@ COLORS = {
     StepOutcome.FAILED: "red",
     StepOutcome.TOLD: "gray",
 }
-
-
-def lost_unit(metric: TaskMetric | None) -> str:
-    """Return the unit of a goal, as a loss is told: points of top-1 or of the task's metric."""
-    if metric is None:
-        return "Points of top-1"
-    return f"Points of {metric.name}" if metric.share else f"% of the float {metric.name}"
 
 
 def is_under_way(workspace: Workspace) -> bool:
@@ -152,8 +144,7 @@ def show_losses(found: Diagnosis) -> None:
     if found.causes:
         st.subheader("Causes, the most harmful first", anchor=False)
     for side, causes in causes_by_side(found.causes).items():
-        told = causes_text(causes).removeprefix(f"{side}: ")
-        st.markdown(f"**{plain(str(side).capitalize())}**: {plain(told)}")
+        st.markdown(f"**{plain(str(side).capitalize())}**: {plain(count_causes(causes))}")
         _show_causes(causes)
 
 

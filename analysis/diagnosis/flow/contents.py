@@ -112,17 +112,18 @@ def causes_by_side(causes: Iterable[NamedCause]) -> dict[Side, tuple[NamedCause,
     return {side: tuple(own) for side, own in found.items()}
 
 
+def count_causes(causes: Iterable[NamedCause]) -> str:
+    """Return in how many layers each cause stands, such as "clipped tail in 1 layer"."""
+    counts = Counter(one.cause for one in causes)
+    return ", ".join(f"{cause} in {layer_count(count)}" for cause, count in counts.items())
+
+
 def causes_text(causes: Iterable[NamedCause]) -> str:
     """Return in how many layers each cause stands, by side.
 
     Example: "weights: unequal channel ranges in 12 layers; activations: clipped tail in 1 layer".
     """
-    told = []
-    for side, own in causes_by_side(causes).items():
-        counts = Counter(one.cause for one in own)
-        parts = (f"{cause} in {layer_count(count)}" for cause, count in counts.items())
-        told.append(f"{side}: {', '.join(parts)}")
-    return "; ".join(told)
+    return "; ".join(f"{side}: {count_causes(own)}" for side, own in causes_by_side(causes).items())
 
 
 @dataclass(frozen=True, slots=True)
