@@ -59,7 +59,7 @@ def loss_by_step(steps: Sequence[FlowStep], goal: float) -> go.Figure:
     units = [step.loss.unit for step in measured if step.loss is not None]
     unit = escape_markup(units[0]) if units else "points"
     figure.update_xaxes(
-        title=f"{unit[:1].upper()}{unit[1:]} lost against float, lower is better; "
+        title=f"{unit[:1].upper()}{unit[1:]} lost against float,<br>lower is better; "
         "lines: 95 % interval"
     )
     return finish_figure(
